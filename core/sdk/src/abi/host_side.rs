@@ -1,0 +1,236 @@
+//! What runs in the host: a plugin's objects, as the traits that they are.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use abi_stable::library::{AbiHeaderRef, LibraryError};
+use abi_stable::std_types::{RResult, RStr, RString, RVec};
+
+use super::PluginDescription;
+use super::message::{Incoming, Question, decode, encode};
+use super::objects::{
+    FfiArchitectureBox, FfiBenchmarkBox, FfiHost, FfiMessage, FfiReferenceBox, FfiResult,
+    FfiSourceBox, PluginModuleRef,
+};
+use crate::adapter::{Adapted, ArchitectureInfo};
+use crate::benchmark::{Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo};
+use crate::error::PluginError;
+use crate::reference::{Host, OpenRequest, ReferenceInfo, ReferenceModel, SourceInfo, TraceSource};
+use crate::trace::{Trace, TraceRequest};
+
+/// A loaded plugin: what it says of itself, and its objects with what they say of themselves.
+pub struct LoadedPlugin {
+    /// Name and version.
+    pub description: PluginDescription,
+    /// Its model families.
+    pub architectures: Vec<ForeignArchitecture>,
+    /// Its references.
+    pub references: Vec<ForeignReference>,
+    /// Its benchmarks.
+    pub benchmarks: Vec<ForeignBenchmark>,
+}
+
+/// Why a plugin with a good stamp could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The header is not abi_stable's.
+    #[error("its root module was exported by another version of abi_stable")]
+    Header,
+    /// The types at the boundary differ although the ABI version does not.
+    #[error(
+        "its types at the boundary are laid out differently although its stamp matches; rebuild it"
+    )]
+    Layout {
+        /// abi_stable's report, hundreds of lines.
+        report: String,
+    },
+    /// The plugin failed while it listed what it offers.
+    #[error("it failed to list what it offers: {0}")]
+    Listing(PluginError),
+}
+
+/// Makes a plugin's objects usable, given the address of its [`ROOT_SYMBOL`](super::ROOT_SYMBOL).
+///
+/// # Safety
+/// `header` is that symbol's address in a library that is never unloaded, and whose stamp was checked.
+///
+/// # Errors
+/// If the layouts differ or the plugin fails to list what it offers.
+pub unsafe fn attach(header: *const c_void) -> Result<LoadedPlugin, AttachError> {
+    if header.is_null() {
+        return Err(AttachError::Header);
+    }
+    // SAFETY: `AbiHeaderRef` is a transparent wrapper around a reference to the header, which the caller vouches for.
+    let header: AbiHeaderRef = unsafe { std::mem::transmute(header) };
+    let header = header.upgrade().map_err(|_| AttachError::Header)?;
+    let module = header
+        .init_root_module::<PluginModuleRef>()
+        .map_err(|error| match error {
+            LibraryError::InvalidAbiHeader(_) => AttachError::Header,
+            other => AttachError::Layout {
+                report: other.to_string(),
+            },
+        })?;
+    list(module).map_err(AttachError::Listing)
+}
+
+fn list(module: PluginModuleRef) -> Result<LoadedPlugin, PluginError> {
+    fn each<B, T>(
+        list: FfiResult<RVec<B>>,
+        wrap: impl Fn(B) -> Result<T, PluginError>,
+    ) -> Result<Vec<T>, PluginError> {
+        from_ffi(list)?.into_iter().map(wrap).collect()
+    }
+    Ok(LoadedPlugin {
+        description: receive(module.describe()())?,
+        architectures: each(module.architectures()(), |object| {
+            Ok(ForeignArchitecture {
+                info: receive(object.info())?,
+                object,
+            })
+        })?,
+        references: each(module.references()(), |object| {
+            Ok(ForeignReference {
+                info: receive(object.info())?,
+                object,
+            })
+        })?,
+        benchmarks: each(module.benchmarks()(), |object| {
+            Ok(ForeignBenchmark {
+                info: receive(object.info())?,
+                object,
+            })
+        })?,
+    })
+}
+
+/// A model family of a plugin. Reading a config returns the keys read as well, since the reader lives in the plugin.
+pub struct ForeignArchitecture {
+    info: ArchitectureInfo,
+    object: FfiArchitectureBox,
+}
+
+impl ForeignArchitecture {
+    /// What it is.
+    pub fn info(&self) -> &ArchitectureInfo {
+        &self.info
+    }
+
+    /// Reads a config.
+    ///
+    /// # Errors
+    /// The adapter's, or a panic of it.
+    pub fn adapt(
+        &self,
+        config: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Adapted, PluginError> {
+        receive(self.object.spec(encode(config)?))
+    }
+}
+
+/// A reference of a plugin.
+pub struct ForeignReference {
+    info: ReferenceInfo,
+    object: FfiReferenceBox,
+}
+
+impl ReferenceModel for ForeignReference {
+    fn info(&self) -> ReferenceInfo {
+        self.info.clone()
+    }
+
+    fn open(
+        &self,
+        request: &OpenRequest,
+        host: &dyn Host,
+    ) -> Result<Box<dyn TraceSource>, PluginError> {
+        let message = encode(request)?;
+        let context = &raw const host;
+        let host = FfiHost {
+            context: context.cast(),
+            progress: forward_progress,
+        };
+        let object = from_ffi(self.object.open(message, host))?;
+        Ok(Box::new(ForeignSource {
+            info: receive(object.info())?,
+            object,
+        }))
+    }
+}
+
+extern "C" fn forward_progress(context: *const c_void, message: RStr<'_>) {
+    let forward = || {
+        // SAFETY: `context` is the address of the `&dyn Host` that `open` was called with, and `open` has not returned.
+        let host: &dyn Host = unsafe { *context.cast::<&dyn Host>() };
+        host.progress(message.as_str());
+    };
+    // Unwinding into the plugin would end the process.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(forward)) {
+        forget(payload);
+    }
+}
+
+/// A payload may panic when it is dropped.
+fn forget(payload: Box<dyn Any + Send>) {
+    std::mem::forget(payload);
+}
+
+struct ForeignSource {
+    info: SourceInfo,
+    object: FfiSourceBox,
+}
+
+impl TraceSource for ForeignSource {
+    fn info(&self) -> SourceInfo {
+        self.info.clone()
+    }
+
+    fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+        receive(self.object.trace(encode(request)?))
+    }
+}
+
+/// A benchmark of a plugin.
+pub struct ForeignBenchmark {
+    info: BenchmarkInfo,
+    object: FfiBenchmarkBox,
+}
+
+impl Benchmark for ForeignBenchmark {
+    fn info(&self) -> BenchmarkInfo {
+        self.info.clone()
+    }
+
+    fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        receive(self.object.plan(encode(model)?))
+    }
+
+    fn judge(
+        &self,
+        model: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        receive(self.object.judge(encode(&Question {
+            model,
+            check,
+            answers,
+        })?))
+    }
+}
+
+fn receive<M: Incoming>(result: FfiResult<FfiMessage>) -> Result<M, PluginError> {
+    decode(from_ffi(result)?)
+}
+
+fn from_ffi<T>(result: FfiResult<T>) -> Result<T, PluginError> {
+    match result {
+        RResult::ROk(value) => Ok(value),
+        RResult::RErr(text) => Err(parse_error(&text)),
+    }
+}
+
+fn parse_error(text: &RString) -> PluginError {
+    serde_json::from_str(text.as_str()).unwrap_or_else(|_| PluginError::internal(text.to_string()))
+}

@@ -1,0 +1,159 @@
+//! One named check.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::PluginError;
+use crate::hooks::HookPoint;
+use crate::reference::{Stimulus, Tier};
+use crate::result::Verdict;
+use crate::spec::ModelSpec;
+use crate::tensor::DType;
+use crate::trace::{Trace, TraceRequest};
+
+/// Plans requests, and judges the answers. It never runs a model itself, and holds no state.
+pub trait Benchmark: Send + Sync {
+    /// What it is; no work is done for it.
+    fn info(&self) -> BenchmarkInfo;
+
+    /// The checks that apply to `model`, before any of them runs.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where it does not apply to this model or reference.
+    fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError>;
+
+    /// Judges the answers to the requests made so far for `check`, in the order of the requests.
+    ///
+    /// # Errors
+    /// If it cannot come to a judgement; the check is an ERROR then.
+    fn judge(
+        &self,
+        model: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError>;
+}
+
+/// What a [`Benchmark`] is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BenchmarkInfo {
+    /// Its name in configs and check ids (`logits_equivalence`).
+    pub id: String,
+    /// The group that it belongs to (`forward_pass`).
+    pub module: String,
+    /// One line: what a pass proves.
+    pub description: String,
+}
+
+/// The model on trial, and what it is judged by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Its name in check ids.
+    pub name: String,
+    /// Who is on trial (`bridge`).
+    pub subject: String,
+    /// Weights as they are, or processed.
+    pub mode: Mode,
+    /// The precision on trial.
+    pub dtype: DType,
+    /// The architecture.
+    pub spec: ModelSpec,
+    /// Its hook points, in execution order.
+    pub hooks: Vec<HookPoint>,
+    /// The reference's name.
+    pub reference: String,
+    /// What the reference's word is worth.
+    pub tier: Tier,
+    /// The inputs, each with what the reference can show on it.
+    pub stimuli: Vec<Stimulus>,
+    /// What decides.
+    pub judging: Judging,
+    /// Settings of this benchmark from the config.
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Weights as they are, or processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// HF's weights and order of operations.
+    Raw,
+    /// Norms folded, weights centred, as HookedTransformer does by default.
+    Compat,
+}
+
+impl Mode {
+    /// As in check ids.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Compat => "compat",
+        }
+    }
+}
+
+/// What decides between passing and failing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judging {
+    /// The error ratio.
+    #[default]
+    Calibrated,
+    /// Fixed absolute and relative tolerances.
+    Tolerance,
+}
+
+/// One check of a benchmark on a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What tells it from the benchmark's other checks (an input's id).
+    pub variant: String,
+    /// The questions asked so far.
+    pub requests: Vec<PlannedRequest>,
+}
+
+/// A question, and to whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedRequest {
+    /// Who answers.
+    pub role: Role,
+    /// The question.
+    pub request: TraceRequest,
+}
+
+impl PlannedRequest {
+    /// A question to the model on trial.
+    pub fn subject(request: TraceRequest) -> Self {
+        Self {
+            role: Role::Subject,
+            request,
+        }
+    }
+
+    /// A question to the reference.
+    pub fn reference(request: TraceRequest) -> Self {
+        Self {
+            role: Role::Reference,
+            request,
+        }
+    }
+}
+
+/// Who answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The model on trial.
+    Subject,
+    /// What it is judged by.
+    Reference,
+}
+
+/// What a benchmark makes of the answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// It is decided.
+    Verdict(Verdict),
+    /// Something has to be asked that depends on what was answered. The answers are appended to those before.
+    More(Vec<PlannedRequest>),
+}

@@ -1,0 +1,290 @@
+//! Reading `config.json`, key by key, so that nobody can forget one unnoticed.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::error::PluginError;
+
+/// A key that does not hold what it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key `{key}`: expected {expected}, found {found}")]
+pub struct ConfigError {
+    /// The key, or the ones that belong together.
+    pub key: String,
+    /// In words.
+    pub expected: String,
+    /// As it stands there, or `nothing`.
+    pub found: String,
+}
+
+impl ConfigError {
+    /// An error at `key`.
+    pub fn new(
+        key: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+}
+
+impl From<ConfigError> for PluginError {
+    fn from(error: ConfigError) -> Self {
+        Self::invalid_input(error.to_string())
+    }
+}
+
+/// Keys that change nothing in what a causal language model computes at inference, whatever its family.
+const NEUTRAL: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "finetuning_task",
+    "gradient_checkpointing",
+    "id2label",
+    "initializer_range",
+    "is_decoder",
+    "keys_to_ignore_at_inference",
+    "label2id",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "problem_type",
+    "return_dict",
+    "task_specific_params",
+    "tokenizer_class",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+];
+
+/// A `config.json` that notes every key asked for.
+#[derive(Debug)]
+pub struct ConfigReader {
+    config: Map<String, Value>,
+    read: RefCell<BTreeSet<String>>,
+    neutral: RefCell<BTreeSet<String>>,
+}
+
+impl ConfigReader {
+    /// Reads `config`.
+    pub fn new(config: Map<String, Value>) -> Self {
+        let neutral = NEUTRAL.iter().map(|&key| key.to_owned()).collect();
+        Self {
+            config,
+            read: RefCell::default(),
+            neutral: RefCell::new(neutral),
+        }
+    }
+
+    /// The value of the first of `names` that is there; `null` counts as absent, as it does for HF.
+    /// The names are spellings of one key (`n_embd`, `hidden_size`).
+    pub fn value(&self, names: &[&str]) -> Option<&Value> {
+        self.read
+            .borrow_mut()
+            .extend(names.iter().map(|&name| name.to_owned()));
+        names
+            .iter()
+            .find_map(|&name| self.config.get(name))
+            .filter(|value| !value.is_null())
+    }
+
+    /// A size: a whole number above 0.
+    ///
+    /// # Errors
+    /// If it is absent or something else.
+    pub fn size(&self, names: &[&str]) -> Result<usize, ConfigError> {
+        self.optional_size(names)?
+            .ok_or_else(|| absent(names, "a whole number above 0"))
+    }
+
+    /// A size, or HF's default where the key is absent.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn size_or(&self, names: &[&str], default: usize) -> Result<usize, ConfigError> {
+        Ok(self.optional_size(names)?.unwrap_or(default))
+    }
+
+    /// A size, if the key is there.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn optional_size(&self, names: &[&str]) -> Result<Option<usize>, ConfigError> {
+        self.typed(names, "a whole number above 0", |value| {
+            value
+                .as_u64()
+                .and_then(|n| usize::try_from(n).ok())
+                .filter(|&n| n > 0)
+        })
+    }
+
+    /// A finite number, or HF's default where the key is absent.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn number_or(&self, names: &[&str], default: f64) -> Result<f64, ConfigError> {
+        Ok(self.optional_number(names)?.unwrap_or(default))
+    }
+
+    /// A finite number, if the key is there.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn optional_number(&self, names: &[&str]) -> Result<Option<f64>, ConfigError> {
+        self.typed(names, "a finite number", |value| {
+            value.as_f64().filter(|n| n.is_finite())
+        })
+    }
+
+    /// A truth value, or HF's default where the key is absent.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn flag_or(&self, names: &[&str], default: bool) -> Result<bool, ConfigError> {
+        Ok(self
+            .typed(names, "true or false", Value::as_bool)?
+            .unwrap_or(default))
+    }
+
+    /// One of a closed set of words, or HF's default where the key is absent.
+    ///
+    /// # Errors
+    /// If it is another word, or no word; the message lists the set.
+    pub fn choice_or<T: Clone>(
+        &self,
+        names: &[&str],
+        default: &str,
+        choices: &[(&str, T)],
+    ) -> Result<T, ConfigError> {
+        let expected = || {
+            let words: Vec<String> = choices
+                .iter()
+                .map(|(word, _)| format!("\"{word}\""))
+                .collect();
+            format!("one of {}", words.join(", "))
+        };
+        let word = match self.value(names) {
+            None => default,
+            Some(Value::String(word)) => word,
+            Some(other) => return Err(ConfigError::new(joined(names), expected(), shown(other))),
+        };
+        choices
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map(|(_, choice)| choice.clone())
+            .ok_or_else(|| ConfigError::new(joined(names), expected(), format!("\"{word}\"")))
+    }
+
+    /// Says that `keys` change nothing in the mathematics of inference (dropout rates, say).
+    pub fn neutral(&self, keys: &[&str]) {
+        self.neutral
+            .borrow_mut()
+            .extend(keys.iter().map(|&key| key.to_owned()));
+    }
+
+    /// The keys asked for so far.
+    pub fn keys_read(&self) -> BTreeSet<String> {
+        self.read.borrow().clone()
+    }
+
+    /// The keys known to change nothing.
+    pub fn keys_neutral(&self) -> BTreeSet<String> {
+        self.neutral.borrow().clone()
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        names: &[&str],
+        expected: &str,
+        parse: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.value(names)
+            .map(|value| {
+                parse(value).ok_or_else(|| ConfigError::new(joined(names), expected, shown(value)))
+            })
+            .transpose()
+    }
+}
+
+fn absent(names: &[&str], expected: &str) -> ConfigError {
+    ConfigError::new(joined(names), expected, "nothing")
+}
+
+fn joined(names: &[&str]) -> String {
+    names.join("` or `")
+}
+
+/// A value for an error message: whole if it is short.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= 60 {
+        text
+    } else {
+        format!("{}...", text.chars().take(57).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn reader(value: Value) -> ConfigReader {
+        let Value::Object(map) = value else {
+            panic!("an object")
+        };
+        ConfigReader::new(map)
+    }
+
+    #[test]
+    fn spellings_defaults_and_null() {
+        let config = reader(json!({"hidden_size": 8, "n_inner": null, "eps": 1e-6}));
+        assert_eq!(config.size(&["n_embd", "hidden_size"]), Ok(8));
+        assert_eq!(config.optional_size(&["n_inner"]), Ok(None));
+        assert_eq!(config.number_or(&["eps"], 1e-5), Ok(1e-6));
+        assert_eq!(config.flag_or(&["tie"], true), Ok(true));
+        assert!(config.keys_read().contains("n_embd"));
+        assert!(config.keys_read().contains("tie"));
+    }
+
+    #[test]
+    fn errors_name_key_expected_and_found() {
+        let config =
+            reader(json!({"a": -3, "b": "yes", "c": 1.5, "act": "gleu", "long": "x".repeat(99)}));
+        let messages = [
+            config.size(&["a"]).unwrap_err(),
+            config.size(&["missing", "other"]).unwrap_err(),
+            config.flag_or(&["b"], true).unwrap_err(),
+            config.size(&["c"]).unwrap_err(),
+            config
+                .choice_or(&["act"], "gelu", &[("gelu", 1), ("relu", 2)])
+                .unwrap_err(),
+            config
+                .choice_or(&["a"], "gelu", &[("gelu", 1)])
+                .unwrap_err(),
+            config.size(&["long"]).unwrap_err(),
+        ]
+        .map(|error| error.to_string());
+        insta::assert_snapshot!(messages.join("\n"), @r#"
+        key `a`: expected a whole number above 0, found -3
+        key `missing` or `other`: expected a whole number above 0, found nothing
+        key `b`: expected true or false, found "yes"
+        key `c`: expected a whole number above 0, found 1.5
+        key `act`: expected one of "gelu", "relu", found "gleu"
+        key `a`: expected one of "gelu", found -3
+        key `long`: expected a whole number above 0, found "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...
+        "#);
+    }
+}

@@ -1,0 +1,117 @@
+//! One hook point.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::HfTap;
+
+/// A place in the forward pass where a value can be captured, edited and given a gradient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookPoint {
+    /// HookedTransformer's name (`blocks.0.attn.hook_q`).
+    pub name: String,
+    /// The shape by dimension.
+    pub shape: Vec<Dim>,
+    /// The place in execution order.
+    pub order: usize,
+    /// What has to be asked for before it fires; `None` fires always.
+    pub gate: Option<Gate>,
+    /// Where HF shows the same value, if it does.
+    pub hf_tap: Option<HfTap>,
+}
+
+impl HookPoint {
+    /// The name of the component that it belongs to: `blocks.0.attn` for `blocks.0.attn.hook_q`.
+    pub fn component(&self) -> &str {
+        match self.name.as_str() {
+            "hook_embed" => "embed",
+            "hook_pos_embed" => "pos_embed",
+            name => name
+                .rsplit_once('.')
+                .map_or(name, |(component, _)| component),
+        }
+    }
+
+    /// The shape as text: `[batch, pos, n_heads=5, d_head=6]`.
+    pub fn shape_text(&self) -> String {
+        let dims: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+        format!("[{}]", dims.join(", "))
+    }
+}
+
+/// The name of a hook within its block: `attn.hook_q` for `blocks.0.attn.hook_q`.
+pub fn short_name(name: &str) -> &str {
+    name.strip_prefix("blocks.")
+        .and_then(|rest| rest.split_once('.'))
+        .map_or(name, |(_, short)| short)
+}
+
+/// One dimension of a hook's shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Dim {
+    /// Rows of the input.
+    Batch,
+    /// Positions of the queries.
+    Pos,
+    /// Positions of the keys, cached ones included.
+    KeyPos,
+    /// Kept, of size 1.
+    One,
+    /// Of a size that the spec fixes.
+    Size {
+        /// What it counts (`d_model`).
+        name: String,
+        /// How many.
+        size: usize,
+    },
+}
+
+impl Dim {
+    pub(crate) fn sized(name: &str, size: usize) -> Self {
+        Self::Size {
+            name: name.to_owned(),
+            size,
+        }
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch => f.write_str("batch"),
+            Self::Pos => f.write_str("pos"),
+            Self::KeyPos => f.write_str("key_pos"),
+            Self::One => f.write_str("1"),
+            Self::Size { name, size } => write!(f, "{name}={size}"),
+        }
+    }
+}
+
+/// HookedTransformer's config flag without which a hook does not fire. Here, asking for the hook is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// `use_attn_in`: one copy of the block's input per head.
+    AttnIn,
+    /// `use_split_qkv_input`: one copy per head, for queries, keys and values apart.
+    SplitQkvInput,
+    /// `use_attn_result`: what each head adds to the stream.
+    AttnResult,
+    /// `use_hook_mlp_in`: the MLP branch's copy of the stream.
+    HookMlpIn,
+}
+
+impl Gate {
+    /// HookedTransformer's name of the flag.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AttnIn => "use_attn_in",
+            Self::SplitQkvInput => "use_split_qkv_input",
+            Self::AttnResult => "use_attn_result",
+            Self::HookMlpIn => "use_hook_mlp_in",
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The one crate that the author of a tlbench plugin depends on.
+//!
+//! A plugin offers [`ArchitectureAdapter`]s, [`ReferenceModel`]s or [`Benchmark`]s, and says so with [`plugin!`].
+//! An architecture is data (a [`spec::ModelSpec`]); a question to a model is data (a [`TraceRequest`]), and so is its
+//! answer (a [`Trace`]).
+
+#![warn(missing_docs)]
+
+mod abi;
+mod adapter;
+mod benchmark;
+pub mod compare;
+mod config;
+mod error;
+pub mod float;
+mod hooks;
+pub mod host;
+mod plugin;
+mod reference;
+mod result;
+pub mod spec;
+mod tensor;
+mod trace;
+
+pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
+pub use benchmark::{
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, PlannedRequest, Role,
+};
+pub use config::{ConfigError, ConfigReader};
+pub use error::{ErrorKind, PluginError};
+pub use hooks::{Dim, Gate, HookPoint, hooks, short_name};
+pub use reference::{
+    Host, OpenRequest, Padding, ReferenceInfo, ReferenceModel, SourceInfo, Stimulus, Tier,
+    TraceSource,
+};
+pub use result::{Detail, Divergence, Measurement, Severity, Verdict};
+pub use spec::ModelSpec;
+pub use tensor::{DType, Element, ShapeError, Tensor, TensorMap};
+pub use trace::{
+    ATTENTION_MASK, Action, Evaluation, GenerateRequest, GradientRequest, INPUT_IDS, Intervention,
+    Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceRequest,
+};
+
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+
+    pub use crate::abi::{LibHeader, PluginIdentity, Registration, Stamp, root_header};
+}
