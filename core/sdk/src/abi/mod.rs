@@ -12,7 +12,9 @@ mod plugin_side;
 mod stamp;
 mod tensor;
 
-pub use host_side::{AttachError, LoadedPlugin, attach};
+pub use host_side::{
+    AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, attach,
+};
 pub use objects::ROOT_SYMBOL;
 pub use plugin_side::{LibHeader, PluginIdentity, Registration, root_header};
 pub use stamp::{ABI_VERSION, STAMP_SYMBOL, Stamp, StampError};

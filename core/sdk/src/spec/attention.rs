@@ -94,7 +94,7 @@ pub enum NormOrder {
 }
 
 /// Which keys a query sees, by distance. A key that the attention mask hides is never seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mask {
     /// The query at `i` sees the keys from `i - back` to `i + ahead`; `None` is without limit.

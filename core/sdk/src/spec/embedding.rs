@@ -23,6 +23,9 @@ pub struct EmbeddingSpec {
     /// A norm of the sum (Bloom).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm: Option<NormSpec>,
+    /// The config keys that table and scale were made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_keys: Vec<String>,
 }
 
 /// A factor on the token embedding.

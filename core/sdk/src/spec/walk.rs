@@ -27,7 +27,7 @@ impl ModelSpec {
         list.push(Component {
             name: "embed".into(),
             spec: json(&self.embedding.scale),
-            config_keys: Vec::new(),
+            config_keys: self.embedding.config_keys.clone(),
             tensors: vec![("weight".into(), &self.embedding.tokens)],
         });
         if let Some(positions) = &self.embedding.positions {

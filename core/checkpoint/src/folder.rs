@@ -1,0 +1,175 @@
+//! A folder with a model, as HuggingFace's `save_pretrained` writes it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::digest::{config_digest, weights_digest};
+use crate::error::CheckpointError;
+use crate::json;
+use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
+
+/// The name of the file with a model's hyper-parameters.
+pub const CONFIG_FILE: &str = "config.json";
+/// The name of the file with a model's weights.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+
+const SHARDED: &str = "save the model again with save_pretrained(folder, max_shard_size=\"100TB\")";
+const MISNAMED: &str = "rename it to model.safetensors if it holds the whole model";
+const PICKLED: &str =
+    "load it with transformers and save it with save_pretrained(folder, safe_serialization=True)";
+const QUANTISED: &str =
+    "load it with from_pretrained(folder, gguf_file=...) and save it with save_pretrained(folder)";
+
+/// A folder with a `config.json` and weights.
+#[derive(Debug)]
+pub struct ModelFolder {
+    path: PathBuf,
+    config: Map<String, Value>,
+    model_type: String,
+    weights: Weights,
+}
+
+impl ModelFolder {
+    /// Reads the config and the header of the weights.
+    ///
+    /// # Errors
+    /// If `path` is no model folder, or a file in it is malformed.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
+        let path = path.into();
+        let found = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => None,
+            Ok(_) => Some("a file"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("nothing"),
+            Err(error) => return Err(CheckpointError::io(path, "open")(error)),
+        };
+        if let Some(found) = found {
+            return Err(CheckpointError::NotAModelFolder { path, found });
+        }
+        let config_file = path.join(CONFIG_FILE);
+        if !config_file.exists() {
+            return Err(CheckpointError::NotAModelFolder {
+                path,
+                found: "a folder without one",
+            });
+        }
+        let config = json::read_object(&config_file)?;
+        let model_type = model_type(&config, &config_file)?;
+        let weights = open_weights(&path)?;
+        Ok(Self {
+            path,
+            config,
+            model_type,
+            weights,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `config.json` says.
+    pub fn config(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
+    /// The config's `model_type`: which family of models this is.
+    pub fn model_type(&self) -> &str {
+        &self.model_type
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoTokenizer`] if the folder has none; others if it has one that is malformed.
+    pub fn tokenizer(&self) -> Result<Tokenizer, CheckpointError> {
+        Tokenizer::open(&self.path)
+    }
+
+    /// Identifies the config: [`config_digest`].
+    pub fn config_digest(&self) -> String {
+        config_digest(&self.config)
+    }
+
+    /// Identifies the weights: [`weights_digest`]. Reads all of them.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn weights_digest(&self) -> Result<String, CheckpointError> {
+        weights_digest(&self.weights)
+    }
+}
+
+fn model_type(config: &Map<String, Value>, file: &Path) -> Result<String, CheckpointError> {
+    let found = match config.get("model_type") {
+        Some(Value::String(name)) if !name.is_empty() => return Ok(name.clone()),
+        Some(other) => json::shown(other),
+        None => "nothing".to_owned(),
+    };
+    Err(CheckpointError::Key {
+        file: file.to_owned(),
+        key: "model_type".to_owned(),
+        expected: "the name of a model family",
+        found,
+    })
+}
+
+fn open_weights(folder: &Path) -> Result<Weights, CheckpointError> {
+    let file = folder.join(WEIGHTS_FILE);
+    if file.exists() {
+        return Weights::open(file);
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(CheckpointError::io(folder, "list"))? {
+        let entry = entry.map_err(CheckpointError::io(folder, "list"))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    // The index speaks for its shards, so it is looked for first.
+    let forms: [(&str, &str, &str); 6] = [
+        (
+            "model.safetensors.index.json",
+            "sharded checkpoints",
+            SHARDED,
+        ),
+        (
+            ".safetensors",
+            "weights under another name than model.safetensors",
+            MISNAMED,
+        ),
+        (".bin", "pickled weights", PICKLED),
+        (".pt", "pickled weights", PICKLED),
+        (".pth", "pickled weights", PICKLED),
+        (".gguf", "GGUF weights", QUANTISED),
+    ];
+    for (suffix, form, remedy) in forms {
+        if let Some(name) = names
+            .iter()
+            .find(|name| name.ends_with(suffix) && !is_companion(name))
+        {
+            return Err(CheckpointError::UnreadForm {
+                file: folder.join(name),
+                form,
+                remedy,
+            });
+        }
+    }
+    Err(CheckpointError::NoWeights {
+        folder: folder.to_owned(),
+    })
+}
+
+/// Files that lie beside weights under the same suffixes.
+fn is_companion(name: &str) -> bool {
+    name == crate::recording::RECORDING_FILE
+        || name == "training_args.bin"
+        || name.starts_with("optimizer.")
+}

@@ -1,0 +1,167 @@
+//! What holds for every recording, before it is written and after it was read.
+
+use std::path::Path;
+
+use tlbench_sdk::{ATTENTION_MASK, Action, INPUT_IDS, Objective, POSITION_IDS};
+use tlbench_sdk::{DType, Quantity, Tensor, TraceRequest};
+
+use super::layout::{question_name, value_name};
+use super::{RecordedAnswer, Recording, RecordingError};
+
+impl Recording {
+    /// Checks what the rest of the code relies on.
+    pub(super) fn check(&self, file: &Path) -> Result<(), RecordingError> {
+        for (index, answer) in self.answers.iter().enumerate() {
+            let checker = Checker {
+                file,
+                index,
+                answer,
+            };
+            let [batch, pos] = checker.inputs()?;
+            checker.operands()?;
+            checker.values(batch, pos)?;
+            checker.floors()?;
+        }
+        for (second, answer) in self.answers.iter().enumerate() {
+            if let Some(first) = self.answers[..second]
+                .iter()
+                .position(|other| other.question == answer.question)
+            {
+                return Err(RecordingError::Ambiguous {
+                    file: file.to_owned(),
+                    first,
+                    second,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Checker<'a> {
+    file: &'a Path,
+    index: usize,
+    answer: &'a RecordedAnswer,
+}
+
+impl Checker<'_> {
+    /// All three inputs are there, of integers and of one shape, which it returns.
+    fn inputs(&self) -> Result<[usize; 2], RecordingError> {
+        let mut expected = None;
+        for name in [INPUT_IDS, ATTENTION_MASK, POSITION_IDS] {
+            let stored = question_name(self.index, &format!("inputs/{name}"));
+            let found = self.answer.question.inputs.get(name);
+            expected = match (
+                found.map(|tensor| (tensor.dtype(), tensor.shape())),
+                expected,
+            ) {
+                (Some((DType::I64, &[batch, pos])), None) if batch > 0 && pos > 0 => {
+                    Some([batch, pos])
+                }
+                (Some((DType::I64, shape)), Some(first)) if shape == first => Some(first),
+                (_, Some(first)) => {
+                    return Err(self.tensor(stored, format!("i64 {first:?}"), found));
+                }
+                (_, None) => {
+                    let expected = "i64 [batch, pos] with at least one token".to_owned();
+                    return Err(self.tensor(stored, expected, found));
+                }
+            };
+        }
+        expected.ok_or_else(|| {
+            self.tensor(
+                question_name(self.index, "inputs"),
+                "inputs".to_owned(),
+                None,
+            )
+        })
+    }
+
+    /// What the question names is there.
+    fn operands(&self) -> Result<(), RecordingError> {
+        let question = &self.answer.question;
+        match operand_names(question).find(|name| !question.operands.contains_key(*name)) {
+            None => Ok(()),
+            Some(name) => {
+                let stored = question_name(self.index, &format!("operands/{name}"));
+                Err(self.tensor(
+                    stored,
+                    "the operand that the question names".to_owned(),
+                    None,
+                ))
+            }
+        }
+    }
+
+    /// Values of known shape have it.
+    fn values(&self, batch: usize, pos: usize) -> Result<(), RecordingError> {
+        for (quantity, value) in &self.answer.trace.values {
+            let (fits, expected) = match (quantity, value.shape()) {
+                (Quantity::Logits | Quantity::LogProbs, shape) => (
+                    shape.len() == 3 && shape[..2] == [batch, pos],
+                    format!("[{batch}, {pos}, vocabulary]"),
+                ),
+                (Quantity::LossPerToken, shape) => {
+                    (shape == [batch, pos - 1], format!("[{batch}, {}]", pos - 1))
+                }
+                _ => continue,
+            };
+            if !fits {
+                return Err(self.tensor(value_name(self.index, quantity), expected, Some(value)));
+            }
+        }
+        Ok(())
+    }
+
+    fn floors(&self) -> Result<(), RecordingError> {
+        for (quantity, floor) in &self.answer.trace.floors {
+            let parts = [
+                ("cumulative", Some(floor.cumulative)),
+                ("local", floor.local),
+            ];
+            for (part, found) in parts {
+                if let Some(found) = found.filter(|floor| !floor.is_finite() || *floor < 0.0) {
+                    let (file, quantity) = (self.file.to_owned(), quantity.clone());
+                    return Err(RecordingError::Floor {
+                        file,
+                        answer: self.index,
+                        quantity,
+                        part,
+                        found,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tensor(&self, tensor: String, expected: String, found: Option<&Tensor>) -> RecordingError {
+        let found = found.map_or("nothing".to_owned(), |found| {
+            format!("{} {:?}", found.dtype(), found.shape())
+        });
+        RecordingError::Tensor {
+            file: self.file.to_owned(),
+            tensor,
+            expected,
+            found,
+        }
+    }
+}
+
+fn operand_names(question: &TraceRequest) -> impl Iterator<Item = &str> {
+    let edits = question
+        .interventions
+        .iter()
+        .filter_map(|edit| match &edit.action {
+            Action::Add { operand } | Action::Replace { operand } => Some(operand.as_str()),
+            Action::Zero | Action::Scale { .. } => None,
+        });
+    let objective = question
+        .gradients
+        .as_ref()
+        .and_then(|gradients| match &gradients.objective {
+            Objective::Projection { weights } => Some(weights.as_str()),
+            Objective::Loss | Objective::LogitDifference { .. } => None,
+        });
+    edits.chain(objective)
+}

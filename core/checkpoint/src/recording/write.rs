@@ -1,0 +1,122 @@
+//! From a recording to a file.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use safetensors::{Dtype, View};
+use tlbench_sdk::{DType, Tensor};
+
+use super::layout::{AnswerLayout, KEY, Layout, question_name, value_name};
+use super::{FORMAT, RecordedAnswer, Recording, RecordingError};
+use crate::error::CheckpointError;
+
+impl Recording {
+    /// Writes the recording to `file`, whole or not at all. The same recording gives the same bytes.
+    ///
+    /// # Errors
+    /// If it contradicts itself, or cannot be written.
+    pub fn write(&self, file: &Path) -> Result<(), RecordingError> {
+        self.check(file)?;
+        self.check_parts_that_are_not_stored(file)?;
+        let metadata = HashMap::from([(KEY.to_owned(), self.layout_text(file)?)]);
+        let bytes = safetensors::serialize(self.tensors(), Some(metadata)).map_err(|error| {
+            RecordingError::TooLarge {
+                file: file.to_owned(),
+                message: error.to_string(),
+            }
+        })?;
+        let partial = file.with_extension("partial");
+        let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, file));
+        written.map_err(|error| {
+            // It may not be there; what matters is the first error.
+            let _ = fs::remove_file(&partial);
+            CheckpointError::io(file, "write")(error)
+        })?;
+        Ok(())
+    }
+
+    /// What would not come back from the file as it is.
+    fn check_parts_that_are_not_stored(&self, file: &Path) -> Result<(), RecordingError> {
+        for (index, answer) in self.answers.iter().enumerate() {
+            let expected = if answer.stimulus.inputs != answer.question.inputs {
+                "the same inputs in stimulus and question"
+            } else if !answer.question.capture.is_empty() {
+                "a question with an empty `capture`"
+            } else {
+                continue;
+            };
+            return Err(RecordingError::Unwritable {
+                file: file.to_owned(),
+                answer: index,
+                expected,
+            });
+        }
+        Ok(())
+    }
+
+    fn layout_text(&self, file: &Path) -> Result<String, RecordingError> {
+        let layout = Layout {
+            format: FORMAT,
+            provenance: self.provenance.clone(),
+            config_digest: self.config_digest.clone(),
+            weights_digest: self.weights_digest.clone(),
+            dtype: self.dtype,
+            answers: self.answers.iter().map(answer_layout).collect(),
+        };
+        serde_json::to_string(&layout).map_err(|error| RecordingError::TooLarge {
+            file: file.to_owned(),
+            message: error.to_string(),
+        })
+    }
+
+    fn tensors(&self) -> BTreeMap<String, Stored<'_>> {
+        let mut tensors = BTreeMap::new();
+        for (index, answer) in self.answers.iter().enumerate() {
+            for (name, tensor) in answer.question.tensors() {
+                tensors.insert(question_name(index, &name), Stored(Cow::Owned(tensor)));
+            }
+            for (quantity, value) in &answer.trace.values {
+                tensors.insert(value_name(index, quantity), Stored(Cow::Borrowed(value)));
+            }
+        }
+        tensors
+    }
+}
+
+fn answer_layout(answer: &RecordedAnswer) -> AnswerLayout {
+    AnswerLayout {
+        stimulus: answer.stimulus.clone(),
+        question: answer.question.clone(),
+        values: answer.trace.values.keys().cloned().collect(),
+        floors: answer.trace.floors.clone(),
+    }
+}
+
+/// A tensor as the safetensors crate wants to see it.
+struct Stored<'a>(Cow<'a, Tensor>);
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.0.dtype() {
+            DType::F64 => Dtype::F64,
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            DType::I64 => Dtype::I64,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.0.bytes())
+    }
+
+    fn data_len(&self) -> usize {
+        self.0.bytes().len()
+    }
+}
