@@ -1,0 +1,159 @@
+//! A spec with its weights, ready to answer traces.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::DType as CandleDType;
+use tlbench_checkpoint::Weights;
+use tlbench_sdk::compare::log_softmax;
+use tlbench_sdk::{
+    DType, Evaluation, HookPoint, ModelSpec, PluginError, Quantity, SourceInfo, Trace,
+    TraceRequest, TraceSource, hooks,
+};
+
+use crate::arithmetic::Arithmetic;
+use crate::components::{Block, Embedding, Norm, Run, Unembed};
+use crate::convert::{compute_dtype, from_candle};
+use crate::error::EngineError;
+use crate::inputs::Inputs;
+use crate::loss::next_token_loss;
+use crate::probe::Probe;
+use crate::weights::Loader;
+
+/// A model that runs on candle. Cloning shares the weights.
+#[derive(Clone)]
+pub struct Bridge {
+    model: Arc<Model>,
+    arithmetic: Arithmetic,
+}
+
+struct Model {
+    dtype: CandleDType,
+    hooks: Vec<HookPoint>,
+    embedding: Embedding,
+    blocks: Vec<Block>,
+    final_norm: Option<Norm>,
+    unembed: Unembed,
+}
+
+impl Bridge {
+    /// Reads what `spec` takes from `weights`, and computes in `dtype` from then on.
+    ///
+    /// # Errors
+    /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
+    pub fn open(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
+        let dtype = compute_dtype(dtype)?;
+        let loader = &mut Loader::new(weights, dtype);
+        let d_model = spec.d_model;
+        let blocks = spec
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| Block::load(loader, index, layer, d_model))
+            .collect::<Result<_, _>>()?;
+        let model = Model {
+            dtype,
+            hooks: hooks(spec),
+            embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
+            blocks,
+            final_norm: match &spec.final_norm {
+                Some(norm) => Some(Norm::load(loader, "ln_final", norm, d_model)?),
+                None => None,
+            },
+            unembed: Unembed::load(loader, &spec.unembed, d_model)?,
+        };
+        Ok(Self {
+            model: Arc::new(model),
+            arithmetic: Arithmetic::Native,
+        })
+    }
+
+    /// The same model with its products summed in another order.
+    #[must_use]
+    pub fn with_arithmetic(&self, arithmetic: Arithmetic) -> Self {
+        Self {
+            model: Arc::clone(&self.model),
+            arithmetic,
+        }
+    }
+
+    /// The hook points, in execution order.
+    pub fn hooks(&self) -> &[HookPoint] {
+        &self.model.hooks
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// If the request is wrong, or asks for what the engine does not do yet.
+    pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
+        refuse_unanswerable(request)?;
+        let model = &*self.model;
+        let inputs = Inputs::new(&request.inputs)?;
+        let mut probe = Probe::new(request, &model.hooks, model.dtype)?;
+        let mut run = Run::new(&inputs, &mut probe, self.arithmetic);
+        let mut stream = model.embedding.forward(&mut run)?;
+        for block in &model.blocks {
+            stream = block.forward(&mut run, stream)?;
+        }
+        if let Some(norm) = &model.final_norm {
+            stream = norm.forward(&mut run, &stream)?;
+        }
+        let logits = model.unembed.forward(&mut run, stream)?;
+        let mut values = probe.finish()?;
+        let asked = |quantity: &Quantity| request.capture.contains(quantity);
+        if asked(&Quantity::Logits) {
+            let shown = match request.evaluation {
+                Evaluation::Local => &logits.computed,
+                Evaluation::Cumulative => &logits.edited,
+            };
+            values.insert(Quantity::Logits, from_candle(shown)?);
+        }
+        if asked(&Quantity::LogProbs) {
+            values.insert(
+                Quantity::LogProbs,
+                log_softmax(&from_candle(&logits.edited)?),
+            );
+        }
+        if asked(&Quantity::LossPerToken) || asked(&Quantity::Loss) {
+            let (per_token, mean) = next_token_loss(&logits.edited, &inputs)?;
+            values.insert(Quantity::LossPerToken, per_token);
+            values.insert(Quantity::Loss, mean);
+            values.retain(|quantity, _| asked(quantity));
+        }
+        Ok(Trace {
+            values,
+            floors: BTreeMap::new(),
+        })
+    }
+}
+
+impl TraceSource for Bridge {
+    fn info(&self) -> SourceInfo {
+        SourceInfo::default()
+    }
+
+    fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+        Ok(self.run(request)?)
+    }
+}
+
+fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
+    let unanswerable = [
+        (!request.chunks.is_empty(), "a run in chunks"),
+        (request.gradients.is_some(), "a gradient"),
+        (request.generate.is_some(), "generation"),
+    ];
+    if let Some((_, what)) = unanswerable.iter().find(|(asked, _)| *asked) {
+        return Err(EngineError::Unanswerable((*what).to_owned()));
+    }
+    let strange = request.capture.iter().find(|quantity| {
+        matches!(
+            quantity,
+            Quantity::Generated | Quantity::HookGradient(_) | Quantity::ParameterGradient(_)
+        )
+    });
+    strange.map_or(Ok(()), |quantity| {
+        Err(EngineError::Unanswerable(format!("`{quantity}`")))
+    })
+}

@@ -1,0 +1,164 @@
+//! Softmax attention, with its hooks.
+
+use candle_core::Tensor;
+use tlbench_sdk::spec::{AttentionSpec, Mask, PositionSpec};
+
+use super::{Linear, Run};
+use crate::error::EngineError;
+use crate::ops;
+use crate::weights::Loader;
+
+/// Multi-head attention.
+pub(crate) struct Attention {
+    name: String,
+    pub(crate) n_heads: usize,
+    d_head: usize,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    scale: f64,
+    mask: Mask,
+}
+
+/// What queries, keys and values are made from.
+pub(crate) enum AttentionInput {
+    /// `[batch, pos, d_model]`, one for all.
+    Shared(Tensor),
+    /// `[batch, pos, heads, d_model]`, one per head, for each of the three.
+    PerHead([Tensor; 3]),
+}
+
+impl Attention {
+    pub(crate) fn load(
+        loader: &mut Loader<'_>,
+        name: &str,
+        spec: &AttentionSpec,
+        d_model: usize,
+    ) -> Result<Self, EngineError> {
+        refuse_unimplemented(name, spec)?;
+        let width = spec.n_heads * spec.d_head;
+        Ok(Self {
+            name: name.to_owned(),
+            n_heads: spec.n_heads,
+            d_head: spec.d_head,
+            q: loader.linear(&format!("{name}.q"), &spec.q, width, d_model)?,
+            k: loader.linear(&format!("{name}.k"), &spec.k, width, d_model)?,
+            v: loader.linear(&format!("{name}.v"), &spec.v, width, d_model)?,
+            o: loader.linear(&format!("{name}.o"), &spec.o, d_model, width)?,
+            scale: spec.scale,
+            mask: spec.mask,
+        })
+    }
+
+    /// `[batch, pos, d_model]`: what is added to the stream.
+    pub(crate) fn forward(
+        &self,
+        run: &mut Run<'_, '_>,
+        input: &AttentionInput,
+    ) -> Result<Tensor, EngineError> {
+        let mut projected = Vec::with_capacity(3);
+        for (index, (hook, linear)) in [
+            ("hook_q", &self.q),
+            ("hook_k", &self.k),
+            ("hook_v", &self.v),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let heads = self.project(run, linear, input, index)?;
+            let heads = run.probe.hook(&format!("{}.{hook}", self.name), heads)?;
+            // [batch, heads, pos, d_head], as HF multiplies them.
+            projected.push(heads.transpose(1, 2)?.contiguous()?);
+        }
+        let z = self.mix(run, &projected[0], &projected[1], &projected[2])?;
+        self.output(run, &z)
+    }
+
+    fn project(
+        &self,
+        run: &Run<'_, '_>,
+        linear: &Linear,
+        input: &AttentionInput,
+        index: usize,
+    ) -> Result<Tensor, EngineError> {
+        Ok(match input {
+            AttentionInput::Shared(x) => {
+                let (batch, pos, _) = x.dims3()?;
+                linear.forward(x, run.arithmetic)?.reshape((
+                    batch,
+                    pos,
+                    self.n_heads,
+                    self.d_head,
+                ))?
+            }
+            AttentionInput::PerHead(inputs) => {
+                linear.forward_per_head(&inputs[index], run.arithmetic)?
+            }
+        })
+    }
+
+    /// From queries, keys and values `[batch, heads, pos, d_head]` to `z [batch, pos, heads, d_head]`.
+    fn mix(
+        &self,
+        run: &mut Run<'_, '_>,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+    ) -> Result<Tensor, EngineError> {
+        let visible = run.visible(self.mask);
+        let scores = run.arithmetic.matmul(q, &k.t()?)?;
+        let scores = ops::mask_scores(&scores, self.scale, &visible)?;
+        let scores = run
+            .probe
+            .hook(&format!("{}.hook_attn_scores", self.name), scores)?;
+        let pattern = run.probe.hook(
+            &format!("{}.hook_pattern", self.name),
+            ops::softmax(&scores)?,
+        )?;
+        let z = run
+            .arithmetic
+            .matmul(&pattern.contiguous()?, v)?
+            .transpose(1, 2)?
+            .contiguous()?;
+        run.probe.hook(&format!("{}.hook_z", self.name), z)
+    }
+
+    fn output(&self, run: &mut Run<'_, '_>, z: &Tensor) -> Result<Tensor, EngineError> {
+        let hook = format!("{}.hook_result", self.name);
+        let changed = run.probe.changes(&hook);
+        if run.probe.looks_at(&hook) {
+            let result = self.o.result_per_head(z, run.arithmetic)?;
+            let result = run.probe.hook(&hook, result)?;
+            if changed {
+                let sum = result.sum(2)?;
+                return Ok(match &self.o.bias {
+                    Some(bias) => sum.broadcast_add(bias)?,
+                    None => sum,
+                });
+            }
+        }
+        Ok(self.o.forward(&z.flatten_from(2)?, run.arithmetic)?)
+    }
+}
+
+fn refuse_unimplemented(name: &str, spec: &AttentionSpec) -> Result<(), EngineError> {
+    let features = [
+        (
+            spec.n_kv_heads != spec.n_heads,
+            "fewer key and value heads than query heads",
+        ),
+        (spec.clip_qkv.is_some(), "clipping of q, k and v"),
+        (spec.qk_norm.is_some(), "norms of queries and keys"),
+        (
+            spec.position != PositionSpec::None,
+            "positions inside attention",
+        ),
+        (spec.softcap.is_some(), "a softcap of the scores"),
+        (spec.sinks.is_some(), "attention sinks"),
+    ];
+    match features.iter().find(|(asked, _)| *asked) {
+        Some((_, feature)) => Err(EngineError::not_implemented(name, *feature)),
+        None => Ok(()),
+    }
+}

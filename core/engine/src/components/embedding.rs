@@ -1,0 +1,95 @@
+//! From tokens and positions to the stream.
+
+use candle_core::Tensor;
+use tlbench_sdk::spec::{EmbeddingSpec, PositionTable};
+use tlbench_sdk::{INPUT_IDS, POSITION_IDS};
+
+use super::Run;
+use crate::error::EngineError;
+use crate::weights::Loader;
+
+/// Token embedding, and learned positions.
+pub(crate) struct Embedding {
+    tokens: Tensor,
+    positions: Option<Positions>,
+}
+
+struct Positions {
+    /// `[n_ctx, d_model]`: the rows from the offset on.
+    table: Tensor,
+}
+
+impl Embedding {
+    pub(crate) fn load(
+        loader: &mut Loader<'_>,
+        spec: &EmbeddingSpec,
+        d_vocab: usize,
+        d_model: usize,
+    ) -> Result<Self, EngineError> {
+        if spec.scale.is_some() {
+            return Err(EngineError::not_implemented("embed", "an embedding scale"));
+        }
+        if spec.norm.is_some() {
+            return Err(EngineError::not_implemented(
+                "embed.ln",
+                "a norm of the embedding",
+            ));
+        }
+        let tokens = loader.part("embed.weight", &spec.tokens, &[d_vocab, d_model])?;
+        let positions = spec
+            .positions
+            .as_ref()
+            .map(|positions| Positions::load(loader, positions, d_model))
+            .transpose()?;
+        Ok(Self { tokens, positions })
+    }
+
+    /// `[batch, pos, d_model]`.
+    pub(crate) fn forward(&self, run: &mut Run<'_, '_>) -> Result<Tensor, EngineError> {
+        let embed = gather(run, &self.tokens, INPUT_IDS)?;
+        let embed = run.probe.hook("hook_embed", embed)?;
+        let Some(positions) = &self.positions else {
+            return Ok(embed);
+        };
+        let pos_embed = gather(run, &positions.table, POSITION_IDS)?;
+        let pos_embed = run.probe.hook("hook_pos_embed", pos_embed)?;
+        Ok((embed + pos_embed)?)
+    }
+}
+
+impl Positions {
+    fn load(
+        loader: &mut Loader<'_>,
+        spec: &PositionTable,
+        d_model: usize,
+    ) -> Result<Self, EngineError> {
+        let shape = spec.table.cut_shape().unwrap_or_default();
+        let rows = shape.first().copied().unwrap_or(0);
+        let table = loader.part("pos_embed.weight", &spec.table, &[rows, d_model])?;
+        let left = rows
+            .checked_sub(spec.offset)
+            .filter(|&left| left > 0)
+            .ok_or_else(|| {
+                EngineError::request(
+                    "pos_embed",
+                    format!("more than {} rows", spec.offset),
+                    rows.to_string(),
+                )
+            })?;
+        Ok(Self {
+            table: table.narrow(0, spec.offset, left)?,
+        })
+    }
+}
+
+/// The rows of `table` that the input `name` asks for.
+fn gather(run: &Run<'_, '_>, table: &Tensor, name: &str) -> Result<Tensor, EngineError> {
+    let values = if name == INPUT_IDS {
+        &run.inputs.input_ids
+    } else {
+        &run.inputs.position_ids
+    };
+    let indices = run.inputs.indices(name, values, table.dim(0)?)?;
+    let rows = table.contiguous()?.index_select(&indices, 0)?;
+    Ok(rows.reshape((run.inputs.batch, run.inputs.pos, table.dim(1)?))?)
+}

@@ -1,0 +1,57 @@
+//! The components of a model, ready to run.
+
+mod attention;
+mod block;
+mod embedding;
+mod linear;
+mod mlp;
+mod norm;
+mod unembed;
+
+pub(crate) use block::Block;
+pub(crate) use embedding::Embedding;
+pub(crate) use linear::Linear;
+pub(crate) use norm::Norm;
+pub(crate) use unembed::Unembed;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tlbench_sdk::spec::Mask;
+
+use crate::arithmetic::Arithmetic;
+use crate::inputs::Inputs;
+use crate::probe::Probe;
+
+/// What every component of one run needs.
+pub(crate) struct Run<'a, 'r> {
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) probe: &'a mut Probe<'r>,
+    pub(crate) arithmetic: Arithmetic,
+    masks: HashMap<Mask, Arc<Vec<bool>>>,
+}
+
+impl<'a, 'r> Run<'a, 'r> {
+    pub(crate) fn new(
+        inputs: &'a Inputs,
+        probe: &'a mut Probe<'r>,
+        arithmetic: Arithmetic,
+    ) -> Self {
+        Self {
+            inputs,
+            probe,
+            arithmetic,
+            masks: HashMap::new(),
+        }
+    }
+
+    /// Which keys each query sees; computed once per kind of mask.
+    fn visible(&mut self, mask: Mask) -> Arc<Vec<bool>> {
+        let inputs = self.inputs;
+        Arc::clone(
+            self.masks
+                .entry(mask)
+                .or_insert_with(|| Arc::new(inputs.visible(mask))),
+        )
+    }
+}

@@ -1,0 +1,51 @@
+//! From the stream to logits.
+
+use candle_core::Tensor;
+use tlbench_sdk::spec::UnembedSpec;
+
+use super::{Linear, Run};
+use crate::error::EngineError;
+use crate::weights::Loader;
+
+/// The head.
+pub(crate) struct Unembed {
+    projection: Linear,
+}
+
+/// Logits as they were computed, and as the model goes on with them.
+pub(crate) struct Logits {
+    /// Before anything at `unembed.hook_out` changed them.
+    pub(crate) computed: Tensor,
+    /// After.
+    pub(crate) edited: Tensor,
+}
+
+impl Unembed {
+    pub(crate) fn load(
+        loader: &mut Loader<'_>,
+        spec: &UnembedSpec,
+        d_model: usize,
+    ) -> Result<Self, EngineError> {
+        if spec.softcap.is_some() || spec.logit_scale != 1.0 {
+            return Err(EngineError::not_implemented(
+                "unembed",
+                "a scale or softcap of the logits",
+            ));
+        }
+        Ok(Self {
+            projection: loader.linear("unembed", &spec.projection, spec.d_vocab_out, d_model)?,
+        })
+    }
+
+    /// `[batch, pos, d_vocab_out]`.
+    pub(crate) fn forward(
+        &self,
+        run: &mut Run<'_, '_>,
+        stream: Tensor,
+    ) -> Result<Logits, EngineError> {
+        let stream = run.probe.hook("unembed.hook_in", stream)?;
+        let computed = self.projection.forward(&stream, run.arithmetic)?;
+        let edited = run.probe.hook("unembed.hook_out", computed.clone())?;
+        Ok(Logits { computed, edited })
+    }
+}

@@ -1,0 +1,21 @@
+//! Runs a [`ModelSpec`](tlbench_sdk::ModelSpec) with its weights on candle, with a hook at every step.
+//!
+//! The names, shapes and meaning of the hooks are HookedTransformer's; weights stay as HuggingFace stores them, and
+//! operations are done in HuggingFace's order.
+
+mod arithmetic;
+mod bridge;
+mod components;
+mod convert;
+mod error;
+mod inputs;
+mod loss;
+mod ops;
+mod probe;
+mod rounding;
+mod weights;
+
+pub use arithmetic::Arithmetic;
+pub use bridge::Bridge;
+pub use error::EngineError;
+pub use rounding::RoundingReference;
