@@ -1,0 +1,283 @@
+//! From GPT-2's `config.json` to its spec.
+
+use std::collections::BTreeMap;
+
+use tlbench_sdk::spec::{
+    Activation, AttentionPort, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec, HfTap,
+    LayerSpec, Mask, MlpSpec, ModelSpec, NormKind, NormSpec, PositionSpec, PositionTable,
+    ProjectionSpec, TapStep, TensorSource, UnembedSpec, Wiring,
+};
+use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
+
+/// The adapter for GPT-2.
+pub(crate) struct Gpt2;
+
+impl ArchitectureAdapter for Gpt2 {
+    fn info(&self) -> ArchitectureInfo {
+        ArchitectureInfo {
+            id: "gpt2".into(),
+            description: "GPT-2 (GPT2LMHeadModel)".into(),
+            model_types: vec!["gpt2".into()],
+        }
+    }
+
+    fn spec(&self, config: &ConfigReader) -> Result<ModelSpec, ConfigError> {
+        Ok(Hyper::read(config)?.model())
+    }
+}
+
+/// The functions that HF's `ACT2FN` means by these names; the others among its names are no activation of ours.
+const ACTIVATIONS: &[(&str, Activation)] = &[
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_fast", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("quick_gelu", Activation::QuickGelu),
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("relu", Activation::Relu),
+    ("relu2", Activation::ReluSquared),
+];
+
+/// Keys of `GPT2Config` without influence on the logits: training, other heads than the language model's, and the
+/// order of operations (`reorder_and_upcast_attn`). Nothing reads `n_ctx`, which original checkpoints have.
+const NEUTRAL: &[&str] = &[
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "n_ctx",
+    "reorder_and_upcast_attn",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+];
+
+/// What `config.json` says, with the defaults of HF's `GPT2Config`.
+struct Hyper {
+    d_vocab: usize,
+    n_ctx: usize,
+    d_model: usize,
+    n_layers: usize,
+    n_heads: usize,
+    d_mlp: usize,
+    activation: Activation,
+    eps: f64,
+    scaled: bool,
+    scaled_by_layer: bool,
+    causal: bool,
+    tied: bool,
+}
+
+impl Hyper {
+    fn read(config: &ConfigReader) -> Result<Self, ConfigError> {
+        config.neutral(NEUTRAL);
+        // HF's `attribute_map` lets the general spelling overwrite GPT-2's own, so it is looked up first.
+        let d_model = config.size_or(&["hidden_size", "n_embd"], 768)?;
+        let n_heads = config.size_or(&["num_attention_heads", "n_head"], 12)?;
+        if !d_model.is_multiple_of(n_heads) {
+            let expected = format!("a multiple of n_head = {n_heads}");
+            return Err(ConfigError::new("n_embd", expected, d_model.to_string()));
+        }
+        if config.flag_or(&["add_cross_attention"], false)? {
+            let expected = "false, as there is no encoder to attend to";
+            return Err(ConfigError::new("add_cross_attention", expected, "true"));
+        }
+        Ok(Self {
+            d_vocab: config.size_or(&["vocab_size"], 50257)?,
+            n_ctx: config.size_or(&["max_position_embeddings", "n_positions"], 1024)?,
+            d_model,
+            n_layers: config.size_or(&["num_hidden_layers", "n_layer"], 12)?,
+            n_heads,
+            d_mlp: config.size_or(&["n_inner"], 4 * d_model)?,
+            activation: config.choice_or(&["activation_function"], "gelu_new", ACTIVATIONS)?,
+            eps: config.number_or(&["layer_norm_epsilon"], 1e-5)?,
+            scaled: config.flag_or(&["scale_attn_weights"], true)?,
+            scaled_by_layer: config.flag_or(&["scale_attn_by_inverse_layer_idx"], false)?,
+            // No field of `GPT2Config`, but HF's mask function asks every config for it.
+            causal: config.flag_or(&["is_causal"], true)?,
+            tied: config.flag_or(&["tie_word_embeddings"], true)?,
+        })
+    }
+
+    fn model(&self) -> ModelSpec {
+        ModelSpec {
+            architecture: "GPT2LMHeadModel".into(),
+            d_model: self.d_model,
+            d_vocab: self.d_vocab,
+            n_ctx: Some(self.n_ctx),
+            embedding: self.embedding(),
+            layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
+            final_norm: Some(self.norm("ln_f")),
+            unembed: self.unembed(),
+            // Masks, which older releases saved as buffers of the attention.
+            ignored_tensors: vec!["*.attn.bias".into(), "*.attn.masked_bias".into()],
+        }
+    }
+
+    fn embedding(&self) -> EmbeddingSpec {
+        let mut tokens = stored("wte.weight", [self.d_vocab, self.d_model]);
+        if self.tied {
+            // HF ties in both directions.
+            tokens.names.push("lm_head.weight".into());
+        }
+        EmbeddingSpec {
+            tokens,
+            module: Some(module("wte")),
+            scale: None,
+            positions: Some(PositionTable {
+                table: stored("wpe.weight", [self.n_ctx, self.d_model]),
+                offset: 0,
+                module: Some(module("wpe")),
+                config_keys: keys(&["n_positions", "n_embd"]),
+            }),
+            norm: None,
+            config_keys: keys(&["vocab_size", "n_embd", "tie_word_embeddings"]),
+        }
+    }
+
+    fn layer(&self, index: usize) -> LayerSpec {
+        let block = format!("h.{index}");
+        let attention = self.attention(index, &format!("{block}.attn"));
+        let mlp = MlpSpec::Dense(self.mlp(&format!("{block}.mlp")));
+        LayerSpec {
+            wiring: Wiring::Sequential,
+            attn: Some(Branch::pre_norm(
+                self.norm(&format!("{block}.ln_1")),
+                attention,
+            )),
+            mlp: Some(Branch::pre_norm(self.norm(&format!("{block}.ln_2")), mlp)),
+            module: Some(module(&block)),
+            taps: BTreeMap::new(),
+        }
+    }
+
+    fn attention(&self, index: usize, path: &str) -> AttentionSpec {
+        let d_head = self.d_model / self.n_heads;
+        let per_width = if self.scaled { d_head } else { 1 };
+        let per_layer = if self.scaled_by_layer { index + 1 } else { 1 };
+        let part = |nth| self.part_of_c_attn(&format!("{path}.c_attn"), nth);
+        AttentionSpec {
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_heads,
+            d_head,
+            q: part(0),
+            k: part(1),
+            v: part(2),
+            o: conv1d(&format!("{path}.c_proj"), self.d_model, self.d_model),
+            clip_qkv: None,
+            qk_norm: None,
+            position: PositionSpec::None,
+            scale: 1.0 / (per_width as f64).sqrt() / per_layer as f64,
+            softcap: None,
+            mask: Mask::Band {
+                back: None,
+                ahead: self.causal.then_some(0),
+            },
+            sinks: None,
+            module: Some(module(path)),
+            port: AttentionPort::Interface,
+            config_keys: keys(&[
+                "n_embd",
+                "n_head",
+                "scale_attn_weights",
+                "scale_attn_by_inverse_layer_idx",
+                "is_causal",
+            ]),
+        }
+    }
+
+    /// Queries, keys or values: `c_attn` puts them side by side.
+    fn part_of_c_attn(&self, path: &str, nth: usize) -> ProjectionSpec {
+        let width = self.d_model;
+        let start = nth * width;
+        let slice = |dim| Cut::Slice {
+            dim,
+            start,
+            len: width,
+        };
+        let weight = stored(&format!("{path}.weight"), [width, 3 * width]);
+        let bias = stored(&format!("{path}.bias"), [3 * width]);
+        ProjectionSpec {
+            weight: weight.cut(slice(1)).cut(Cut::Transpose),
+            bias: Some(bias.cut(slice(0))),
+            tap: Some(HfTap::output(module(path)).step(TapStep::Slice { start, len: width })),
+        }
+    }
+
+    fn mlp(&self, path: &str) -> DenseMlp {
+        DenseMlp {
+            d_mlp: self.d_mlp,
+            input: conv1d(&format!("{path}.c_fc"), self.d_model, self.d_mlp),
+            gate: None,
+            output: conv1d(&format!("{path}.c_proj"), self.d_mlp, self.d_model),
+            activation: self.activation,
+            module: Some(module(path)),
+            post_tap: Some(HfTap::output(module(&format!("{path}.act")))),
+            config_keys: keys(&["n_embd", "n_inner", "activation_function"]),
+        }
+    }
+
+    fn norm(&self, path: &str) -> NormSpec {
+        NormSpec {
+            kind: NormKind::LayerNorm,
+            eps: self.eps,
+            gain: Some(stored(&format!("{path}.weight"), [self.d_model])),
+            gain_offset: 0.0,
+            bias: Some(stored(&format!("{path}.bias"), [self.d_model])),
+            module: Some(module(path)),
+            config_keys: keys(&["n_embd", "layer_norm_epsilon"]),
+        }
+    }
+
+    fn unembed(&self) -> UnembedSpec {
+        // Where both are stored, HF keeps a tied head apart if it differs from the embedding.
+        let mut weight = TensorSource::new(["lm_head.weight"], [self.d_vocab, self.d_model]);
+        if self.tied {
+            weight.names.extend(names("wte.weight"));
+        }
+        UnembedSpec {
+            projection: ProjectionSpec {
+                weight,
+                bias: None,
+                tap: Some(HfTap::output("lm_head")),
+            },
+            d_vocab_out: self.d_vocab,
+            logit_scale: 1.0,
+            softcap: None,
+            config_keys: keys(&["vocab_size", "n_embd", "tie_word_embeddings"]),
+        }
+    }
+}
+
+/// A `Conv1D`: stored as `[in, out]`.
+fn conv1d(path: &str, inputs: usize, outputs: usize) -> ProjectionSpec {
+    ProjectionSpec {
+        weight: stored(&format!("{path}.weight"), [inputs, outputs]).cut(Cut::Transpose),
+        bias: Some(stored(&format!("{path}.bias"), [outputs])),
+        tap: Some(HfTap::output(module(path))),
+    }
+}
+
+/// A tensor of the inner model.
+fn stored<const RANK: usize>(path: &str, shape: [usize; RANK]) -> TensorSource {
+    TensorSource::new(names(path), shape)
+}
+
+/// With the prefix of a language model's checkpoint, and without, as the inner model alone saves it.
+fn names(path: &str) -> [String; 2] {
+    [module(path), path.to_owned()]
+}
+
+/// The path of one of the inner model's modules from the language model's root.
+fn module(path: &str) -> String {
+    format!("transformer.{path}")
+}
+
+fn keys(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
