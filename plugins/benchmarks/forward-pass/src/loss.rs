@@ -1,0 +1,131 @@
+//! The loss of every next token.
+
+use tlbench_sdk::compare::Tolerance;
+use tlbench_sdk::{
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, ModelInfo, PlannedRequest, PluginError,
+    Quantity, Severity, Stimulus, Tensor, Trace, TraceRequest, Verdict,
+};
+
+use crate::measure::{Comparison, Outcome, truth_of};
+use crate::report::ratio_text;
+use crate::{MODULE, options};
+
+/// The tolerance for scalars in TransformerLens.
+const TOLERANCE: Tolerance = Tolerance {
+    atol: 1e-3,
+    rtol: 0.0,
+};
+
+pub(crate) struct LossEquivalence;
+
+impl Benchmark for LossEquivalence {
+    fn info(&self) -> BenchmarkInfo {
+        BenchmarkInfo {
+            id: "loss_equivalence".into(),
+            module: MODULE.into(),
+            description:
+                "the loss of every next token equals the reference's, and so does their mean".into(),
+        }
+    }
+
+    fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        options::tolerance(&model.options, TOLERANCE)?;
+        let check = |stimulus: &Stimulus| {
+            let capture = vec![Quantity::LossPerToken, Quantity::Loss];
+            let request = TraceRequest::new(stimulus.inputs.clone(), capture);
+            Check {
+                variant: stimulus.id.clone(),
+                requests: vec![
+                    PlannedRequest::reference(request.clone()),
+                    PlannedRequest::subject(request),
+                ],
+            }
+        };
+        Ok(model
+            .stimuli
+            .iter()
+            .filter(|stimulus| has_loss(stimulus))
+            .map(check)
+            .collect())
+    }
+
+    fn judge(
+        &self,
+        model: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        let [truth, subject] = answers else {
+            return Err(PluginError::internal(format!(
+                "{} answers to judge",
+                answers.len()
+            )));
+        };
+        let tolerance = options::tolerance(&model.options, TOLERANCE)?;
+        let comparison = Comparison::new(model, check, truth)?;
+        let quantity = Quantity::LossPerToken;
+        let expected = truth_of(truth, &quantity)?;
+        let measurement = match comparison.measure_with_tolerance(
+            &quantity,
+            subject.value(&quantity),
+            expected,
+            tolerance,
+        )? {
+            Outcome::Measured(measurement) => measurement,
+            Outcome::Broken(divergence) => {
+                let message = format!("loss_per_token: {}", divergence.reason);
+                return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, message)));
+            }
+        };
+        let (loss, true_loss) = (
+            scalar(subject.value(&Quantity::Loss)),
+            scalar(truth.value(&Quantity::Loss)),
+        );
+        // The mean can hide what its summands show, so it is judged by them.
+        let severity = match model.judging {
+            Judging::Calibrated => measurement.severity,
+            Judging::Tolerance
+                if (loss - true_loss).abs()
+                    <= tolerance.atol + tolerance.rtol * true_loss.abs() =>
+            {
+                Severity::Info
+            }
+            Judging::Tolerance => Severity::Danger,
+        };
+        let message = format!(
+            "{loss:.6} for {true_loss:.6}; error ratio per token {}",
+            ratio_text(measurement.ratio)
+        );
+        let mut verdict = Verdict::new(severity, message)
+            .detail(
+                "difference of the means",
+                format!(
+                    "{:.2e} (tolerance {:e})",
+                    (loss - true_loss).abs(),
+                    tolerance.atol
+                ),
+            )
+            .detail(
+                "largest difference of a token",
+                format!("{:.2e}", measurement.difference.max_abs),
+            )
+            .detail("tokens", measurement.difference.rows.to_string());
+        verdict.measurements = vec![measurement];
+        Ok(Judgement::Verdict(verdict))
+    }
+}
+
+/// A loss needs two tokens, and a reference that tells it.
+fn has_loss(stimulus: &Stimulus) -> bool {
+    let [_, pos] = stimulus.shape();
+    pos > 1
+        && [Quantity::LossPerToken, Quantity::Loss]
+            .iter()
+            .all(|quantity| stimulus.quantities.contains(quantity))
+}
+
+fn scalar(tensor: Option<&Tensor>) -> f64 {
+    tensor
+        .and_then(|tensor| tensor.to_f64_vec().first().copied())
+        .unwrap_or(f64::NAN)
+}
