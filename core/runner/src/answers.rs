@@ -1,0 +1,223 @@
+//! Asks each model each question once.
+//!
+//! Questions that differ only in what they show are merged into one pass. An answer is kept until its last consumer
+//! has had it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tlbench_sdk::{PlannedRequest, PluginError, Quantity, Role, Trace, TraceRequest, TraceSource};
+
+/// The two who answer.
+pub(crate) struct Parties<'a> {
+    pub(crate) subject: &'a dyn TraceSource,
+    pub(crate) reference: &'a dyn TraceSource,
+}
+
+impl Parties<'_> {
+    fn ask(&self, role: Role, request: &TraceRequest) -> Result<Trace, PluginError> {
+        match role {
+            Role::Subject => self.subject.trace(request),
+            Role::Reference => self.reference.trace(request),
+        }
+    }
+}
+
+/// The questions of all checks, and the answers that somebody still waits for.
+pub(crate) struct Answers<'a> {
+    parties: Parties<'a>,
+    questions: HashMap<u64, Vec<Question>>,
+}
+
+struct Question {
+    role: Role,
+    /// With everything that anybody wants to see.
+    merged: TraceRequest,
+    consumers: usize,
+    answer: Option<Result<Trace, PluginError>>,
+}
+
+impl<'a> Answers<'a> {
+    pub(crate) fn new(parties: Parties<'a>) -> Self {
+        Self {
+            parties,
+            questions: HashMap::new(),
+        }
+    }
+
+    /// Announces a request, so that it is merged with others before any is asked.
+    pub(crate) fn announce(&mut self, planned: &PlannedRequest) {
+        let bucket = self.questions.entry(digest(planned)).or_default();
+        match bucket
+            .iter_mut()
+            .find(|question| question.is_asked_by(planned))
+        {
+            Some(question) => {
+                question.consumers += 1;
+                for quantity in &planned.request.capture {
+                    if !question.merged.capture.contains(quantity) {
+                        question.merged.capture.push(quantity.clone());
+                    }
+                }
+            }
+            None => bucket.push(Question {
+                role: planned.role,
+                merged: planned.request.clone(),
+                consumers: 1,
+                answer: None,
+            }),
+        }
+    }
+
+    /// The answer to an announced request, with what it asked to see and no more.
+    pub(crate) fn take(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
+        let key = digest(planned);
+        let bucket = self.questions.entry(key).or_default();
+        let Some(index) = bucket
+            .iter()
+            .position(|question| question.is_asked_by(planned))
+        else {
+            return self.parties.ask(planned.role, &planned.request);
+        };
+        let question = &mut bucket[index];
+        let parties = &self.parties;
+        let answer = question
+            .answer
+            .get_or_insert_with(|| parties.ask(question.role, &question.merged));
+        let answer = answer
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|trace| shown(trace, &planned.request.capture));
+        question.consumers -= 1;
+        if question.consumers == 0 {
+            bucket.swap_remove(index);
+        }
+        answer
+    }
+}
+
+impl Question {
+    fn is_asked_by(&self, planned: &PlannedRequest) -> bool {
+        let same = |a: &TraceRequest, b: &TraceRequest| {
+            a.inputs == b.inputs
+                && a.truth == b.truth
+                && a.operands == b.operands
+                && a.evaluation == b.evaluation
+                && a.chunks == b.chunks
+                && a.gradients == b.gradients
+                && a.interventions == b.interventions
+                && a.generate == b.generate
+        };
+        self.role == planned.role && same(&self.merged, &planned.request)
+    }
+}
+
+/// The same for questions that may be merged; the comparison itself decides.
+fn digest(planned: &PlannedRequest) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    planned.role.hash(&mut hasher);
+    planned.request.evaluation.hash(&mut hasher);
+    for (name, tensor) in &planned.request.inputs {
+        name.hash(&mut hasher);
+        tensor.bytes().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn shown(trace: &Trace, capture: &[Quantity]) -> Result<Trace, PluginError> {
+    let values = capture
+        .iter()
+        .map(|quantity| {
+            let value = trace.value(quantity).cloned();
+            let value = value.ok_or_else(|| {
+                PluginError::internal(format!("{quantity} was asked for and not shown"))
+            })?;
+            Ok((quantity.clone(), value))
+        })
+        .collect::<Result<_, PluginError>>()?;
+    Ok(Trace {
+        values,
+        floors: trace.floors.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tlbench_sdk::{INPUT_IDS, SourceInfo, Tensor};
+
+    use super::*;
+
+    /// Shows what it is asked for, and remembers what that was.
+    #[derive(Default)]
+    struct Parrot(Mutex<Vec<Vec<String>>>);
+
+    impl TraceSource for Parrot {
+        fn info(&self) -> SourceInfo {
+            SourceInfo::default()
+        }
+
+        fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+            self.0
+                .lock()
+                .unwrap()
+                .push(request.capture.iter().map(ToString::to_string).collect());
+            let values = request
+                .capture
+                .iter()
+                .map(|quantity| (quantity.clone(), Tensor::scalar(1.0)))
+                .collect();
+            Ok(Trace {
+                values,
+                ..Trace::default()
+            })
+        }
+    }
+
+    fn ask(role: Role, token: i64, capture: &[Quantity]) -> PlannedRequest {
+        let inputs = [(INPUT_IDS.to_owned(), Tensor::vector(vec![token]))].into();
+        PlannedRequest {
+            role,
+            request: TraceRequest::new(inputs, capture.to_vec()),
+        }
+    }
+
+    #[test]
+    fn one_pass_serves_all_who_ask_the_same() {
+        let (subject, reference) = (Parrot::default(), Parrot::default());
+        let mut answers = Answers::new(Parties {
+            subject: &subject,
+            reference: &reference,
+        });
+        let hook = Quantity::hook("hook_embed");
+        let planned = [
+            ask(Role::Subject, 1, &[Quantity::Logits]),
+            ask(Role::Subject, 1, &[hook.clone(), Quantity::Logits]),
+            ask(Role::Subject, 2, &[Quantity::Logits]),
+            ask(Role::Reference, 1, &[Quantity::Logits]),
+        ];
+        planned.iter().for_each(|request| answers.announce(request));
+        let traces: Vec<Trace> = planned
+            .iter()
+            .map(|request| answers.take(request).unwrap())
+            .collect();
+        assert_eq!(
+            traces[0].values.keys().collect::<Vec<_>>(),
+            [&Quantity::Logits]
+        );
+        assert_eq!(traces[1].values.len(), 2);
+        assert_eq!(
+            *subject.0.lock().unwrap(),
+            [
+                vec!["logits".to_owned(), "hook:hook_embed".into()],
+                vec!["logits".into()]
+            ]
+        );
+        assert_eq!(reference.0.lock().unwrap().len(), 1);
+        assert!(
+            answers.questions.values().all(Vec::is_empty),
+            "answers are freed after their last consumer"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Map, Value};
+use tlbench::config::{Device, ModelEntry, Overrides, parse_dtype, parse_judging};
+use tlbench::model::Model;
+use tlbench::{Config, Failure, Outcome, Registry, SearchPath, inspect, list, report};
+use tlbench_checkpoint::RECORDING_FILE;
+use tlbench_sdk::{DType, Judging, Tier};
+
+use crate::terminal::Terminal;
+
+/// Is a transformer implementation right, and if not, where does it first go wrong?
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    run: RunOptions,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 passed, 2 wrong usage, 4 nothing selected, 96 wrong config, 98 a plugin could not be used, 100 verification \
+failed, 101 could not run. Where several apply to a run, the first of 100, 98, 101, 4 wins.";
+
+#[derive(Args)]
+pub(crate) struct Common {
+    /// The config; without it and without --model, tlbench.toml of this folder
+    #[arg(long, global = true, value_name = "FILE", env = "TLBENCH_CONFIG")]
+    config: Option<PathBuf>,
+    /// A plugin, or a folder of plugins, tried before all others; may be given more than once
+    #[arg(long = "plugin", global = true, value_name = "PATH")]
+    plugins: Vec<PathBuf>,
+    /// Plugins, and folders of plugins, tried next
+    #[arg(
+        long = "plugin-path",
+        global = true,
+        hide = true,
+        env = "TLBENCH_PLUGIN_PATH",
+        value_delimiter = PATH_SEPARATOR
+    )]
+    plugin_path: Vec<PathBuf>,
+    /// The Python that runs HuggingFace transformers
+    #[arg(long, global = true, value_name = "PROGRAM", env = "TLBENCH_PYTHON")]
+    python: Option<String>,
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Where results are written instead of stdout
+    #[arg(long, global = true, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// No progress on stderr
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Details of checks that passed as well
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[cfg(windows)]
+const PATH_SEPARATOR: char = ';';
+#[cfg(not(windows))]
+const PATH_SEPARATOR: char = ':';
+
+#[derive(Args)]
+struct RunOptions {
+    /// A checkpoint's folder, or a model of the config; may be given more than once
+    #[arg(long = "model", value_name = "FOLDER")]
+    models: Vec<String>,
+    /// Where the model runs
+    #[arg(long, env = "TLBENCH_DEVICE", value_parser = |word: &str| word.parse::<Device>())]
+    device: Option<Device>,
+    /// The precision on trial: f32 or f64
+    #[arg(long, env = "TLBENCH_DTYPE", value_parser = parse_dtype)]
+    dtype: Option<DType>,
+    /// What decides: calibrated or tolerance
+    #[arg(long, value_parser = parse_judging)]
+    judging: Option<Judging>,
+    /// Only these benchmarks: a name, a module, or a glob; may be given more than once
+    #[arg(long = "benchmark", value_name = "GLOB")]
+    benchmarks: Vec<String>,
+    /// A recording of the model
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    /// Not in compatibility mode
+    #[arg(long)]
+    no_compat: bool,
+    /// Not against HuggingFace
+    #[arg(long)]
+    no_hf_reference: bool,
+    /// Not against HookedTransformer
+    #[arg(long)]
+    no_ht_reference: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What the plugins offer
+    List,
+    /// What an adapter makes of a checkpoint: components, hooks, tensors, config keys
+    Inspect {
+        /// A checkpoint's folder, or a model of the config
+        model: String,
+    },
+    /// Writes what live HuggingFace answers as a recording
+    Record {
+        /// A checkpoint's folder, or a model of the config
+        folder: String,
+        /// The file; by default recording.safetensors beside the checkpoint
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+/// Does what the command line says.
+pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
+    let config = cli.config()?;
+    let registry = Registry::load(&SearchPath {
+        named: config.plugins.paths.clone(),
+        implied: SearchPath::beside_executable(),
+    });
+    match &cli.command {
+        None => cli.run(&config, &registry, terminal),
+        Some(Command::List) => {
+            cli.tell_problems(&registry, terminal);
+            cli.write(
+                terminal,
+                match cli.common.format {
+                    Format::Human => list::human(&registry),
+                    Format::Json => list::machine(&registry),
+                },
+            )?;
+            Ok(plugin_code(&registry))
+        }
+        Some(Command::Inspect { model }) => {
+            cli.tell_problems(&registry, terminal);
+            let entry = entry(&config, model)?;
+            let model = Model::open(&entry.path, entry.architecture.as_deref(), &registry)?;
+            cli.write(
+                terminal,
+                match cli.common.format {
+                    Format::Human => inspect::human(&model),
+                    Format::Json => inspect::machine(&model),
+                },
+            )?;
+            Ok(plugin_code(&registry))
+        }
+        Some(Command::Record { folder, out }) => {
+            cli.tell_problems(&registry, terminal);
+            let entry = entry(&config, folder)?;
+            let out = out
+                .clone()
+                .unwrap_or_else(|| entry.path.join(RECORDING_FILE));
+            let options = |id: &str| reference_options(&config, id);
+            let written = tlbench::record(
+                entry,
+                config.run.max_tokens,
+                &registry,
+                &options,
+                &out,
+                terminal,
+            )?;
+            cli.write(terminal, format!("{}\n", written.display()))?;
+            Ok(plugin_code(&registry))
+        }
+    }
+}
+
+impl Cli {
+    fn run(
+        &self,
+        config: &Config,
+        registry: &Registry,
+        terminal: &Terminal,
+    ) -> Result<u8, Failure> {
+        if config.models.is_empty() {
+            return Err(Failure::NoModel {
+                file: Config::FILE.into(),
+            });
+        }
+        tlbench::run(config, registry, terminal)?;
+        let events = terminal.events();
+        let style = if self.common.output.is_some() {
+            report::Style::Plain
+        } else {
+            Terminal::style()
+        };
+        self.write(
+            terminal,
+            match self.common.format {
+                Format::Human => report::human(&events, style, self.common.verbose),
+                Format::Json => report::json(&events),
+            },
+        )?;
+        Ok(Outcome::of(&events).exit_code())
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        let default = Path::new(Config::FILE);
+        let config = match &self.common.config {
+            Some(file) => Config::load(file)?,
+            // A model on the command line is judged by the defaults, whatever lies in this folder.
+            None if self.run.models.is_empty() && default.is_file() => Config::load(default)?,
+            None => Config::default(),
+        };
+        let mut config = config.with_overrides(self.overrides())?;
+        if let Some(Command::Inspect { model } | Command::Record { folder: model, .. }) =
+            &self.command
+        {
+            config = config.with_overrides(Overrides {
+                models: vec![model.clone()],
+                ..Overrides::default()
+            })?;
+        }
+        Ok(config)
+    }
+
+    fn overrides(&self) -> Overrides {
+        let excluded = [
+            (self.run.no_hf_reference, Tier::HuggingFace),
+            (self.run.no_ht_reference, Tier::HookedTransformer),
+        ];
+        let python = self.common.python.iter().map(|python| {
+            let table = [("python".to_owned(), toml::Value::String(python.clone()))]
+                .into_iter()
+                .collect();
+            ("hf-python".to_owned(), table)
+        });
+        Overrides {
+            models: self.run.models.clone(),
+            recording: self.run.recording.clone(),
+            device: self.run.device,
+            dtype: self.run.dtype,
+            judging: self.run.judging,
+            compat: self.run.no_compat.then_some(false),
+            excluded_tiers: excluded
+                .into_iter()
+                .filter(|(excluded, _)| *excluded)
+                .map(|(_, tier)| tier)
+                .collect(),
+            benchmarks: self.run.benchmarks.clone(),
+            plugins: self
+                .common
+                .plugins
+                .iter()
+                .chain(&self.common.plugin_path)
+                .cloned()
+                .collect(),
+            references: python.collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn write(&self, terminal: &Terminal, text: String) -> Result<(), Failure> {
+        match &self.common.output {
+            None => terminal.print(&text),
+            Some(file) => {
+                std::fs::write(file, text).map_err(|error| Failure::Output {
+                    file: file.clone(),
+                    error,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_problems(&self, registry: &Registry, terminal: &Terminal) {
+        for problem in &registry.problems {
+            terminal.error(&format!(
+                "plugin {}: {}",
+                problem.path.display(),
+                problem.error
+            ));
+        }
+    }
+}
+
+fn entry<'a>(config: &'a Config, model: &str) -> Result<&'a ModelEntry, Failure> {
+    config
+        .models
+        .first()
+        .ok_or_else(|| Failure::NoModel { file: model.into() })
+}
+
+fn reference_options(config: &Config, id: &str) -> Map<String, Value> {
+    match config.references.get(id).map(serde_json::to_value) {
+        Some(Ok(Value::Object(options))) => options,
+        _ => Map::new(),
+    }
+}
+
+fn plugin_code(registry: &Registry) -> u8 {
+    if registry.fatal_problems().next().is_some() {
+        Outcome::PluginFailed.exit_code()
+    } else {
+        0
+    }
+}

@@ -1,0 +1,137 @@
+//! What the command line and the environment say instead of the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tlbench_sdk::{DType, Judging, Tier};
+
+use super::parse::folder_name;
+use super::{BenchmarkEntry, Config, Device, ModelEntry};
+
+/// What the command line says, and where it says nothing, the environment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// `--model`: only these. Each is the name of a model of the file, or else a folder.
+    pub models: Vec<String>,
+    /// `--recording`: the recording of the one model.
+    pub recording: Option<PathBuf>,
+    /// `--device` or `TLBENCH_DEVICE`.
+    pub device: Option<Device>,
+    /// `--dtype` or `TLBENCH_DTYPE`: for every model, whatever the file says of it.
+    pub dtype: Option<DType>,
+    /// What decides between passing and failing.
+    pub judging: Option<Judging>,
+    /// `--no-compat`: `Some(false)`.
+    pub compat: Option<bool>,
+    /// `--no-hf-reference`, `--no-ht-reference`: no reference of these tiers, named or not.
+    pub excluded_tiers: BTreeSet<Tier>,
+    /// `--benchmark`: only these. The file's options still apply to them.
+    pub benchmarks: Vec<String>,
+    /// `--plugin`, then `TLBENCH_PLUGIN_PATH`: before those of the file.
+    pub plugins: Vec<PathBuf>,
+    /// Settings of references (`TLBENCH_PYTHON`), key by key.
+    pub references: BTreeMap<String, toml::Table>,
+}
+
+/// What the command line says does not fit the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OverrideError {
+    /// A recording is of one model.
+    #[error(
+        "the recording {} is of one model, but there are {}; choose one of them with --model",
+        .recording.display(), count(.models)
+    )]
+    RecordingOfSeveral {
+        /// The recording.
+        recording: PathBuf,
+        /// The names of the models.
+        models: Vec<String>,
+    },
+}
+
+fn count(models: &[String]) -> String {
+    if models.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{}: {}", models.len(), models.join(", "))
+    }
+}
+
+impl Config {
+    /// The config with everything replaced that `overrides` speak of.
+    ///
+    /// # Errors
+    /// If they do not fit the file.
+    pub fn with_overrides(mut self, overrides: Overrides) -> Result<Self, OverrideError> {
+        let run = &mut self.run;
+        run.device = overrides.device.unwrap_or(run.device);
+        run.dtype = overrides.dtype.unwrap_or(run.dtype);
+        run.judging = overrides.judging.unwrap_or(run.judging);
+        run.compat = overrides.compat.unwrap_or(run.compat);
+        run.excluded_tiers.extend(overrides.excluded_tiers);
+        if !overrides.models.is_empty() {
+            self.models = self.chosen(&overrides.models);
+        }
+        for model in &mut self.models {
+            model.dtype = overrides.dtype.unwrap_or(model.dtype);
+        }
+        if let Some(recording) = overrides.recording {
+            self.set_recording(recording)?;
+        }
+        if !overrides.benchmarks.is_empty() {
+            for entry in &mut self.benchmarks {
+                entry.selects = false;
+            }
+            let chosen = overrides.benchmarks.into_iter().map(BenchmarkEntry::new);
+            self.benchmarks.extend(chosen);
+        }
+        self.plugins.paths.splice(0..0, overrides.plugins);
+        for (reference, settings) in overrides.references {
+            self.references
+                .entry(reference)
+                .or_default()
+                .extend(settings);
+        }
+        Ok(self)
+    }
+
+    fn chosen(&self, models: &[String]) -> Vec<ModelEntry> {
+        let mut chosen: Vec<ModelEntry> = Vec::new();
+        for model in models {
+            let named = self.models.iter().find(|entry| entry.name == *model);
+            let mut entry = named.cloned().unwrap_or_else(|| self.folder(model));
+            if chosen.iter().any(|other| other.name == entry.name) {
+                entry.name.clone_from(model);
+            }
+            // Still of the same name: the same model, given twice.
+            if chosen.iter().all(|other| other.name != entry.name) {
+                chosen.push(entry);
+            }
+        }
+        chosen
+    }
+
+    /// A model that the file does not know.
+    fn folder(&self, path: &str) -> ModelEntry {
+        let path = Path::new(path);
+        ModelEntry {
+            name: folder_name(path),
+            path: path.to_owned(),
+            recording: None,
+            architecture: None,
+            dtype: self.run.dtype,
+            text: self.run.text.clone(),
+            references: self.run.references.clone(),
+        }
+    }
+
+    fn set_recording(&mut self, recording: PathBuf) -> Result<(), OverrideError> {
+        if let [model] = self.models.as_mut_slice() {
+            model.recording = Some(recording);
+            Ok(())
+        } else {
+            let models = self.models.iter().map(|model| model.name.clone()).collect();
+            Err(OverrideError::RecordingOfSeveral { recording, models })
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a file says, and what it leaves at its default.
+
+use super::*;
+
+#[test]
+fn an_empty_file_leaves_everything_at_its_default() {
+    assert_eq!(parse(""), Config::default());
+    assert_eq!(parse("[run]\n[plugins]\n[reference]\n"), Config::default());
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"
+        [run]
+        device = "cpu"
+        dtype = "f64"
+        judging = "tolerance"
+        text = "one two"
+        references = ["bridge", "hf-python"]
+        compat = false
+        max_tokens = 0x20
+
+        [[models]]
+        name = "first"
+        path = "models/tiny"
+        recording = "recordings/tiny.safetensors"
+        architecture = "gpt2"
+        dtype = "f32"
+        text = "three"
+        references = ["hf"]
+
+        [[benchmarks]]
+        name = "forward_*"
+        options = { atol = 1e-3 }
+
+        [plugins]
+        paths = ["plugins", "/opt/tlbench/libtlbench_more.so"]
+
+        [reference.hf-python]
+        python = "python3"
+        "#,
+    );
+    insta::assert_debug_snapshot!(config, @r#"
+    Config {
+        models: [
+            ModelEntry {
+                name: "first",
+                path: "project/models/tiny",
+                recording: Some(
+                    "project/recordings/tiny.safetensors",
+                ),
+                architecture: Some(
+                    "gpt2",
+                ),
+                dtype: F32,
+                text: "three",
+                references: [
+                    Tier(
+                        HuggingFace,
+                    ),
+                ],
+            },
+        ],
+        run: RunSettings {
+            device: Cpu,
+            dtype: F64,
+            judging: Tolerance,
+            text: "one two",
+            references: [
+                Tier(
+                    BridgeAlone,
+                ),
+                Id(
+                    "hf-python",
+                ),
+            ],
+            compat: false,
+            max_tokens: 32,
+            excluded_tiers: {},
+        },
+        benchmarks: [
+            BenchmarkEntry {
+                name: "forward_*",
+                options: {
+                    "atol": Float(
+                        0.001,
+                    ),
+                },
+                selects: true,
+            },
+        ],
+        plugins: PluginSettings {
+            paths: [
+                "project/plugins",
+                "/opt/tlbench/libtlbench_more.so",
+            ],
+        },
+        references: {
+            "hf-python": {
+                "python": String(
+                    "python3",
+                ),
+            },
+        },
+    }
+    "#);
+}
+
+#[test]
+fn a_model_takes_over_what_holds_for_the_run() {
+    let config = parse(
+        "[[models]]\npath = 'a/tiny'\n[[models]]\npath = 'b/small'\ndtype = 'f32'\n[run]\ndtype = 'f64'\ntext = 'x'",
+    );
+    let summary: Vec<_> = config
+        .models
+        .iter()
+        .map(|model| (model.name.as_str(), model.dtype, model.text.as_str()))
+        .collect();
+    assert_eq!(
+        summary,
+        [("tiny", DType::F64, "x"), ("small", DType::F32, "x")]
+    );
+    assert_eq!(
+        config.models[0].references,
+        RunSettings::default().references
+    );
+}
+
+#[test]
+fn paths_are_relative_to_the_folder_of_the_file() {
+    let config = parse("[[models]]\npath = '../tiny'\n[plugins]\npaths = ['/abs', 'rel']");
+    assert_eq!(config.models[0].path, Path::new("project/../tiny"));
+    assert_eq!(config.models[0].name, "tiny");
+    assert_eq!(
+        config.plugins.paths,
+        [Path::new("/abs"), Path::new("project/rel")]
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("no/such.toml")).unwrap_err();
+    insta::assert_snapshot!(error, @"no/such.toml: cannot be read: No such file or directory (os error 2)");
+}

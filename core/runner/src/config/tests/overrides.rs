@@ -1,0 +1,161 @@
+//! What wins over the file.
+
+use tlbench_sdk::{DType, Judging, Tier};
+
+use super::*;
+
+const FILE: &str = "
+    [run]
+    text = 'x'
+    [[models]]
+    name = 'one'
+    path = 'a'
+    recording = 'a.rec'
+    [[models]]
+    name = 'two'
+    path = 'b'
+    dtype = 'f64'
+    [[benchmarks]]
+    name = 'forward_pass'
+    options = { atol = 1.0 }
+    [plugins]
+    paths = ['file']
+    [reference.hf-python]
+    python = 'python3'
+    timeout = 5
+";
+
+fn with(overrides: Overrides) -> Config {
+    parse(FILE).with_overrides(overrides).unwrap()
+}
+
+#[test]
+fn nothing_said_is_nothing_changed() {
+    assert_eq!(with(Overrides::default()), parse(FILE));
+}
+
+#[test]
+fn what_is_said_holds_for_every_model_whatever_the_file_says_of_it() {
+    let config = with(Overrides {
+        dtype: Some(DType::F32),
+        judging: Some(Judging::Tolerance),
+        device: Some(Device::Cpu),
+        compat: Some(false),
+        excluded_tiers: [Tier::HuggingFace].into(),
+        ..Overrides::default()
+    });
+    assert_eq!(
+        config
+            .models
+            .iter()
+            .map(|model| model.dtype)
+            .collect::<Vec<_>>(),
+        [DType::F32; 2]
+    );
+    assert_eq!(config.run.judging, Judging::Tolerance);
+    assert!(!config.run.compat);
+    assert_eq!(config.run.excluded_tiers, [Tier::HuggingFace].into());
+}
+
+#[test]
+fn a_model_is_chosen_by_name_or_else_is_a_folder() {
+    let config = with(Overrides {
+        models: ["two", "c/three/", "d/three", "d/three"]
+            .map(str::to_owned)
+            .into(),
+        ..Overrides::default()
+    });
+    let summary: Vec<_> = config
+        .models
+        .iter()
+        .map(|model| {
+            (
+                model.name.as_str(),
+                model.path.as_path(),
+                model.dtype,
+                model.text.as_str(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("two", Path::new("project/b"), DType::F64, "x"),
+        ("three", Path::new("c/three/"), DType::F32, "x"),
+        ("d/three", Path::new("d/three"), DType::F32, "x"),
+    ];
+    assert_eq!(summary, expected);
+}
+
+#[test]
+fn a_recording_is_of_one_model() {
+    let overrides = |models: &[&str]| Overrides {
+        models: models.iter().map(|&model| model.to_owned()).collect(),
+        recording: Some("r".into()),
+        ..Overrides::default()
+    };
+    let config = with(overrides(&["one"]));
+    assert_eq!(config.models[0].recording.as_deref(), Some(Path::new("r")));
+    let errors = [parse(FILE), Config::default()].map(|config| {
+        config
+            .with_overrides(overrides(&[]))
+            .unwrap_err()
+            .to_string()
+    });
+    insta::assert_snapshot!(errors.join("\n"), @"
+    the recording r is of one model, but there are 2: one, two; choose one of them with --model
+    the recording r is of one model, but there are none; choose one of them with --model
+    ");
+}
+
+#[test]
+fn benchmarks_are_chosen_anew_and_keep_their_options() {
+    let config = with(Overrides {
+        benchmarks: vec!["loss_*".into()],
+        ..Overrides::default()
+    });
+    let expected = [
+        BenchmarkEntry {
+            name: "forward_pass".into(),
+            options: table("atol = 1.0"),
+            selects: false,
+        },
+        BenchmarkEntry::new("loss_*"),
+    ];
+    assert_eq!(config.benchmarks, expected);
+}
+
+#[test]
+fn plugins_come_first_and_settings_of_references_key_by_key() {
+    let config = with(Overrides {
+        plugins: vec!["cli".into(), "env".into()],
+        references: [("hf-python".to_owned(), table("python = '/usr/bin/python'"))].into(),
+        ..Overrides::default()
+    });
+    assert_eq!(
+        config.plugins.paths,
+        [
+            Path::new("cli"),
+            Path::new("env"),
+            Path::new("project/file")
+        ]
+    );
+    let expected = table("python = '/usr/bin/python'\ntimeout = 5");
+    assert_eq!(config.references["hf-python"], expected);
+}
+
+#[test]
+fn those_of_the_command_line_say_what_is_known() {
+    let errors = [
+        "gpu".parse::<Device>().unwrap_err(),
+        parse_dtype("f16").unwrap_err(),
+        parse_dtype("float32").unwrap_err(),
+        parse_judging("strict").unwrap_err(),
+    ]
+    .map(|error| error.to_string());
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    expected `cpu`, the only device so far, found "gpu"
+    expected `f32` or `f64`, found "f16"
+    expected `f32` or `f64`, found "float32"
+    expected `calibrated` or `tolerance`, found "strict"
+    "#);
+    assert_eq!(Device::Cpu.to_string().parse(), Ok(Device::Cpu));
+}

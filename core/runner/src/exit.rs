@@ -1,0 +1,57 @@
+//! What ends the process before or beside a run, and the one mapping to exit codes.
+
+use std::path::PathBuf;
+
+use crate::config::{ConfigError, OverrideError};
+use crate::model::ModelError;
+use crate::outcome::Outcome;
+use crate::record::RecordError;
+use crate::run::SelectionError;
+
+/// An expected failure of the command.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The config is wrong or missing.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command line does not fit the config.
+    #[error(transparent)]
+    Override(#[from] OverrideError),
+    /// There is nothing to work on.
+    #[error("no model: name one with --model FOLDER, or a config with --config FILE (there is no {} here)", file.display())]
+    NoModel {
+        /// The config that is read by default.
+        file: PathBuf,
+    },
+    /// A benchmark that nobody offers.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// A model cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A recording cannot be made.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The report cannot be written.
+    #[error("{}: cannot be written: {error}", file.display())]
+    Output {
+        /// Where to.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoModel { .. } => 2,
+            Self::Selection(_) => Outcome::NothingSelected.exit_code(),
+            Self::Config(_) | Self::Override(_) => 96,
+            Self::Model(_) | Self::Record(_) | Self::Output { .. } => {
+                Outcome::CouldNotRun.exit_code()
+            }
+        }
+    }
+}

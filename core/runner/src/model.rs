@@ -1,0 +1,184 @@
+//! A checkpoint, with the spec that an adapter makes of it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use globset::Glob;
+use tlbench_checkpoint::{CheckpointError, ModelFolder};
+use tlbench_engine::EngineError;
+use tlbench_sdk::{HookPoint, ModelSpec, PluginError, hooks};
+
+use crate::plugins::Registry;
+
+/// A model that was read, but whose weights were not loaded yet.
+pub struct Model {
+    /// Its checkpoint.
+    pub folder: ModelFolder,
+    /// The adapter's id.
+    pub architecture: String,
+    /// What the adapter made of the config.
+    pub spec: ModelSpec,
+    /// The hook points of the spec.
+    pub hooks: Vec<HookPoint>,
+    /// What of config and checkpoint was used, and what not.
+    pub coverage: Coverage,
+}
+
+/// What of config and checkpoint was used, and what not.
+pub struct Coverage {
+    /// Config keys that the adapter read.
+    pub keys_read: Vec<String>,
+    /// Keys that are there, were not read, and are not known to be harmless.
+    pub keys_not_read: Vec<String>,
+    /// Checkpoint tensors that the spec takes.
+    pub tensors_taken: Vec<String>,
+    /// Tensors that it does not take.
+    pub tensors_not_taken: Vec<String>,
+}
+
+/// Why a model cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// No plugin serves it.
+    #[error("{file}: key `model_type`: expected one of {known}, found \"{found}\"", file = file.display())]
+    UnknownModelType {
+        /// The config.
+        file: PathBuf,
+        /// What is there.
+        known: String,
+        /// What was asked for.
+        found: String,
+    },
+    /// No plugin offers an adapter of that name.
+    #[error("architecture `{found}`: expected one of {known}")]
+    UnknownArchitecture {
+        /// What is there.
+        known: String,
+        /// What was asked for.
+        found: String,
+    },
+    /// The adapter refused the config.
+    #[error("{file}: {error}", file = file.display())]
+    Adapter {
+        /// The config.
+        file: PathBuf,
+        /// Its reason.
+        error: PluginError,
+    },
+    /// The tokenizer belongs to another model.
+    #[error("tokenizer: expected tokens below {d_vocab}, found {token}")]
+    Token {
+        /// What the tokenizer gave.
+        token: i64,
+        /// Rows of the token embedding.
+        d_vocab: usize,
+    },
+    /// No inputs can be made.
+    #[error(transparent)]
+    Inputs(PluginError),
+    /// The engine cannot run it.
+    #[error("{folder}: {error}", folder = folder.display())]
+    Engine {
+        /// The checkpoint's folder.
+        folder: PathBuf,
+        /// Its reason.
+        error: EngineError,
+    },
+}
+
+impl Model {
+    /// Reads the checkpoint in `folder` with the adapter for its `model_type`, or with the one named.
+    ///
+    /// # Errors
+    /// If the checkpoint is malformed or no adapter serves it.
+    pub fn open(
+        folder: &Path,
+        architecture: Option<&str>,
+        registry: &Registry,
+    ) -> Result<Self, ModelError> {
+        let folder = ModelFolder::open(folder)?;
+        let file = folder.path().join("config.json");
+        let list = |names: Vec<&str>| {
+            if names.is_empty() {
+                "none (no plugin offers any)".into()
+            } else {
+                names.join(", ")
+            }
+        };
+        let offer =
+            match architecture {
+                Some(id) => registry.architectures.get(id).ok_or_else(|| {
+                    ModelError::UnknownArchitecture {
+                        known: list(registry.architectures.keys().map(String::as_str).collect()),
+                        found: id.to_owned(),
+                    }
+                })?,
+                None => registry
+                    .architecture_for(folder.model_type())
+                    .ok_or_else(|| ModelError::UnknownModelType {
+                        file: file.clone(),
+                        known: list(registry.model_types()),
+                        found: folder.model_type().to_owned(),
+                    })?,
+            };
+        let adapted = offer
+            .object
+            .adapt(folder.config())
+            .map_err(|error| ModelError::Adapter { file, error })?;
+        let coverage = Coverage::of(&folder, &adapted)?;
+        Ok(Self {
+            architecture: offer.object.info().id.clone(),
+            hooks: hooks(&adapted.spec),
+            spec: adapted.spec,
+            coverage,
+            folder,
+        })
+    }
+}
+
+impl Coverage {
+    fn of(folder: &ModelFolder, adapted: &tlbench_sdk::Adapted) -> Result<Self, ModelError> {
+        let known: BTreeSet<&String> = adapted.keys_read.union(&adapted.keys_neutral).collect();
+        let keys_not_read = folder
+            .config()
+            .keys()
+            .filter(|key| !known.contains(key))
+            .cloned()
+            .collect();
+        let taken = adapted
+            .spec
+            .sources()
+            .into_iter()
+            .map(|(_, source)| Ok(folder.weights().resolve(source)?.to_owned()))
+            .collect::<Result<BTreeSet<String>, ModelError>>()?;
+        let ignored: Vec<_> = adapted
+            .spec
+            .ignored_tensors
+            .iter()
+            .filter_map(|pattern| Glob::new(pattern).ok())
+            .map(|g| g.compile_matcher())
+            .collect();
+        let tensors_not_taken = folder
+            .weights()
+            .names()
+            .filter(|name| {
+                !taken.contains(*name) && !ignored.iter().any(|glob| glob.is_match(name))
+            })
+            .map(str::to_owned)
+            .collect();
+        Ok(Self {
+            keys_read: adapted
+                .keys_read
+                .iter()
+                .filter(|key| folder.config().contains_key(*key))
+                .cloned()
+                .collect(),
+            keys_not_read,
+            tensors_taken: taken.into_iter().collect(),
+            tensors_not_taken,
+        })
+    }
+}

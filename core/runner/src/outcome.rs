@@ -1,0 +1,64 @@
+//! How a run ended, as a function of its events.
+
+use serde::Serialize;
+use tlbench_sdk::Severity;
+
+use crate::events::Event;
+
+/// How a run ended. Where several apply, the first in this order wins: evidence of a mistake before all else, then
+/// what kept the run from being complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A check failed.
+    VerificationFailed,
+    /// A plugin that was named, or that is one by its stamp, could not be used.
+    PluginFailed,
+    /// A check, a model or the reference that was asked for could not be had.
+    CouldNotRun,
+    /// No check applied.
+    NothingSelected,
+    /// Every check that was planned passed.
+    Passed,
+}
+
+impl Outcome {
+    /// The process's exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::NothingSelected => 4,
+            Self::PluginFailed => 98,
+            Self::VerificationFailed => 100,
+            Self::CouldNotRun => 101,
+        }
+    }
+
+    /// From what happened.
+    pub fn of(events: &[Event]) -> Self {
+        let checks = events
+            .iter()
+            .filter(|event| matches!(event, Event::CheckFinished(_)))
+            .count();
+        let of_event = |event: &Event| match event {
+            Event::CheckFinished(result) => match result.severity {
+                Severity::Danger => Some(Self::VerificationFailed),
+                Severity::Error => Some(Self::CouldNotRun),
+                Severity::Skipped if result.check.variant == UNVERIFIED => Some(Self::CouldNotRun),
+                Severity::Info | Severity::Warning | Severity::Skipped => None,
+            },
+            Event::PluginProblem { fatal: true, .. } => Some(Self::PluginFailed),
+            Event::ModelFailed { .. } => Some(Self::CouldNotRun),
+            _ => None,
+        };
+        let default = if checks == 0 {
+            Self::NothingSelected
+        } else {
+            Self::Passed
+        };
+        events.iter().filter_map(of_event).min().unwrap_or(default)
+    }
+}
+
+/// The variant of a check that stands for what a missing reference leaves unverified.
+pub(crate) const UNVERIFIED: &str = "not_verified";

@@ -1,0 +1,156 @@
+//! Everything that the loaded plugins offer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tlbench_sdk::host::{
+    ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, Stamp,
+};
+use tlbench_sdk::{Benchmark, ReferenceModel};
+
+use super::candidates::{Candidate, SearchPath};
+use super::load::{LoadError, Problem, load};
+
+/// A loaded plugin.
+#[derive(Clone, Debug)]
+pub struct PluginFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The crate's name.
+    pub name: String,
+    /// The crate's version.
+    pub version: String,
+    /// What it was built with.
+    pub stamp: Stamp,
+}
+
+/// Something that a plugin offers.
+pub struct Offer<T> {
+    /// The thing.
+    pub object: T,
+    /// Where it comes from.
+    pub plugin: PluginFile,
+}
+
+/// Everything that the loaded plugins offer, by id.
+#[derive(Default)]
+pub struct Registry {
+    /// Model families.
+    pub architectures: BTreeMap<String, Offer<ForeignArchitecture>>,
+    /// References.
+    pub references: BTreeMap<String, Offer<ForeignReference>>,
+    /// Benchmarks.
+    pub benchmarks: BTreeMap<String, Offer<ForeignBenchmark>>,
+    /// The plugins, in the order in which they were loaded.
+    pub plugins: Vec<PluginFile>,
+    /// What could not be used.
+    pub problems: Vec<Problem>,
+}
+
+impl Registry {
+    /// Loads every plugin on `search`; what cannot be loaded becomes a problem, and the rest goes on.
+    pub fn load(search: &SearchPath) -> Self {
+        let (candidates, problems) = search.candidates();
+        let mut registry = Self {
+            problems,
+            ..Self::default()
+        };
+        for candidate in &candidates {
+            if let Err(error) = registry.add(candidate) {
+                registry.problems.push(Problem {
+                    path: candidate.path.clone(),
+                    origin: candidate.origin,
+                    error,
+                });
+            }
+        }
+        registry
+    }
+
+    /// The problems that forbid a run to end well.
+    pub fn fatal_problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.is_fatal())
+    }
+
+    /// The model family for `model_type`.
+    pub fn architecture_for(&self, model_type: &str) -> Option<&Offer<ForeignArchitecture>> {
+        let serves = |offer: &&Offer<ForeignArchitecture>| {
+            offer
+                .object
+                .info()
+                .model_types
+                .iter()
+                .any(|served| served == model_type)
+        };
+        self.architectures.values().find(serves)
+    }
+
+    /// Every `model_type` that is served.
+    pub fn model_types(&self) -> Vec<&str> {
+        let all = self
+            .architectures
+            .values()
+            .flat_map(|offer| &offer.object.info().model_types);
+        all.map(String::as_str).collect()
+    }
+
+    fn add(&mut self, candidate: &Candidate) -> Result<(), LoadError> {
+        let (stamp, loaded) = load(candidate)?;
+        self.refuse_duplicates(&loaded)?;
+        let plugin = PluginFile {
+            path: candidate.path.clone(),
+            name: loaded.description.name,
+            version: loaded.description.version,
+            stamp,
+        };
+        let offer = |id: String, plugin: &PluginFile| (id, plugin.clone());
+        for object in loaded.architectures {
+            let (id, plugin) = offer(object.info().id.clone(), &plugin);
+            self.architectures.insert(id, Offer { object, plugin });
+        }
+        for object in loaded.references {
+            let (id, plugin) = offer(object.info().id, &plugin);
+            self.references.insert(id, Offer { object, plugin });
+        }
+        for object in loaded.benchmarks {
+            let (id, plugin) = offer(object.info().id, &plugin);
+            self.benchmarks.insert(id, Offer { object, plugin });
+        }
+        self.plugins.push(plugin);
+        Ok(())
+    }
+
+    /// A plugin of which one id is taken is refused as a whole: half a plugin is nobody's intention.
+    fn refuse_duplicates(&self, loaded: &LoadedPlugin) -> Result<(), LoadError> {
+        for object in &loaded.architectures {
+            let info = object.info();
+            taken("architecture", &info.id, self.architectures.get(&info.id))?;
+            for model_type in &info.model_types {
+                taken("model_type", model_type, self.architecture_for(model_type))?;
+            }
+        }
+        for object in &loaded.references {
+            let id = object.info().id;
+            taken("reference", &id, self.references.get(&id))?;
+        }
+        for object in &loaded.benchmarks {
+            let id = object.info().id;
+            taken("benchmark", &id, self.benchmarks.get(&id))?;
+        }
+        Ok(())
+    }
+}
+
+fn taken<T>(kind: &'static str, id: &str, first: Option<&Offer<T>>) -> Result<(), LoadError> {
+    match first {
+        None => Ok(()),
+        Some(offer) => {
+            let first: &Path = &offer.plugin.path;
+            Err(LoadError::Duplicate {
+                kind,
+                id: id.to_owned(),
+                first: first.to_owned(),
+            })
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The report for a person. Its form is no interface.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use tabled::builder::Builder;
+use tabled::settings::Style as TableStyle;
+use tabled::settings::object::Columns;
+use tabled::settings::{Alignment, Modify, Padding};
+use tlbench_sdk::{Severity, Tier};
+
+use super::style::{Style, sign};
+use crate::events::{BenchmarkResult, Event, ModelOpened};
+use crate::outcome::{Outcome, UNVERIFIED};
+
+const WIDTH: usize = 80;
+
+/// How much a report tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    /// Details of what did not pass.
+    Failures,
+    /// Details of everything.
+    All,
+}
+
+/// The events as text. `verbose` adds the details of checks that passed.
+pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
+    let mut text = String::new();
+    let detail = if verbose {
+        Detail::All
+    } else {
+        Detail::Failures
+    };
+    banner(&mut text, events, style);
+    for event in events {
+        opening(&mut text, event, style);
+    }
+    let results: Vec<&BenchmarkResult> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::CheckFinished(result) => Some(&**result),
+            _ => None,
+        })
+        .collect();
+    totals(&mut text, &results, style);
+    listing(&mut text, &results, style, detail);
+    closing(&mut text, events, &results, style);
+    text
+}
+
+fn line(text: &mut String, content: impl AsRef<str>) {
+    text.push_str(content.as_ref().trim_end());
+    text.push('\n');
+}
+
+fn rule(text: &mut String, character: &str) {
+    line(text, character.repeat(WIDTH));
+}
+
+fn banner(text: &mut String, events: &[Event], style: Style) {
+    for event in events {
+        if let Event::RunStarted {
+            version, device, ..
+        } = event
+        {
+            rule(text, "=");
+            line(text, style.strong(&format!("tlbench {version}")));
+            let models: Vec<&str> = events.iter().filter_map(model_name).collect();
+            line(text, format!("Model: {}", models.join(", ")));
+            line(text, format!("Device: {device}"));
+            rule(text, "=");
+        }
+    }
+}
+
+fn model_name(event: &Event) -> Option<&str> {
+    match event {
+        Event::ModelOpened(opened) => Some(&opened.model),
+        Event::ModelFailed { model, .. } => Some(model),
+        _ => None,
+    }
+}
+
+fn opening(text: &mut String, event: &Event, style: Style) {
+    match event {
+        Event::PluginProblem { file, message, .. } => {
+            let head = style.severity(Severity::Error, "plugin");
+            line(text, format!("{head} {}: {message}", file.display()));
+        }
+        Event::ModelOpened(opened) => model_opened(text, opened, style),
+        Event::ModelFailed { model, message } => {
+            line(
+                text,
+                format!(
+                    "{} {model}: {message}",
+                    style.severity(Severity::Error, "✗")
+                ),
+            );
+        }
+        Event::ReferenceUnavailable {
+            reference, reason, ..
+        } => {
+            line(
+                text,
+                format!(
+                    "{} no `{reference}` reference: {reason}",
+                    style.severity(Severity::Skipped, "-")
+                ),
+            );
+        }
+        Event::ReferenceOpened {
+            reference,
+            tier,
+            provenance,
+            ..
+        } => {
+            let from: Vec<String> = ["transformers", "torch", "dtype"]
+                .iter()
+                .filter_map(|key| provenance.get(*key).map(|value| format!("{key} {value}")))
+                .collect();
+            let from = if from.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", from.join(", "))
+            };
+            let tick = style.severity(Severity::Info, "✓");
+            line(
+                text,
+                format!(
+                    "{tick} reference: {reference}, tier {}, {}{from}",
+                    tier.number(),
+                    tier.name()
+                ),
+            );
+            if *tier == Tier::BridgeAlone {
+                let warning = "! no independent reference: rounding is measured, the spec and the engine are not verified";
+                line(text, style.severity(Severity::Warning, warning));
+            }
+        }
+        Event::Progress { .. }
+        | Event::RunStarted { .. }
+        | Event::Planned { .. }
+        | Event::CheckFinished(_)
+        | Event::RunFinished { .. } => {}
+    }
+}
+
+fn model_opened(text: &mut String, opened: &ModelOpened, style: Style) {
+    let ModelOpened {
+        model,
+        architecture,
+        subject,
+        dtype,
+        ..
+    } = opened;
+    let tick = style.severity(Severity::Info, "✓");
+    line(
+        text,
+        format!("{tick} {model}: {subject} of architecture {architecture}, {dtype}"),
+    );
+    for (what, names) in [
+        ("config keys not read", &opened.keys_not_read),
+        ("checkpoint tensors not taken", &opened.tensors_not_taken),
+    ] {
+        if !names.is_empty() {
+            let head = style.severity(Severity::Warning, "!");
+            line(text, format!("{head} {what}: {}", names.join(", ")));
+        }
+    }
+}
+
+fn totals(text: &mut String, results: &[&BenchmarkResult], style: Style) {
+    text.push('\n');
+    rule(text, "=");
+    line(text, style.strong("BENCHMARK RESULTS"));
+    rule(text, "=");
+    let total = results.len();
+    let share = |count: usize| 100.0 * count as f64 / total.max(1) as f64;
+    let passed = results.iter().filter(|result| result.passed).count();
+    let failed = results
+        .iter()
+        .filter(|r| matches!(r.severity, Severity::Danger | Severity::Error))
+        .count();
+    line(text, format!("Total: {total} checks"));
+    line(text, format!("Passed: {passed} ({:.1}%)", share(passed)));
+    line(text, format!("Failed: {failed} ({:.1}%)", share(failed)));
+    let skipped = total - passed - failed;
+    if skipped > 0 {
+        line(
+            text,
+            format!("Not verified: {skipped} ({:.1}%)", share(skipped)),
+        );
+    }
+    text.push('\n');
+    for severity in Severity::ALL {
+        let count = results
+            .iter()
+            .filter(|result| result.severity == severity)
+            .count();
+        if count > 0 || severity != Severity::Skipped {
+            line(text, format!("{} {severity}: {count}", sign(severity)));
+        }
+    }
+}
+
+fn listing(text: &mut String, results: &[&BenchmarkResult], style: Style, detail: Detail) {
+    let mut by_model: BTreeMap<(&str, &str), Vec<&BenchmarkResult>> = BTreeMap::new();
+    for result in results {
+        by_model
+            .entry((&result.check.model, result.check.mode.name()))
+            .or_default()
+            .push(result);
+    }
+    for ((model, mode), results) in by_model {
+        text.push('\n');
+        rule(text, "-");
+        line(text, style.strong(&format!("{model} ({mode})")));
+        rule(text, "-");
+        for result in results {
+            one_result(text, result, style, detail);
+        }
+    }
+}
+
+fn one_result(text: &mut String, result: &BenchmarkResult, style: Style, detail: Detail) {
+    let verdict = match result.severity {
+        Severity::Info | Severity::Warning => "PASS",
+        Severity::Danger => "FAIL",
+        Severity::Error => "ERROR",
+        Severity::Skipped => "SKIP",
+    };
+    let name = match result.check.variant.as_str() {
+        UNVERIFIED => result.check.benchmark.clone(),
+        variant => format!("{}/{variant}", result.check.benchmark),
+    };
+    let verdict = style.severity(result.severity, &format!("[{verdict}]"));
+    line(
+        text,
+        format!(
+            "{} {verdict} {name}: {}",
+            sign(result.severity),
+            result.message
+        ),
+    );
+    let shown = detail == Detail::All || !matches!(result.severity, Severity::Info);
+    if shown && !result.details.is_empty() {
+        let mut table = Builder::new();
+        for item in &result.details {
+            table.push_record([item.name.as_str(), item.value.as_str()]);
+        }
+        let mut table = table.build();
+        table
+            .with(TableStyle::empty())
+            .with(Padding::new(0, 2, 0, 0))
+            .with(Modify::new(Columns::first()).with(Alignment::left()));
+        for row in table.to_string().lines() {
+            line(text, format!("     {row}"));
+        }
+    }
+}
+
+fn closing(text: &mut String, events: &[Event], results: &[&BenchmarkResult], style: Style) {
+    text.push('\n');
+    rule(text, "=");
+    let first = results
+        .iter()
+        .find_map(|result| Some((result, result.first_divergence.as_ref()?)));
+    let outcome = Outcome::of(events);
+    let mut verdict = match outcome {
+        Outcome::Passed => style.severity(Severity::Info, "passed"),
+        Outcome::VerificationFailed => style.severity(Severity::Danger, "verification failed"),
+        Outcome::CouldNotRun => style.severity(
+            Severity::Error,
+            "incomplete: not everything could be verified",
+        ),
+        Outcome::PluginFailed => {
+            style.severity(Severity::Error, "incomplete: a plugin could not be used")
+        }
+        Outcome::NothingSelected => style.severity(Severity::Error, "nothing selected"),
+    };
+    if let Some(Event::RunFinished { seconds }) = events.last() {
+        let _ = write!(verdict, " in {seconds:.2} s");
+    }
+    line(text, verdict);
+    if let Some((result, divergence)) = first.filter(|_| outcome == Outcome::VerificationFailed) {
+        let place = divergence
+            .quantity
+            .as_hook()
+            .map_or_else(|| divergence.quantity.to_string(), str::to_owned);
+        line(
+            text,
+            format!(
+                "first divergence: {} of {} ({})",
+                place, result.check.model, divergence.reason
+            ),
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! One model on trial: its part of the plan in, events out.
+
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use tlbench_engine::Bridge;
+use tlbench_sdk::{
+    Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, PluginError, Severity,
+    Stimulus, Tier, Verdict,
+};
+
+use crate::answers::{Answers, Parties};
+use crate::config::{ModelEntry, RunSettings};
+use crate::events::{BenchmarkResult, CheckId, Event, EventSink, ModelOpened};
+use crate::inputs::default_stimuli;
+use crate::model::{Model, ModelError};
+use crate::outcome::UNVERIFIED;
+use crate::plugins::Registry;
+use crate::references::{OpenReference, Search, Unavailable};
+
+/// How often a benchmark may ask for more before its check is given up.
+const MAX_ROUNDS: usize = 16;
+
+/// Who is on trial.
+const SUBJECT: &str = "bridge";
+
+/// A benchmark that was chosen, with its options.
+pub(crate) struct ChosenBenchmark<'a> {
+    pub(crate) benchmark: &'a dyn Benchmark,
+    pub(crate) options: Map<String, Value>,
+}
+
+/// One model on trial.
+pub(crate) struct Session<'a> {
+    pub(crate) entry: &'a ModelEntry,
+    pub(crate) run: &'a RunSettings,
+    pub(crate) registry: &'a Registry,
+    pub(crate) benchmarks: &'a [ChosenBenchmark<'a>],
+    pub(crate) reference_options: &'a dyn Fn(&str) -> Map<String, Value>,
+    pub(crate) sink: &'a dyn EventSink,
+}
+
+/// A check, and what it belongs to.
+struct PlannedCheck<'a> {
+    id: CheckId,
+    chosen: &'a ChosenBenchmark<'a>,
+    info: ModelInfo,
+    check: Check,
+}
+
+impl Session<'_> {
+    /// Runs every check of the model.
+    pub(crate) fn run(&self) {
+        if let Err(error) = self.try_run() {
+            self.sink.emit(Event::ModelFailed {
+                model: self.entry.name.clone(),
+                message: error.to_string(),
+            });
+        }
+    }
+
+    fn try_run(&self) -> Result<(), ModelError> {
+        self.progress(format!("reading {}", self.entry.path.display()));
+        let model = Model::open(
+            &self.entry.path,
+            self.entry.architecture.as_deref(),
+            self.registry,
+        )?;
+        let subject = Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype).map_err(
+            |error| ModelError::Engine {
+                folder: self.entry.path.clone(),
+                error,
+            },
+        )?;
+        let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
+        self.sink
+            .emit(Event::ModelOpened(self.opened(&model, &digests)));
+        let stimuli = default_stimuli(&model, &self.entry.text, self.run.max_tokens)?;
+        let search = Search {
+            model: &model,
+            subject: &subject,
+            registry: self.registry,
+            excluded: &self.run.excluded_tiers,
+            sink: self.sink,
+        };
+        let (reference, unavailable) = search.best(&self.entry.references, |id| {
+            self.open_request(&model, id, &stimuli, &digests)
+        });
+        self.report_references(reference.as_ref(), &unavailable);
+        let unverified = self.unverified(&unavailable);
+        let (planned, failed) = match &reference {
+            Some(reference) => self.plan(&model, reference, &stimuli),
+            None => (Vec::new(), Vec::new()),
+        };
+        let all = planned
+            .iter()
+            .map(|p| &p.id)
+            .chain(failed.iter().chain(&unverified).map(|result| &result.check));
+        self.sink.emit(Event::Planned {
+            model: self.entry.name.clone(),
+            checks: all.cloned().collect(),
+        });
+        if let Some(reference) = &reference {
+            self.judge_all(planned, &subject, reference);
+        }
+        for result in failed.into_iter().chain(unverified) {
+            self.sink.emit(Event::CheckFinished(Box::new(result)));
+        }
+        Ok(())
+    }
+
+    fn opened(&self, model: &Model, [config_digest, weights_digest]: &[String; 2]) -> ModelOpened {
+        ModelOpened {
+            model: self.entry.name.clone(),
+            folder: self.entry.path.clone(),
+            architecture: model.architecture.clone(),
+            subject: SUBJECT.into(),
+            dtype: self.entry.dtype,
+            config_digest: config_digest.clone(),
+            weights_digest: weights_digest.clone(),
+            keys_not_read: model.coverage.keys_not_read.clone(),
+            tensors_not_taken: model.coverage.tensors_not_taken.clone(),
+        }
+    }
+
+    fn open_request(
+        &self,
+        model: &Model,
+        reference: &str,
+        stimuli: &[Stimulus],
+        [config_digest, weights_digest]: &[String; 2],
+    ) -> OpenRequest {
+        OpenRequest {
+            folder: model.folder.path().to_owned(),
+            spec: model.spec.clone(),
+            hooks: model.hooks.clone(),
+            dtype: self.entry.dtype,
+            config_digest: config_digest.clone(),
+            weights_digest: weights_digest.clone(),
+            recording: self.entry.recording.clone(),
+            stimuli: stimuli.to_vec(),
+            options: (self.reference_options)(reference),
+        }
+    }
+
+    fn report_references(&self, opened: Option<&OpenReference>, unavailable: &[Unavailable]) {
+        let model = || self.entry.name.clone();
+        for missing in unavailable {
+            let (reference, reason) = (missing.asked.clone(), missing.reason.clone());
+            self.sink.emit(Event::ReferenceUnavailable {
+                model: model(),
+                reference,
+                reason,
+            });
+        }
+        if let Some(opened) = opened {
+            self.sink.emit(Event::ReferenceOpened {
+                model: model(),
+                reference: opened.id.clone(),
+                tier: opened.tier,
+                provenance: opened.info.provenance.clone(),
+            });
+        }
+    }
+
+    /// What a missing reference leaves unverified: never a pass, and an ERROR where something is wrong with it. That a
+    /// second opinion is missing counts only where it was named, or broken.
+    fn unverified(&self, unavailable: &[Unavailable]) -> Vec<BenchmarkResult> {
+        let counts = |missing: &&Unavailable| {
+            missing.is_broken || missing.tier != Some(Tier::HookedTransformer)
+        };
+        let result = |missing: &Unavailable, chosen: &ChosenBenchmark<'_>| {
+            let severity = if missing.is_broken {
+                Severity::Error
+            } else {
+                Severity::Skipped
+            };
+            let tier = missing.tier.unwrap_or(Tier::HuggingFace);
+            let verdict = Verdict::new(
+                severity,
+                format!("not verified against {}: {}", missing.asked, missing.reason),
+            );
+            let id = self.id(chosen, &missing.asked, UNVERIFIED);
+            BenchmarkResult::new(id, tier, verdict, 0.0)
+        };
+        let missing = unavailable.iter().filter(counts);
+        missing
+            .flat_map(|missing| {
+                self.benchmarks
+                    .iter()
+                    .map(move |chosen| result(missing, chosen))
+            })
+            .collect()
+    }
+
+    /// Every check that applies, and the result of every benchmark that cannot say which do.
+    fn plan<'s>(
+        &'s self,
+        model: &Model,
+        reference: &OpenReference,
+        stimuli: &[Stimulus],
+    ) -> (Vec<PlannedCheck<'s>>, Vec<BenchmarkResult>) {
+        let stimuli = if reference.info.stimuli.is_empty() {
+            stimuli
+        } else {
+            &reference.info.stimuli
+        };
+        let (mut planned, mut failed) = (Vec::new(), Vec::new());
+        for chosen in self.benchmarks {
+            let info = self.model_info(model, reference, stimuli, chosen);
+            match chosen.benchmark.plan(&info) {
+                Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {
+                    id: self.id(chosen, &reference.id, &check.variant),
+                    chosen,
+                    info: info.clone(),
+                    check,
+                })),
+                Err(error) => {
+                    let id = self.id(chosen, &reference.id, "plan");
+                    failed.push(BenchmarkResult::new(
+                        id,
+                        reference.tier,
+                        verdict_of(&error),
+                        0.0,
+                    ));
+                }
+            }
+        }
+        (planned, failed)
+    }
+
+    fn model_info(
+        &self,
+        model: &Model,
+        reference: &OpenReference,
+        stimuli: &[Stimulus],
+        chosen: &ChosenBenchmark<'_>,
+    ) -> ModelInfo {
+        ModelInfo {
+            name: self.entry.name.clone(),
+            subject: SUBJECT.into(),
+            mode: Mode::Raw,
+            dtype: self.entry.dtype,
+            spec: model.spec.clone(),
+            hooks: model.hooks.clone(),
+            reference: reference.id.clone(),
+            tier: reference.tier,
+            stimuli: stimuli.to_vec(),
+            judging: self.run.judging,
+            options: chosen.options.clone(),
+        }
+    }
+
+    fn id(&self, chosen: &ChosenBenchmark<'_>, reference: &str, variant: &str) -> CheckId {
+        let info = chosen.benchmark.info();
+        CheckId {
+            model: self.entry.name.clone(),
+            mode: Mode::Raw,
+            module: info.module,
+            benchmark: info.id,
+            reference: reference.to_owned(),
+            variant: variant.to_owned(),
+        }
+    }
+
+    fn judge_all(
+        &self,
+        planned: Vec<PlannedCheck<'_>>,
+        subject: &Bridge,
+        reference: &OpenReference,
+    ) {
+        let mut answers = Answers::new(Parties {
+            subject,
+            reference: reference.source.as_ref(),
+        });
+        for request in planned.iter().flat_map(|planned| &planned.check.requests) {
+            answers.announce(request);
+        }
+        for check in planned {
+            self.progress(check.id.to_string());
+            let (id, started) = (check.id.clone(), Instant::now());
+            let verdict = judge(check, &mut answers).unwrap_or_else(|error| verdict_of(&error));
+            let result =
+                BenchmarkResult::new(id, reference.tier, verdict, started.elapsed().as_secs_f64());
+            self.sink.emit(Event::CheckFinished(Box::new(result)));
+        }
+    }
+
+    fn progress(&self, message: String) {
+        self.sink.emit(Event::Progress { message });
+    }
+}
+
+/// Asks what a check asks, until it is decided.
+fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict, PluginError> {
+    let PlannedCheck {
+        chosen,
+        info,
+        mut check,
+        ..
+    } = planned;
+    let mut traces = Vec::new();
+    // Every announced request is taken, also where an earlier one failed: others wait for the same answer.
+    let first: Vec<_> = check
+        .requests
+        .iter()
+        .map(|request| answers.take(request))
+        .collect();
+    for answer in first {
+        traces.push(answer?);
+    }
+    for _ in 0..MAX_ROUNDS {
+        match chosen.benchmark.judge(&info, &check, &traces)? {
+            Judgement::Verdict(verdict) => return Ok(verdict),
+            Judgement::More(requests) => {
+                for request in requests {
+                    traces.push(answers.take(&request)?);
+                    check.requests.push(request);
+                }
+            }
+        }
+    }
+    Err(PluginError::internal(format!(
+        "still asks for more after {MAX_ROUNDS} rounds"
+    )))
+}
+
+/// An error as the end of a check: only what is unsupported is skipped.
+fn verdict_of(error: &PluginError) -> Verdict {
+    let severity = match error.kind {
+        ErrorKind::Unsupported => Severity::Skipped,
+        ErrorKind::InvalidInput | ErrorKind::Io | ErrorKind::Panic | ErrorKind::Internal => {
+            Severity::Error
+        }
+    };
+    let verdict = Verdict::new(severity, error.to_string());
+    match &error.backtrace {
+        Some(backtrace) => verdict.detail("backtrace", backtrace.clone()),
+        None => verdict,
+    }
+}

@@ -1,0 +1,101 @@
+//! Results on stdout, progress and errors on stderr.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+
+use tlbench::events::{Event, EventLog, EventSink};
+use tlbench::report::Style;
+
+/// The two streams.
+pub(crate) struct Terminal {
+    log: EventLog,
+    progress: Progress,
+}
+
+enum Progress {
+    Hidden,
+    /// One line that is written over and over.
+    Live(Mutex<usize>),
+    /// A line each, for logs: what takes long only.
+    Lines,
+}
+
+impl Terminal {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let progress = match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Progress::Hidden,
+            (false, true) => Progress::Live(Mutex::new(0)),
+            (false, false) => Progress::Lines,
+        };
+        Self {
+            log: EventLog::default(),
+            progress,
+        }
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.log.events()
+    }
+
+    /// Whether the report may have colours: `NO_COLOR` and `CLICOLOR_FORCE` are honoured.
+    pub(crate) fn style() -> Style {
+        match anstream::AutoStream::choice(&std::io::stdout()) {
+            anstream::ColorChoice::Never => Style::Plain,
+            _ => Style::Coloured,
+        }
+    }
+
+    /// Writes a result.
+    pub(crate) fn print(&self, text: &str) {
+        self.clear();
+        // A reader that went away (`| head`) is no failure.
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    /// Writes an error.
+    pub(crate) fn error(&self, message: &str) {
+        self.clear();
+        let _ = writeln!(std::io::stderr().lock(), "error: {message}");
+    }
+
+    /// Takes the progress line away.
+    fn clear(&self) {
+        if let Progress::Live(width) = &self.progress
+            && let Ok(mut width) = width.lock()
+            && *width > 0
+        {
+            let _ = write!(
+                std::io::stderr().lock(),
+                "\r{:width$}\r",
+                "",
+                width = *width
+            );
+            *width = 0;
+        }
+    }
+
+    fn show(&self, message: &str) {
+        match &self.progress {
+            Progress::Hidden => {}
+            Progress::Live(width) => {
+                let Ok(mut width) = width.lock() else { return };
+                let line: String = message.chars().take(100).collect();
+                let shown = line.chars().count();
+                let _ = write!(std::io::stderr().lock(), "\r{line:<pad$}", pad = *width);
+                *width = shown;
+            }
+            Progress::Lines => {
+                let _ = writeln!(std::io::stderr().lock(), "{message}");
+            }
+        }
+    }
+}
+
+impl EventSink for Terminal {
+    fn emit(&self, event: Event) {
+        if let Event::Progress { message } = &event {
+            self.show(message);
+        }
+        self.log.emit(event);
+    }
+}
