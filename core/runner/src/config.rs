@@ -110,9 +110,7 @@ impl Default for RunSettings {
             device: Device::Cpu,
             dtype: DType::F32,
             judging: Judging::Calibrated,
-            text:
-                "The quick brown fox jumps over the lazy dog, and the dog dreams of a quicker fox."
-                    .into(),
+            text: "The quick brown fox jumps over the lazy dog.".into(),
             references: [
                 Tier::HuggingFace,
                 Tier::HookedTransformer,

@@ -188,7 +188,7 @@ fn plain_values(spec: &Value) -> Vec<String> {
         }
         match value {
             Value::Object(inner) if inner.contains_key("d_mlp") => {
-                lines.extend(plain_values(value))
+                lines.extend(plain_values(value));
             }
             _ => lines.push(format!("{name} = {value}")),
         }

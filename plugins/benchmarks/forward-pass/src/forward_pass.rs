@@ -1,6 +1,6 @@
 //! Every hook, cumulatively and locally.
 
-use tlbench_sdk::compare::Tolerance;
+use tlbench_sdk::compare::{Closeness, Tolerance};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, Judgement, Judging, Measurement,
     ModelInfo, PlannedRequest, PluginError, Quantity, Severity, TensorMap, Trace, TraceRequest,
@@ -176,8 +176,8 @@ impl Findings {
             let broken = self
                 .broken
                 .iter()
-                .cloned()
-                .filter(|_| evaluation == Evaluation::Local);
+                .filter(|_| evaluation == Evaluation::Local)
+                .cloned();
             measured
                 .chain(broken)
                 .min_by_key(|divergence| place(&divergence.quantity))
@@ -232,7 +232,7 @@ impl Findings {
             .measurements
             .iter()
             .find_map(|m| m.closeness)
-            .is_some_and(|closeness| closeness.all());
+            .is_some_and(Closeness::all);
         if close {
             Severity::Info
         } else {

@@ -1,6 +1,6 @@
 //! The logits, as numbers and as distributions.
 
-use tlbench_sdk::compare::{Tolerance, agreement, log_softmax};
+use tlbench_sdk::compare::{Closeness, Tolerance, agreement, log_softmax};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Evaluation, Judgement, Judging, Mode, ModelInfo,
     PlannedRequest, PluginError, Quantity, Severity, Trace, TraceRequest, Verdict,
@@ -100,7 +100,7 @@ impl Benchmark for LogitsEquivalence {
         let closeness = measurements[0].closeness;
         let severity = match model.judging {
             Judging::Calibrated => worst(&measurements),
-            Judging::Tolerance if closeness.is_some_and(|closeness| closeness.all()) => {
+            Judging::Tolerance if closeness.is_some_and(Closeness::all) => {
                 Severity::Info
             }
             Judging::Tolerance => Severity::Danger,

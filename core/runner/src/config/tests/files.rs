@@ -25,13 +25,13 @@ fn every_key_is_read() {
         name = "first"
         path = "models/tiny"
         recording = "recordings/tiny.safetensors"
-        architecture = "gpt2"
+        architecture = "my_family"
         dtype = "f32"
         text = "three"
         references = ["hf"]
 
         [[benchmarks]]
-        name = "forward_*"
+        name = "first_*"
         options = { atol = 1e-3 }
 
         [plugins]
@@ -51,7 +51,7 @@ fn every_key_is_read() {
                     "project/recordings/tiny.safetensors",
                 ),
                 architecture: Some(
-                    "gpt2",
+                    "my_family",
                 ),
                 dtype: F32,
                 text: "three",
@@ -81,7 +81,7 @@ fn every_key_is_read() {
         },
         benchmarks: [
             BenchmarkEntry {
-                name: "forward_*",
+                name: "first_*",
                 options: {
                     "atol": Float(
                         0.001,

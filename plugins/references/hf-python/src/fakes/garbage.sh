@@ -1,0 +1,4 @@
+#!/bin/sh
+# Another program altogether.
+echo "Welcome to the calculator!"
+cat > /dev/null

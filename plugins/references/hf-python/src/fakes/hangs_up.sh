@@ -1,0 +1,3 @@
+#!/bin/sh
+# Closes its end, and stays.
+exec sleep 60 >&-

@@ -1,0 +1,49 @@
+//! HuggingFace transformers as a reference, live: a worker process in the user's own Python.
+//!
+//! Python computes on its own side of a pipe, so that whatever happens to it is an error here and nothing more. All
+//! that will be asked is asked in one go when a model is opened, because the rounding error on a short input is only
+//! known together with the one on a long input; the answers are kept as a [`Recording`]. What comes up later is asked
+//! then.
+
+mod floors;
+mod frame;
+mod interpreter;
+mod questions;
+mod source;
+mod stderr;
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use tlbench_sdk::{
+    Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,
+};
+
+use crate::source::Live;
+
+tlbench_sdk::plugin! {
+    references: [HfPython],
+}
+
+struct HfPython;
+
+impl ReferenceModel for HfPython {
+    fn info(&self) -> ReferenceInfo {
+        ReferenceInfo {
+            id: "hf-python".to_owned(),
+            description: "HuggingFace transformers, live in Python (TLBENCH_PYTHON, or `python3`)"
+                .to_owned(),
+            tier: Tier::HuggingFace,
+            rank: Some(1),
+        }
+    }
+
+    fn open(
+        &self,
+        request: &OpenRequest,
+        host: &dyn Host,
+    ) -> Result<Box<dyn TraceSource>, PluginError> {
+        Ok(Box::new(Live::open(request, host)?))
+    }
+}

@@ -1,0 +1,238 @@
+//! An open checkpoint: what was answered when it was opened, and the worker for what comes up later.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use tlbench_checkpoint::{RecordedAnswer, Recording};
+use tlbench_sdk::{
+    DType, ErrorKind, Evaluation, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus,
+    TensorMap, Trace, TraceRequest, TraceSource,
+};
+
+use crate::floors::{Measurements, pooled};
+use crate::interpreter;
+use crate::questions::{Open, Provenance, Record, Report};
+use crate::tensors::{from_blob, to_blob};
+use crate::worker::Worker;
+
+/// Of the directions in which derivatives are checked.
+const SEED: u64 = 0;
+
+/// The name of an input that was not announced.
+const UNANNOUNCED: &str = "unannounced";
+
+/// A checkpoint that is open in Python.
+pub(crate) struct Live {
+    recording: Recording,
+    conversation: Mutex<Conversation>,
+}
+
+struct Conversation {
+    worker: Worker,
+    /// Of every input so far, so that the floors of a short one are pooled with those of the longest.
+    measured: Vec<Measurements>,
+}
+
+impl Live {
+    pub(crate) fn open(request: &OpenRequest, host: &dyn Host) -> Result<Self, PluginError> {
+        let dtype = floors_dtype(request.dtype)?;
+        let progress = |message: &str| host.progress(message);
+        let python = interpreter::choose(&request.options, interpreter::from_environment())?;
+        let mut worker = Worker::start(&python, &progress)?;
+        let model = absolute(&request.folder)?;
+        let open = Open {
+            model: &model,
+            hooks: &request.hooks,
+            dtype: dtype.name(),
+        };
+        let (mut provenance, _) = worker.ask::<Provenance>("open", open, Vec::new(), &progress)?;
+        let mut conversation = Conversation {
+            worker,
+            measured: Vec::new(),
+        };
+        let answers = if request.stimuli.is_empty() {
+            Vec::new()
+        } else {
+            let (answers, checked) = conversation.record(&request.stimuli, &progress)?;
+            provenance.extend(checked);
+            answers
+        };
+        let recording = Recording {
+            provenance,
+            config_digest: request.config_digest.clone(),
+            weights_digest: request.weights_digest.clone(),
+            dtype,
+            answers,
+        };
+        Ok(Self {
+            recording,
+            conversation: Mutex::new(conversation),
+        })
+    }
+}
+
+impl TraceSource for Live {
+    fn info(&self) -> SourceInfo {
+        self.recording.source_info()
+    }
+
+    fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+        match self.recording.answer(request) {
+            Err(error) if error.kind == ErrorKind::Unsupported && is_plain(request) => {
+                let mut conversation = self
+                    .conversation
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                conversation.answer(request)
+            }
+            answered => answered,
+        }
+    }
+}
+
+impl Conversation {
+    /// Answers one question that was not announced.
+    fn answer(&mut self, request: &TraceRequest) -> Result<Trace, PluginError> {
+        let quantities = request.capture.clone();
+        let stimulus = Stimulus {
+            id: UNANNOUNCED.to_owned(),
+            quantities,
+            inputs: request.inputs.clone(),
+        };
+        let (mut answers, _) = self.record(&[stimulus], &|_| {})?;
+        answers
+            .pop()
+            .map(|answer| answer.trace)
+            .ok_or_else(|| PluginError::internal("the worker gave no answer"))
+    }
+
+    /// The answers on each of `stimuli`, and what was checked on the way.
+    fn record(
+        &mut self,
+        stimuli: &[Stimulus],
+        progress: &dyn Fn(&str),
+    ) -> Result<(Vec<RecordedAnswer>, Provenance), PluginError> {
+        let inputs: TensorMap = stimuli.iter().flat_map(named_inputs).collect();
+        let question = Record {
+            stimuli,
+            seed: SEED,
+        };
+        let (report, blob) =
+            self.worker
+                .ask::<Report>("record", question, to_blob(&inputs)?, progress)?;
+        let mut truth = from_blob(&blob)?;
+        let checked = checked(&report);
+        let new = self.measured.len();
+        for stimulus in stimuli {
+            let measurements = report.answers.get(&stimulus.id).cloned();
+            self.measured
+                .push(measurements.ok_or_else(|| missing(stimulus, "any quantity"))?);
+        }
+        let answers = stimuli.iter().zip(&self.measured[new..]);
+        let answers = answers
+            .map(|(stimulus, measured)| answer(stimulus, measured, &self.measured, &mut truth));
+        Ok((answers.collect::<Result<_, _>>()?, checked))
+    }
+}
+
+/// The answer on one input: the truth of what was asked for, and the floors of that and of what follows from it.
+fn answer(
+    stimulus: &Stimulus,
+    measured: &Measurements,
+    all: &[Measurements],
+    truth: &mut TensorMap,
+) -> Result<RecordedAnswer, PluginError> {
+    let mut trace = Trace::default();
+    for quantity in &stimulus.quantities {
+        let value = truth.remove(&format!("{}/{quantity}", stimulus.id));
+        trace.values.insert(
+            quantity.clone(),
+            value.ok_or_else(|| missing(stimulus, quantity))?,
+        );
+    }
+    let hooks_not_asked_for =
+        |quantity: &Quantity| quantity.as_hook().is_some() && !trace.values.contains_key(quantity);
+    let floors = measured
+        .iter()
+        .filter(|&(quantity, _)| !hooks_not_asked_for(quantity));
+    let floors: BTreeMap<_, _> = floors
+        .map(|(quantity, one)| (quantity.clone(), pooled(quantity, one, all)))
+        .collect();
+    trace.floors = floors;
+    let question = TraceRequest::new(stimulus.inputs.clone(), Vec::new());
+    Ok(RecordedAnswer {
+        stimulus: stimulus.clone(),
+        question,
+        trace,
+    })
+}
+
+/// The checks and notes of a report, for the reader of a recording.
+fn checked(report: &Report) -> Provenance {
+    let checks = report
+        .checks
+        .iter()
+        .map(|(check, error)| (check.clone(), format!("{error:.1e}")));
+    let notes = (!report.notes.is_empty()).then(|| ("notes".to_owned(), report.notes.join("; ")));
+    checks.chain(notes).collect()
+}
+
+fn named_inputs(stimulus: &Stimulus) -> impl Iterator<Item = (String, tlbench_sdk::Tensor)> {
+    stimulus
+        .inputs
+        .iter()
+        .map(|(name, tensor)| (format!("{}/{name}", stimulus.id), tensor.clone()))
+}
+
+fn missing(stimulus: &Stimulus, what: impl std::fmt::Display) -> PluginError {
+    PluginError::internal(format!(
+        "the worker gave no answer for {what} on `{}`",
+        stimulus.id
+    ))
+}
+
+/// The precision whose rounding errors are measured. An f64 subject is judged by those of f32.
+fn floors_dtype(subject: DType) -> Result<DType, PluginError> {
+    match subject {
+        DType::F32 | DType::F64 => Ok(DType::F32),
+        other => Err(PluginError::unsupported(format!(
+            "hf-python measures the rounding of f32, not of {other}"
+        ))),
+    }
+}
+
+/// Nothing but captures on some input.
+fn is_plain(request: &TraceRequest) -> bool {
+    let TraceRequest {
+        inputs: _,
+        chunks,
+        capture: _,
+        evaluation,
+        truth: _,
+        gradients,
+        interventions,
+        operands: _,
+        generate,
+    } = request;
+    chunks.is_empty()
+        && *evaluation == Evaluation::Cumulative
+        && gradients.is_none()
+        && interventions.is_empty()
+        && generate.is_none()
+}
+
+fn absolute(folder: &Path) -> Result<String, PluginError> {
+    let folder = std::path::absolute(folder).map_err(|error| {
+        PluginError::io(format!(
+            "cannot tell where {} is: {error}",
+            folder.display()
+        ))
+    })?;
+    folder.to_str().map(str::to_owned).ok_or_else(|| {
+        PluginError::invalid_input(format!(
+            "{} is no UTF-8, which Python is told in",
+            folder.display()
+        ))
+    })
+}

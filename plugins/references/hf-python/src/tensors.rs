@@ -1,0 +1,107 @@
+//! Tensors as a safetensors blob, and back.
+
+use std::borrow::Cow;
+
+use safetensors::{Dtype, SafeTensors, View};
+use tlbench_sdk::{DType, PluginError, Tensor, TensorMap};
+
+/// A blob of `tensors`.
+pub(crate) fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
+    let stored = tensors.iter().map(|(name, tensor)| (name, Stored(tensor)));
+    safetensors::serialize(stored, None).map_err(|error| PluginError::internal(error.to_string()))
+}
+
+/// The tensors of a blob, all of f32: truth is stored rounded to it.
+pub(crate) fn from_blob(blob: &[u8]) -> Result<TensorMap, PluginError> {
+    let stored =
+        SafeTensors::deserialize(blob).map_err(|error| PluginError::internal(error.to_string()))?;
+    stored
+        .iter()
+        .map(|(name, view)| {
+            Ok((
+                name.to_owned(),
+                f32_tensor(name, view.dtype(), view.shape(), view.data())?,
+            ))
+        })
+        .collect()
+}
+
+fn f32_tensor(
+    name: &str,
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+) -> Result<Tensor, PluginError> {
+    if dtype != Dtype::F32 {
+        return Err(PluginError::internal(format!(
+            "`{name}` came as {dtype:?} instead of F32"
+        )));
+    }
+    let (values, _) = data.as_chunks();
+    Ok(Tensor::from_vec(
+        values.iter().copied().map(f32::from_le_bytes).collect(),
+        shape,
+    )?)
+}
+
+struct Stored<'a>(&'a Tensor);
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.0.dtype() {
+            DType::F64 => Dtype::F64,
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            DType::I64 => Dtype::I64,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.0.bytes())
+    }
+
+    fn data_len(&self) -> usize {
+        self.0.bytes().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let scores = vec![0.5_f32, f32::NEG_INFINITY, -0.0, f32::NAN];
+        let tensors = TensorMap::from([
+            (
+                "text/hook:a".to_owned(),
+                Tensor::from_vec(scores, &[1, 4]).unwrap(),
+            ),
+            (
+                "single/loss_per_token".to_owned(),
+                Tensor::from_vec::<f32>(vec![], &[1, 0]).unwrap(),
+            ),
+            ("text/loss".to_owned(), Tensor::scalar(3.5_f32)),
+        ]);
+        assert_eq!(from_blob(&to_blob(&tensors).unwrap()).unwrap(), tensors);
+    }
+
+    #[test]
+    fn what_is_no_truth_is_refused() {
+        let blob = to_blob(&TensorMap::from([(
+            "text/logits".to_owned(),
+            Tensor::scalar(1.0_f64),
+        )]))
+        .unwrap();
+        assert_eq!(
+            from_blob(&blob).unwrap_err().message,
+            "`text/logits` came as F64 instead of F32"
+        );
+        assert!(from_blob(&blob[..7]).is_err());
+    }
+}
