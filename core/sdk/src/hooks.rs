@@ -15,20 +15,20 @@ pub fn hooks(spec: &ModelSpec) -> Vec<HookPoint> {
     let mut points = Points::default();
     let stream = [Dim::Batch, Dim::Pos, Dim::sized("d_model", spec.d_model)];
     let embedding = &spec.embedding;
-    points.push(
-        "hook_embed",
-        &stream,
-        embedding.module.as_ref().map(HfTap::output),
-    );
+    if let Some(norm) = &embedding.norm {
+        points.push_norm("embed.ln", &stream, norm);
+    }
+    let embedded = match &embedding.norm {
+        Some(norm) => &norm.module,
+        None => &embedding.module,
+    };
+    points.push("hook_embed", &stream, embedded.as_ref().map(HfTap::output));
     if let Some(positions) = &embedding.positions {
         points.push(
             "hook_pos_embed",
             &stream,
             positions.module.as_ref().map(HfTap::output),
         );
-    }
-    if let Some(norm) = &embedding.norm {
-        points.push_norm("embed.ln", &stream, norm);
     }
     for (index, layer) in spec.layers.iter().enumerate() {
         block_hooks(&mut points, spec, index, layer);

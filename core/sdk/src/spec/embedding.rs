@@ -6,13 +6,14 @@ use super::norm::NormSpec;
 use super::source::{ProjectionSpec, TensorSource};
 use super::{is_one, one};
 
-/// `norm(scale * W_E[token] + W_pos[position])`, with the parts that a family has.
+/// `norm(scale * W_E[token]) + W_pos[position]`, with the parts that a family has. The first summand is `hook_embed`,
+/// the second `hook_pos_embed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingSpec {
     /// `W_E [d_vocab, d_model]`.
     pub tokens: TensorSource,
-    /// HF's module of the token embedding; its output is `hook_embed`.
+    /// HF's module of the token embedding; its output is scaled, but not normalised.
     pub module: Option<String>,
     /// A factor on the token embedding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,7 +21,7 @@ pub struct EmbeddingSpec {
     /// A learned table of positions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub positions: Option<PositionTable>,
-    /// A norm of the sum (Bloom).
+    /// A norm of the token embedding (Bloom).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm: Option<NormSpec>,
     /// The config keys that table and scale were made from.

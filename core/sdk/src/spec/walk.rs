@@ -30,6 +30,9 @@ impl ModelSpec {
             config_keys: self.embedding.config_keys.clone(),
             tensors: vec![("weight".into(), &self.embedding.tokens)],
         });
+        if let Some(norm) = &self.embedding.norm {
+            list.push(norm_component("embed.ln".into(), norm));
+        }
         if let Some(positions) = &self.embedding.positions {
             list.push(Component {
                 name: "pos_embed".into(),
@@ -37,9 +40,6 @@ impl ModelSpec {
                 config_keys: positions.config_keys.clone(),
                 tensors: vec![("weight".into(), &positions.table)],
             });
-        }
-        if let Some(norm) = &self.embedding.norm {
-            list.push(norm_component("embed.ln".into(), norm));
         }
         for (index, layer) in self.layers.iter().enumerate() {
             if let Some(branch) = &layer.attn {
