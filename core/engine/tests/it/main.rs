@@ -1,0 +1,12 @@
+//! The engine on a small model of its own making: what every hook has to obey, whatever the weights.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails in a helper fails the test"
+)]
+
+mod hooks;
+mod inputs;
+mod laws;
+mod model;
+mod refusals;
