@@ -1,21 +1,6 @@
 //! Is a transformer implementation right, and if not, where does it first go wrong?
 //!
-//! The library behind the command `tlbench`. From a test:
-//!
-//! ```no_run
-//! use std::path::Path;
-//!
-//! use tlbench::{Config, EventLog, Outcome, Registry, SearchPath, run};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::load(Path::new("tlbench.toml"))?;
-//! let registry = Registry::load(&SearchPath { named: vec!["target/release".into()], implied: vec![] });
-//! let log = EventLog::default();
-//! run(&config, &registry, &log)?;
-//! assert_eq!(Outcome::of(&log.events()), Outcome::Passed);
-//! # Ok(())
-//! # }
-//! ```
+//! The library behind the command `tlbench`; the project's README shows how to call it from a test.
 
 mod answers;
 pub mod config;
@@ -41,3 +26,8 @@ pub use outcome::Outcome;
 pub use plugins::{Registry, SearchPath};
 pub use record::{RecordError, record};
 pub use run::{SelectionError, run};
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

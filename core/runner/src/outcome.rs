@@ -62,3 +62,61 @@ impl Outcome {
 
 /// The variant of a check that stands for what a missing reference leaves unverified.
 pub(crate) const UNVERIFIED: &str = "not_verified";
+
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::{Mode, Tier, Verdict};
+
+    use super::*;
+    use crate::events::{BenchmarkResult, CheckId};
+
+    fn check(severity: Severity, variant: &str) -> Event {
+        let id = CheckId {
+            model: "m".into(),
+            mode: Mode::Raw,
+            module: "module".into(),
+            benchmark: "b".into(),
+            reference: "r".into(),
+            variant: variant.into(),
+        };
+        let result = BenchmarkResult::new(id, Tier::HuggingFace, Verdict::new(severity, ""), 0.0);
+        Event::CheckFinished(Box::new(result))
+    }
+
+    fn problem(fatal: bool) -> Event {
+        Event::PluginProblem {
+            file: "p.so".into(),
+            message: String::new(),
+            fatal,
+        }
+    }
+
+    fn failed() -> Event {
+        Event::ModelFailed {
+            model: "m".into(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn each_outcome_has_its_code_and_the_worst_news_wins() {
+        let passed = || check(Severity::Info, "text");
+        for (events, code) in [
+            (vec![], 4),
+            (vec![passed(), check(Severity::Warning, "text")], 0),
+            (vec![passed(), check(Severity::Skipped, "text")], 0),
+            (vec![passed(), check(Severity::Skipped, UNVERIFIED)], 101),
+            (vec![passed(), check(Severity::Error, "text")], 101),
+            (vec![failed()], 101),
+            (vec![passed(), problem(false)], 0),
+            (vec![passed(), problem(true)], 98),
+            (vec![failed(), problem(true)], 98),
+            (
+                vec![failed(), problem(true), check(Severity::Danger, "text")],
+                100,
+            ),
+        ] {
+            assert_eq!(Outcome::of(&events).exit_code(), code, "{events:?}");
+        }
+    }
+}

@@ -47,3 +47,8 @@ pub mod __private {
 
     pub use crate::abi::{LibHeader, PluginIdentity, Registration, Stamp, root_header};
 }
+
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-benchmark.md")]
+struct WritingABenchmark;

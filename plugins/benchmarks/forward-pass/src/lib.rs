@@ -11,6 +11,8 @@ mod loss;
 mod measure;
 mod options;
 mod report;
+#[cfg(test)]
+mod tests;
 
 tlbench_sdk::plugin! {
     benchmarks: [forward_pass::ForwardPass, logits::LogitsEquivalence, loss::LossEquivalence],

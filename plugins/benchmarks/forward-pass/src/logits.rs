@@ -100,9 +100,7 @@ impl Benchmark for LogitsEquivalence {
         let closeness = measurements[0].closeness;
         let severity = match model.judging {
             Judging::Calibrated => worst(&measurements),
-            Judging::Tolerance if closeness.is_some_and(Closeness::all) => {
-                Severity::Info
-            }
+            Judging::Tolerance if closeness.is_some_and(Closeness::all) => Severity::Info,
             Judging::Tolerance => Severity::Danger,
         };
         let agreement = agreement(value, expected, comparison.region())
