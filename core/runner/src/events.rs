@@ -63,12 +63,24 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Something that a reader of the verdicts should know.
+    Note {
+        /// The model that it is about.
+        model: String,
+        /// What.
+        message: String,
+    },
     /// All checks of a model are known.
     Planned {
         /// Whose.
         model: String,
         /// Which.
         checks: Vec<CheckId>,
+    },
+    /// A check begins.
+    CheckStarted {
+        /// Its name.
+        check: CheckId,
     },
     /// A check ended.
     CheckFinished(Box<BenchmarkResult>),

@@ -10,6 +10,7 @@ mod inputs;
 pub mod inspect;
 pub mod list;
 pub mod model;
+mod notes;
 mod outcome;
 pub mod plugins;
 mod record;

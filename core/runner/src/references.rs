@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use tlbench_engine::{Bridge, RoundingReference};
 use tlbench_sdk::{
-    DType, ErrorKind, Host, OpenRequest, PluginError, ReferenceModel, SourceInfo, Tier, TraceSource,
+    DType, ErrorKind, Host, OpenRequest, PluginError, ReferenceModel, SourceInfo, Stimulus, Tier,
+    TraceSource,
 };
 
 use crate::config::ReferenceChoice;
@@ -21,6 +22,17 @@ pub(crate) struct OpenReference {
     pub(crate) tier: Tier,
     pub(crate) source: Box<dyn TraceSource>,
     pub(crate) info: SourceInfo,
+}
+
+impl OpenReference {
+    /// The inputs that it is asked about: its own, if it holds answers for those alone.
+    pub(crate) fn stimuli<'a>(&'a self, default: &'a [Stimulus]) -> &'a [Stimulus] {
+        if self.info.stimuli.is_empty() {
+            default
+        } else {
+            &self.info.stimuli
+        }
+    }
 }
 
 /// A tier or reference that was asked for and is not to be had.

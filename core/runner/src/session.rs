@@ -14,6 +14,7 @@ use crate::config::{ModelEntry, RunSettings};
 use crate::events::{BenchmarkResult, CheckId, Event, EventSink, ModelOpened};
 use crate::inputs::default_stimuli;
 use crate::model::{Model, ModelError};
+use crate::notes::notes;
 use crate::outcome::UNVERIFIED;
 use crate::plugins::Registry;
 use crate::references::{OpenReference, Search, Unavailable};
@@ -87,6 +88,9 @@ impl Session<'_> {
             self.open_request(&model, id, &stimuli, &digests)
         });
         self.report_references(reference.as_ref(), &unavailable);
+        if let Some(reference) = &reference {
+            self.report_notes(&model, reference.stimuli(&stimuli), &stimuli);
+        }
         let unverified = self.unverified(&unavailable);
         let (planned, failed) = match &reference {
             Some(reference) => self.plan(&model, reference, &stimuli),
@@ -163,6 +167,20 @@ impl Session<'_> {
         }
     }
 
+    fn report_notes(&self, model: &Model, used: &[Stimulus], default: &[Stimulus]) {
+        let inputs = |stimuli: &[Stimulus]| -> Vec<_> {
+            stimuli
+                .iter()
+                .map(|stimulus| stimulus.inputs.clone())
+                .collect()
+        };
+        let recorded = inputs(used) != inputs(default);
+        for message in notes(model, self.run, used, recorded) {
+            let model = self.entry.name.clone();
+            self.sink.emit(Event::Note { model, message });
+        }
+    }
+
     /// What a missing reference leaves unverified: never a pass, and an ERROR where something is wrong with it. That a
     /// second opinion is missing counts only where it was named, or broken.
     fn unverified(&self, unavailable: &[Unavailable]) -> Vec<BenchmarkResult> {
@@ -200,11 +218,7 @@ impl Session<'_> {
         reference: &OpenReference,
         stimuli: &[Stimulus],
     ) -> (Vec<PlannedCheck<'s>>, Vec<BenchmarkResult>) {
-        let stimuli = if reference.info.stimuli.is_empty() {
-            stimuli
-        } else {
-            &reference.info.stimuli
-        };
+        let stimuli = reference.stimuli(stimuli);
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
         for chosen in self.benchmarks {
             let info = self.model_info(model, reference, stimuli, chosen);
@@ -277,7 +291,9 @@ impl Session<'_> {
             answers.announce(request);
         }
         for check in planned {
-            self.progress(check.id.to_string());
+            self.sink.emit(Event::CheckStarted {
+                check: check.id.clone(),
+            });
             let (id, started) = (check.id.clone(), Instant::now());
             let verdict = judge(check, &mut answers).unwrap_or_else(|error| verdict_of(&error));
             let result =

@@ -16,7 +16,7 @@ enum Progress {
     Hidden,
     /// One line that is written over and over.
     Live(Mutex<usize>),
-    /// A line each, for logs: what takes long only.
+    /// A line each, for logs.
     Lines,
 }
 
@@ -93,8 +93,13 @@ impl Terminal {
 
 impl EventSink for Terminal {
     fn emit(&self, event: Event) {
-        if let Event::Progress { message } = &event {
-            self.show(message);
+        match &event {
+            Event::Progress { message } => self.show(message),
+            // Checks come and go too fast for a log.
+            Event::CheckStarted { check } if matches!(self.progress, Progress::Live(_)) => {
+                self.show(&check.to_string());
+            }
+            _ => {}
         }
         self.log.emit(event);
     }

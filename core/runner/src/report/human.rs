@@ -138,7 +138,14 @@ fn opening(text: &mut String, event: &Event, style: Style) {
                 line(text, style.severity(Severity::Warning, warning));
             }
         }
+        Event::Note { message, .. } => {
+            line(
+                text,
+                format!("{} {message}", style.severity(Severity::Skipped, "-")),
+            );
+        }
         Event::Progress { .. }
+        | Event::CheckStarted { .. }
         | Event::RunStarted { .. }
         | Event::Planned { .. }
         | Event::CheckFinished(_)

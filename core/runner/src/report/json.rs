@@ -13,7 +13,7 @@ pub fn json(events: &[Event]) -> String {
     let outcome = Outcome::of(events);
     let told: Vec<Value> = events
         .iter()
-        .filter(|event| !matches!(event, Event::Progress { .. }))
+        .filter(|event| !matches!(event, Event::Progress { .. } | Event::CheckStarted { .. }))
         .filter_map(|event| serde_json::to_value(event).ok())
         .collect();
     let document = value!({

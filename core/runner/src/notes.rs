@@ -1,0 +1,36 @@
+//! What a reader of the verdicts should know: what was not looked at, and why.
+
+use tlbench_checkpoint::CheckpointError;
+use tlbench_sdk::Stimulus;
+
+use crate::config::RunSettings;
+use crate::model::Model;
+
+/// What the inputs of a run do not reach. `recorded` says that they are those of a recording.
+pub(crate) fn notes(
+    model: &Model,
+    run: &RunSettings,
+    stimuli: &[Stimulus],
+    recorded: bool,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let tokenizer = model.folder.tokenizer();
+    if !recorded && matches!(tokenizer, Err(CheckpointError::NoTokenizer { .. })) {
+        notes.push("no tokenizer: the bytes of the text serve as tokens".to_owned());
+    }
+    let longest = stimuli.iter().map(|stimulus| stimulus.shape()[1]).max();
+    if let (Some(longest), Some(n_ctx)) = (longest, model.spec.n_ctx)
+        && longest < n_ctx
+    {
+        notes.push(format!(
+            "not exercised: positions {longest} to {} (the longest input has {longest} of {n_ctx})",
+            n_ctx - 1
+        ));
+    }
+    if run.compat {
+        notes.push(
+            "not verified: compatibility mode (weights are judged as they are stored)".into(),
+        );
+    }
+    notes
+}
