@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod json;
 pub mod recording;
+mod stored;
 mod tokenizer;
 mod weights;
 
@@ -17,5 +18,6 @@ pub use digest::{config_digest, weights_digest};
 pub use error::CheckpointError;
 pub use folder::{CONFIG_FILE, ModelFolder, WEIGHTS_FILE};
 pub use recording::{RECORDING_FILE, RecordedAnswer, Recording, RecordingError};
+pub use stored::StoredTensor;
 pub use tokenizer::{TOKENIZER_FILE, Tokenizer};
 pub use weights::{HeaderProblem, Weights};

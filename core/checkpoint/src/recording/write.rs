@@ -1,16 +1,13 @@
 //! From a recording to a file.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use safetensors::{Dtype, View};
-use tlbench_sdk::{DType, Tensor};
-
 use super::layout::{AnswerLayout, KEY, Layout, question_name, value_name};
 use super::{FORMAT, RecordedAnswer, Recording, RecordingError};
 use crate::error::CheckpointError;
+use crate::stored::StoredTensor;
 
 impl Recording {
     /// Writes the recording to `file`, whole or not at all. The same recording gives the same bytes.
@@ -71,14 +68,14 @@ impl Recording {
         })
     }
 
-    fn tensors(&self) -> BTreeMap<String, Stored<'_>> {
+    fn tensors(&self) -> BTreeMap<String, StoredTensor> {
         let mut tensors = BTreeMap::new();
         for (index, answer) in self.answers.iter().enumerate() {
             for (name, tensor) in answer.question.tensors() {
-                tensors.insert(question_name(index, &name), Stored(Cow::Owned(tensor)));
+                tensors.insert(question_name(index, &name), StoredTensor(tensor));
             }
             for (quantity, value) in &answer.trace.values {
-                tensors.insert(value_name(index, quantity), Stored(Cow::Borrowed(value)));
+                tensors.insert(value_name(index, quantity), StoredTensor(value.clone()));
             }
         }
         tensors
@@ -91,32 +88,5 @@ fn answer_layout(answer: &RecordedAnswer) -> AnswerLayout {
         question: answer.question.clone(),
         values: answer.trace.values.keys().cloned().collect(),
         floors: answer.trace.floors.clone(),
-    }
-}
-
-/// A tensor as the safetensors crate wants to see it.
-struct Stored<'a>(Cow<'a, Tensor>);
-
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.0.dtype() {
-            DType::F64 => Dtype::F64,
-            DType::F32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            DType::I64 => Dtype::I64,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.0.shape()
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.0.bytes())
-    }
-
-    fn data_len(&self) -> usize {
-        self.0.bytes().len()
     }
 }

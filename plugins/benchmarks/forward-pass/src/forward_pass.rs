@@ -8,7 +8,9 @@ use tlbench_sdk::{
 };
 
 use crate::measure::{Comparison, Outcome, askable, stimulus, truth_of, worst};
-use crate::report::{by_layer, evaluation_text, explain, quantity_text, ratio_text};
+use crate::report::{
+    by_layer, evaluation_text, explain, quantity_text, ratio_text, tolerance_text,
+};
 use crate::{MODULE, options};
 
 /// The tolerance of the same name in TransformerLens.
@@ -201,17 +203,8 @@ impl Findings {
             _ => self.summary(),
         };
         let mut verdict = Verdict::new(severity, message);
-        if let Some(tolerance) = self.measurements.iter().find_map(|m| m.closeness) {
-            verdict = verdict.detail(
-                "tolerance",
-                format!(
-                    "{} of {} logits outside atol {:e}, rtol {:e}",
-                    tolerance.outside,
-                    tolerance.elements,
-                    tolerance.tolerance.atol,
-                    tolerance.tolerance.rtol
-                ),
-            );
+        if let Some(closeness) = self.measurements.iter().find_map(|m| m.closeness) {
+            verdict = verdict.detail("tolerance of the logits", tolerance_text(closeness));
         }
         if let Some(divergence) = first {
             verdict = explain(verdict, model, &divergence);

@@ -1,13 +1,13 @@
 //! The logits, as numbers and as distributions.
 
-use tlbench_sdk::compare::{Closeness, Tolerance, agreement, log_softmax};
+use tlbench_sdk::compare::{Closeness, LogitAgreement, Tolerance, agreement, log_softmax};
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Evaluation, Judgement, Judging, Mode, ModelInfo,
-    PlannedRequest, PluginError, Quantity, Severity, Trace, TraceRequest, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Measurement, Mode, ModelInfo, PluginError,
+    Quantity, Severity, Tensor, Trace, Verdict,
 };
 
-use crate::measure::{Comparison, Outcome, truth_of, worst};
-use crate::report::ratio_text;
+use crate::measure::{Comparison, Outcome, ask_both, truth_of, worst};
+use crate::report::{ratio_text, tolerance_text};
 use crate::{MODULE, options};
 
 /// The tolerance of the same name in TransformerLens.
@@ -33,17 +33,9 @@ impl Benchmark for LogitsEquivalence {
             .stimuli
             .iter()
             .filter(|stimulus| stimulus.quantities.contains(&Quantity::Logits));
-        let check = |stimulus: &tlbench_sdk::Stimulus| {
-            let request = TraceRequest::new(stimulus.inputs.clone(), vec![Quantity::Logits]);
-            Check {
-                variant: stimulus.id.clone(),
-                requests: vec![
-                    PlannedRequest::reference(request.clone()),
-                    PlannedRequest::subject(request),
-                ],
-            }
-        };
-        Ok(with_logits.map(check).collect())
+        Ok(with_logits
+            .map(|stimulus| ask_both(stimulus, vec![Quantity::Logits]))
+            .collect())
     }
 
     fn judge(
@@ -62,99 +54,108 @@ impl Benchmark for LogitsEquivalence {
         let comparison = Comparison::new(model, check, truth)?;
         let expected = truth_of(truth, &Quantity::Logits)?;
         let value = truth_of(subject, &Quantity::Logits)?;
-        let log_probs = (log_softmax(value), log_softmax(expected));
-        // Centring the unembedding shifts all logits of a position alike: only the distribution is comparable then.
-        let compared = match model.mode {
-            Mode::Raw => comparison.measure_with_tolerance(
-                &Quantity::Logits,
-                Some(value),
-                expected,
-                tolerance,
-            )?,
-            Mode::Compat => comparison.measure_with_tolerance(
-                &Quantity::LogProbs,
-                Some(&log_probs.0),
-                &log_probs.1,
-                tolerance,
-            )?,
-        };
-        let first = match compared {
-            Outcome::Measured(measurement) => measurement,
-            Outcome::Broken(divergence) => {
-                return Ok(Judgement::Verdict(Verdict::new(
-                    Severity::Danger,
-                    format!("logits: {}", divergence.reason),
-                )));
+        let mut measurements = Vec::new();
+        for outcome in compared(model.mode, &comparison, value, expected, tolerance)? {
+            match outcome {
+                Outcome::Measured(measurement) => measurements.push(measurement),
+                Outcome::Broken(divergence) => {
+                    let message = format!("logits: {}", divergence.reason);
+                    return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, message)));
+                }
             }
-        };
-        let distribution = comparison.measure(
-            &Quantity::LogProbs,
-            Evaluation::Cumulative,
-            Some(&log_probs.0),
-            &log_probs.1,
-        )?;
-        let mut measurements = vec![first];
-        if let (Outcome::Measured(measurement), Mode::Raw) = (distribution, model.mode) {
-            measurements.push(measurement);
         }
-        let closeness = measurements[0].closeness;
-        let severity = match model.judging {
-            Judging::Calibrated => worst(&measurements),
-            Judging::Tolerance if closeness.is_some_and(Closeness::all) => Severity::Info,
-            Judging::Tolerance => Severity::Danger,
-        };
         let agreement = agreement(value, expected, comparison.region())
             .map_err(|error| PluginError::invalid_input(format!("logits: {error}")))?;
-        let ratios: Vec<String> = measurements
-            .iter()
-            .map(|m| format!("{} {}", m.quantity, ratio_text(m.ratio)))
-            .collect();
-        let mut message = format!("error ratio: {}", ratios.join(", "));
-        if agreement.top1 < 1.0 {
-            message = format!(
-                "{message}; top token differs at {:.1}% of positions",
-                100.0 * (1.0 - agreement.top1)
-            );
-        }
-        let difference = &measurements[0].difference;
-        let mut verdict = Verdict::new(severity, message)
-            .detail(
-                "largest difference",
-                format!("{:.2e} (rms {:.2e})", difference.max_abs, difference.rms),
-            )
-            .detail("relative L2", format!("{:.2e}", difference.relative_l2))
-            .detail("cosine", format!("{:.12}", difference.cosine))
-            .detail(
-                "KL",
-                format!(
-                    "mean {:.2e}, largest {:.2e}",
-                    agreement.mean_kl, agreement.max_kl
-                ),
-            )
-            .detail(
-                "top-1",
-                format!(
-                    "{:.1}% of {} positions",
-                    100.0 * agreement.top1,
-                    agreement.rows
-                ),
-            );
-        if agreement.top1 < 1.0 {
-            verdict = verdict.detail(
-                "clearest top-1 disagreement",
-                format!("margin {:.2e}", agreement.worst_margin),
-            );
-        }
-        if let Some(closeness) = closeness {
-            verdict = verdict.detail(
-                "tolerance",
-                format!(
-                    "{} of {} outside atol {:e}, rtol {:e}",
-                    closeness.outside, closeness.elements, tolerance.atol, tolerance.rtol
-                ),
-            );
-        }
+        let severity = match model.judging {
+            Judging::Calibrated => worst(&measurements),
+            Judging::Tolerance if is_close(&measurements) => Severity::Info,
+            Judging::Tolerance => Severity::Danger,
+        };
+        let verdict = Verdict::new(severity, message(&measurements, &agreement));
+        let mut verdict = describe(verdict, &measurements, &agreement);
         verdict.measurements = measurements;
         Ok(Judgement::Verdict(verdict))
     }
+}
+
+/// The logits and their distribution. Centring the unembedding shifts all logits of a position alike: only the
+/// distribution is comparable then.
+fn compared(
+    mode: Mode,
+    comparison: &Comparison<'_>,
+    value: &Tensor,
+    expected: &Tensor,
+    tolerance: Tolerance,
+) -> Result<Vec<Outcome>, PluginError> {
+    let (log_probs, expected_log_probs) = (log_softmax(value), log_softmax(expected));
+    let distribution = comparison.measure_with_tolerance(
+        &Quantity::LogProbs,
+        Some(&log_probs),
+        &expected_log_probs,
+        tolerance,
+    )?;
+    Ok(match mode {
+        Mode::Raw => {
+            let quantity = Quantity::Logits;
+            let logits =
+                comparison.measure_with_tolerance(&quantity, Some(value), expected, tolerance)?;
+            vec![logits, distribution]
+        }
+        Mode::Compat => vec![distribution],
+    })
+}
+
+/// By tolerance, the first quantity decides: the one that TransformerLens compares.
+fn is_close(measurements: &[Measurement]) -> bool {
+    let first = measurements.first().and_then(|m| m.closeness);
+    first.is_some_and(Closeness::all)
+}
+
+fn message(measurements: &[Measurement], agreement: &LogitAgreement) -> String {
+    let ratios: Vec<String> = measurements
+        .iter()
+        .map(|m| format!("{} {}", m.quantity, ratio_text(m.ratio)))
+        .collect();
+    let mut message = format!("error ratio: {}", ratios.join(", "));
+    if agreement.top1 < 1.0 {
+        let share = 100.0 * (1.0 - agreement.top1);
+        message = format!("{message}; top token differs at {share:.1}% of positions");
+    }
+    message
+}
+
+fn describe(
+    mut verdict: Verdict,
+    measurements: &[Measurement],
+    agreement: &LogitAgreement,
+) -> Verdict {
+    if let Some(Measurement {
+        difference,
+        closeness,
+        ..
+    }) = measurements.first()
+    {
+        let largest = format!("{:.2e} (rms {:.2e})", difference.max_abs, difference.rms);
+        verdict = verdict
+            .detail("largest difference", largest)
+            .detail("relative L2", format!("{:.2e}", difference.relative_l2))
+            .detail("cosine", format!("{:.12}", difference.cosine));
+        if let Some(closeness) = closeness {
+            verdict = verdict.detail("tolerance", tolerance_text(*closeness));
+        }
+    }
+    let (mean, max) = (agreement.mean_kl, agreement.max_kl);
+    let top1 = format!(
+        "{:.1}% of {} positions",
+        100.0 * agreement.top1,
+        agreement.rows
+    );
+    verdict = verdict
+        .detail("KL", format!("mean {mean:.2e}, largest {max:.2e}"))
+        .detail("top-1", top1);
+    if agreement.top1 < 1.0 {
+        let margin = format!("margin {:.2e}", agreement.worst_margin);
+        verdict = verdict.detail("clearest top-1 disagreement", margin);
+    }
+    verdict
 }

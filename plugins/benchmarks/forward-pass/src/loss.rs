@@ -2,11 +2,11 @@
 
 use tlbench_sdk::compare::Tolerance;
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, Judging, ModelInfo, PlannedRequest, PluginError,
-    Quantity, Severity, Stimulus, Tensor, Trace, TraceRequest, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, ModelInfo, PluginError, Quantity,
+    Severity, Stimulus, Tensor, Trace, Verdict,
 };
 
-use crate::measure::{Comparison, Outcome, truth_of};
+use crate::measure::{Comparison, Outcome, ask_both, truth_of};
 use crate::report::ratio_text;
 use crate::{MODULE, options};
 
@@ -30,17 +30,7 @@ impl Benchmark for LossEquivalence {
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         options::tolerance(&model.options, TOLERANCE)?;
-        let check = |stimulus: &Stimulus| {
-            let capture = vec![Quantity::LossPerToken, Quantity::Loss];
-            let request = TraceRequest::new(stimulus.inputs.clone(), capture);
-            Check {
-                variant: stimulus.id.clone(),
-                requests: vec![
-                    PlannedRequest::reference(request.clone()),
-                    PlannedRequest::subject(request),
-                ],
-            }
-        };
+        let check = |stimulus| ask_both(stimulus, vec![Quantity::LossPerToken, Quantity::Loss]);
         Ok(model
             .stimuli
             .iter()

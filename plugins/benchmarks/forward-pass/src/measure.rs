@@ -2,8 +2,8 @@
 
 use tlbench_sdk::compare::{Axes, Gate, Region, Tolerance, allclose, compare, error_ratio};
 use tlbench_sdk::{
-    ATTENTION_MASK, Check, Divergence, Evaluation, Measurement, ModelInfo, PluginError, Quantity,
-    Severity, Stimulus, Tensor, Trace,
+    ATTENTION_MASK, Check, Divergence, Evaluation, Measurement, ModelInfo, PlannedRequest,
+    PluginError, Quantity, Severity, Stimulus, Tensor, Trace, TraceRequest,
 };
 
 /// What compares values on one stimulus.
@@ -122,6 +122,18 @@ pub(crate) fn askable(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Quantity> {
         None => true,
     };
     stimulus.quantities.iter().filter(known).cloned().collect()
+}
+
+/// A check that asks reference and subject the same on `stimulus`.
+pub(crate) fn ask_both(stimulus: &Stimulus, capture: Vec<Quantity>) -> Check {
+    let request = TraceRequest::new(stimulus.inputs.clone(), capture);
+    Check {
+        variant: stimulus.id.clone(),
+        requests: vec![
+            PlannedRequest::reference(request.clone()),
+            PlannedRequest::subject(request),
+        ],
+    }
 }
 
 /// The stimulus that `check` is about.

@@ -1,5 +1,6 @@
 //! Verdicts in words.
 
+use tlbench_sdk::compare::Closeness;
 use tlbench_sdk::{Divergence, Evaluation, Measurement, ModelInfo, Quantity, Verdict};
 
 /// An error ratio for a person.
@@ -21,6 +22,19 @@ pub(crate) fn evaluation_text(evaluation: Evaluation) -> &'static str {
         Evaluation::Cumulative => "cumulative",
         Evaluation::Local => "local",
     }
+}
+
+/// What fixed tolerances say.
+pub(crate) fn tolerance_text(closeness: Closeness) -> String {
+    let Closeness {
+        tolerance,
+        outside,
+        elements,
+    } = closeness;
+    format!(
+        "{outside} of {elements} outside atol {:e}, rtol {:e}",
+        tolerance.atol, tolerance.rtol
+    )
 }
 
 /// A quantity without its prefix.

@@ -1,13 +1,14 @@
 //! Tensors as a safetensors blob, and back.
 
-use std::borrow::Cow;
-
-use safetensors::{Dtype, SafeTensors, View};
-use tlbench_sdk::{DType, PluginError, Tensor, TensorMap};
+use safetensors::{Dtype, SafeTensors};
+use tlbench_checkpoint::StoredTensor;
+use tlbench_sdk::{PluginError, Tensor, TensorMap};
 
 /// A blob of `tensors`.
 pub(crate) fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
-    let stored = tensors.iter().map(|(name, tensor)| (name, Stored(tensor)));
+    let stored = tensors
+        .iter()
+        .map(|(name, tensor)| (name, StoredTensor(tensor.clone())));
     safetensors::serialize(stored, None).map_err(|error| PluginError::internal(error.to_string()))
 }
 
@@ -42,32 +43,6 @@ fn f32_tensor(
         values.iter().copied().map(f32::from_le_bytes).collect(),
         shape,
     )?)
-}
-
-struct Stored<'a>(&'a Tensor);
-
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.0.dtype() {
-            DType::F64 => Dtype::F64,
-            DType::F32 => Dtype::F32,
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            DType::I64 => Dtype::I64,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.0.shape()
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.0.bytes())
-    }
-
-    fn data_len(&self) -> usize {
-        self.0.bytes().len()
-    }
 }
 
 #[cfg(test)]
