@@ -1,10 +1,10 @@
 //! The command line.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::{Map, Value};
 use tlbench::config::{Device, ModelEntry, Overrides, parse_dtype, parse_judging};
 use tlbench::model::Model;
 use tlbench::{Config, Failure, Outcome, Registry, SearchPath, inspect, list, report};
@@ -45,7 +45,7 @@ pub(crate) struct Common {
         env = "TLBENCH_PLUGIN_PATH",
         value_delimiter = PATH_SEPARATOR
     )]
-    plugin_path: Vec<PathBuf>,
+    plugin_path: Vec<OsString>,
     /// The Python that runs HuggingFace transformers
     #[arg(long, global = true, value_name = "PROGRAM", env = "TLBENCH_PYTHON")]
     python: Option<String>,
@@ -163,7 +163,7 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             let out = out
                 .clone()
                 .unwrap_or_else(|| entry.path.join(RECORDING_FILE));
-            let options = |id: &str| reference_options(&config, id);
+            let options = |id: &str| config.reference_options(id);
             let written = tlbench::record(
                 entry,
                 config.run.max_tokens,
@@ -190,7 +190,17 @@ impl Cli {
                 file: Config::FILE.into(),
             });
         }
-        tlbench::run(config, registry, terminal)?;
+        if let Err(error) = tlbench::run(config, registry, terminal) {
+            // A benchmark may be unknown because its plugin could not be used.
+            self.tell_problems(registry, terminal);
+            return match plugin_code(registry) {
+                0 => Err(error.into()),
+                code => {
+                    terminal.error(&error.to_string());
+                    Ok(code)
+                }
+            };
+        }
         let events = terminal.events();
         let style = if self.common.output.is_some() {
             report::Style::Plain
@@ -232,6 +242,9 @@ impl Cli {
             (self.run.no_hf_reference, Tier::HuggingFace),
             (self.run.no_ht_reference, Tier::HookedTransformer),
         ];
+        // As in `PATH`, what stands between two separators may be nothing.
+        let plugin_path = self.common.plugin_path.iter();
+        let plugin_path = plugin_path.filter(|path| !path.is_empty());
         let python = self.common.python.iter().map(|python| {
             let table = [("python".to_owned(), toml::Value::String(python.clone()))]
                 .into_iter()
@@ -255,8 +268,8 @@ impl Cli {
                 .common
                 .plugins
                 .iter()
-                .chain(&self.common.plugin_path)
                 .cloned()
+                .chain(plugin_path.map(PathBuf::from))
                 .collect(),
             references: python.collect::<BTreeMap<_, _>>(),
         }
@@ -291,13 +304,6 @@ fn entry<'a>(config: &'a Config, model: &str) -> Result<&'a ModelEntry, Failure>
         .models
         .first()
         .ok_or_else(|| Failure::NoModel { file: model.into() })
-}
-
-fn reference_options(config: &Config, id: &str) -> Map<String, Value> {
-    match config.references.get(id).map(serde_json::to_value) {
-        Some(Ok(Value::Object(options))) => options,
-        _ => Map::new(),
-    }
 }
 
 fn plugin_code(registry: &Registry) -> u8 {

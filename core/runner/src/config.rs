@@ -42,6 +42,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
 use tlbench_sdk::{DType, Judging, Tier};
 
 pub use overrides::{OverrideError, Overrides};
@@ -145,6 +146,11 @@ impl BenchmarkEntry {
             selects: true,
         }
     }
+
+    /// The options, as benchmarks take them.
+    pub fn options_as_json(&self) -> Map<String, Value> {
+        as_json(&self.options)
+    }
 }
 
 /// `[plugins]`: where plugins are looked for.
@@ -188,5 +194,18 @@ impl Config {
     /// For everything in it that is not understood.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
         parse::parse(text, file)
+    }
+
+    /// `[reference.ID]` of the reference `id`, as it takes it; empty if there is none.
+    pub fn reference_options(&self, id: &str) -> Map<String, Value> {
+        self.references.get(id).map(as_json).unwrap_or_default()
+    }
+}
+
+/// A table that only a plugin understands.
+fn as_json(table: &toml::Table) -> Map<String, Value> {
+    match serde_json::to_value(table) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
     }
 }

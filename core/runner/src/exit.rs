@@ -6,7 +6,7 @@ use crate::config::{ConfigError, OverrideError};
 use crate::model::ModelError;
 use crate::outcome::Outcome;
 use crate::record::RecordError;
-use crate::run::SelectionError;
+use crate::selection::SelectionError;
 
 /// An expected failure of the command.
 #[derive(Debug, thiserror::Error)]

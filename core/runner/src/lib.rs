@@ -17,6 +17,7 @@ mod record;
 mod references;
 pub mod report;
 mod run;
+mod selection;
 mod session;
 mod stimuli;
 
@@ -26,7 +27,8 @@ pub use exit::Failure;
 pub use outcome::Outcome;
 pub use plugins::{Registry, SearchPath};
 pub use record::{RecordError, record};
-pub use run::{SelectionError, run};
+pub use run::run;
+pub use selection::SelectionError;
 
 /// The README's examples compile.
 #[cfg(doctest)]

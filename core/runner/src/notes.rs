@@ -27,6 +27,24 @@ pub(crate) fn notes(
             n_ctx - 1
         ));
     }
+    let shown = |name: &str| {
+        let quantities = stimuli.iter().flat_map(|stimulus| &stimulus.quantities);
+        quantities
+            .into_iter()
+            .any(|quantity| quantity.as_hook() == Some(name))
+    };
+    let unseen: Vec<&str> = model
+        .hooks
+        .iter()
+        .filter(|hook| hook.gate.is_none() && !shown(&hook.name))
+        .map(|hook| hook.name.as_str())
+        .collect();
+    if !unseen.is_empty() {
+        notes.push(format!(
+            "not compared, as the reference does not show them: {}",
+            unseen.join(", ")
+        ));
+    }
     if run.compat {
         notes.push(
             "not verified: compatibility mode (weights are judged as they are stored)".into(),

@@ -18,7 +18,7 @@ pub enum Outcome {
     CouldNotRun,
     /// No check applied.
     NothingSelected,
-    /// Every check that was planned passed.
+    /// Checks passed, and every other one was skipped.
     Passed,
 }
 
@@ -36,10 +36,7 @@ impl Outcome {
 
     /// From what happened.
     pub fn of(events: &[Event]) -> Self {
-        let checks = events
-            .iter()
-            .filter(|event| matches!(event, Event::CheckFinished(_)))
-            .count();
+        let passed = |event: &Event| matches!(event, Event::CheckFinished(result) if result.passed);
         let of_event = |event: &Event| match event {
             Event::CheckFinished(result) => match result.severity {
                 Severity::Danger => Some(Self::VerificationFailed),
@@ -51,14 +48,17 @@ impl Outcome {
             Event::ModelFailed { .. } => Some(Self::CouldNotRun),
             _ => None,
         };
-        let default = if checks == 0 {
-            Self::NothingSelected
-        } else {
+        let default = if events.iter().any(passed) {
             Self::Passed
+        } else {
+            Self::NothingSelected
         };
         events.iter().filter_map(of_event).min().unwrap_or(default)
     }
 }
+
+/// The name of the detail that says where a panic happened; a screen long, so that only who asks for details sees it.
+pub(crate) const BACKTRACE: &str = "backtrace";
 
 /// The variant of a check that stands for what a missing reference leaves unverified.
 pub(crate) const UNVERIFIED: &str = "not_verified";

@@ -73,7 +73,11 @@ impl Search<'_> {
                     Ok(opened) => return (Some(opened), unavailable),
                     Err(error) => {
                         is_broken |= error.kind != ErrorKind::Unsupported;
-                        reasons.push(format!("{id}: {error}"));
+                        reasons.push(match choice {
+                            ReferenceChoice::Tier(_) => format!("{id}: {error}"),
+                            // Who failed is who was asked for.
+                            ReferenceChoice::Id(_) => error.to_string(),
+                        });
                     }
                 }
             }

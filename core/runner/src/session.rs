@@ -15,7 +15,7 @@ use crate::events::{BenchmarkResult, CheckId, Event, EventSink, ModelOpened};
 use crate::inputs::default_stimuli;
 use crate::model::{Model, ModelError};
 use crate::notes::notes;
-use crate::outcome::UNVERIFIED;
+use crate::outcome::{BACKTRACE, UNVERIFIED};
 use crate::plugins::Registry;
 use crate::references::{OpenReference, Search, Unavailable};
 
@@ -351,7 +351,7 @@ fn verdict_of(error: &PluginError) -> Verdict {
     };
     let verdict = Verdict::new(severity, error.to_string());
     match &error.backtrace {
-        Some(backtrace) => verdict.detail("backtrace", backtrace.clone()),
+        Some(backtrace) => verdict.detail(BACKTRACE, backtrace.clone()),
         None => verdict,
     }
 }

@@ -56,10 +56,18 @@ pub enum LoadError {
     /// It was loaded, but cannot be talked to.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// It offers two things under one id.
+    #[error("offers the {kind} `{id}` twice")]
+    Twice {
+        /// Architecture, model type, reference or benchmark.
+        kind: &'static str,
+        /// The id.
+        id: String,
+    },
     /// What it offers is offered already.
     #[error("offers the {kind} `{id}`, which {first} offers already", first = first.display())]
     Duplicate {
-        /// Architecture, reference or benchmark.
+        /// Architecture, model type, reference or benchmark.
         kind: &'static str,
         /// The id.
         id: String,

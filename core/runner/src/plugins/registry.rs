@@ -1,12 +1,12 @@
 //! Everything that the loaded plugins offer.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use tlbench_sdk::host::{
     ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, Stamp,
 };
-use tlbench_sdk::{Benchmark, ReferenceModel};
+use tlbench_sdk::{ArchitectureInfo, Benchmark, ReferenceModel};
 
 use super::candidates::{Candidate, SearchPath};
 use super::load::{LoadError, Problem, load};
@@ -122,35 +122,49 @@ impl Registry {
 
     /// A plugin of which one id is taken is refused as a whole: half a plugin is nobody's intention.
     fn refuse_duplicates(&self, loaded: &LoadedPlugin) -> Result<(), LoadError> {
+        let mut own = BTreeSet::new();
         for object in &loaded.architectures {
-            let info = object.info();
-            taken("architecture", &info.id, self.architectures.get(&info.id))?;
-            for model_type in &info.model_types {
-                taken("model_type", model_type, self.architecture_for(model_type))?;
+            let ArchitectureInfo {
+                id, model_types, ..
+            } = object.info();
+            free("architecture", id, self.architectures.get(id), &mut own)?;
+            for model_type in model_types {
+                let first = self.architecture_for(model_type);
+                free("model_type", model_type, first, &mut own)?;
             }
         }
         for object in &loaded.references {
             let id = object.info().id;
-            taken("reference", &id, self.references.get(&id))?;
+            free("reference", &id, self.references.get(&id), &mut own)?;
         }
         for object in &loaded.benchmarks {
             let id = object.info().id;
-            taken("benchmark", &id, self.benchmarks.get(&id))?;
+            free("benchmark", &id, self.benchmarks.get(&id), &mut own)?;
         }
         Ok(())
     }
 }
 
-fn taken<T>(kind: &'static str, id: &str, first: Option<&Offer<T>>) -> Result<(), LoadError> {
-    match first {
-        None => Ok(()),
-        Some(offer) => {
-            let first: &Path = &offer.plugin.path;
-            Err(LoadError::Duplicate {
-                kind,
-                id: id.to_owned(),
-                first: first.to_owned(),
-            })
-        }
+/// Nobody offered this `id` before: neither another plugin (`first`), nor the same one (`own`).
+fn free<T>(
+    kind: &'static str,
+    id: &str,
+    first: Option<&Offer<T>>,
+    own: &mut BTreeSet<(&'static str, String)>,
+) -> Result<(), LoadError> {
+    if let Some(offer) = first {
+        return Err(LoadError::Duplicate {
+            kind,
+            id: id.to_owned(),
+            first: offer.plugin.path.clone(),
+        });
+    }
+    if own.insert((kind, id.to_owned())) {
+        Ok(())
+    } else {
+        Err(LoadError::Twice {
+            kind,
+            id: id.to_owned(),
+        })
     }
 }

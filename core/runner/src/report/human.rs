@@ -11,7 +11,7 @@ use tlbench_sdk::{Severity, Tier};
 
 use super::style::{Style, sign};
 use crate::events::{BenchmarkResult, Event, ModelOpened};
-use crate::outcome::{Outcome, UNVERIFIED};
+use crate::outcome::{BACKTRACE, Outcome, UNVERIFIED};
 
 const WIDTH: usize = 80;
 
@@ -250,11 +250,18 @@ fn one_result(text: &mut String, result: &BenchmarkResult, style: Style, detail:
             result.message
         ),
     );
-    let shown = detail == Detail::All || !matches!(result.severity, Severity::Info);
-    if shown && !result.details.is_empty() {
+    let shown: Vec<_> = result
+        .details
+        .iter()
+        .filter(|item| match detail {
+            Detail::All => true,
+            Detail::Failures => result.severity != Severity::Info && item.name != BACKTRACE,
+        })
+        .collect();
+    if !shown.is_empty() {
         let mut table = Builder::new();
-        for item in &result.details {
-            table.push_record([item.name.as_str(), item.value.as_str()]);
+        for item in shown {
+            table.push_record([item.name.as_str(), item.value.trim_end()]);
         }
         let mut table = table.build();
         table

@@ -54,10 +54,14 @@ pub(crate) fn explain(verdict: Verdict, model: &ModelInfo, divergence: &Divergen
         .iter()
         .find(|component| component.name == component_name)
     else {
-        return verdict.detail(
-            "component",
-            format!("{component_name} (not in the subject's spec)"),
-        );
+        let within = format!("{component_name}.");
+        let is_block = components.iter().any(|c| c.name.starts_with(&within));
+        let what = if is_block {
+            "somewhere in this block: the input shows no more of it"
+        } else {
+            "not in the subject's spec"
+        };
+        return verdict.detail("component", format!("{component_name} ({what})"));
     };
     let mut verdict = verdict
         .detail("component", component_name)

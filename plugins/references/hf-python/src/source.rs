@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tlbench_checkpoint::{RecordedAnswer, Recording};
 use tlbench_sdk::{
-    DType, ErrorKind, Evaluation, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus,
-    TensorMap, Trace, TraceRequest, TraceSource,
+    DType, ErrorKind, Evaluation, HookPoint, Host, OpenRequest, PluginError, Quantity, SourceInfo,
+    Stimulus, TensorMap, Trace, TraceRequest, TraceSource,
 };
 
 use crate::floors::{Measurements, pooled};
@@ -51,10 +51,11 @@ impl Live {
             worker,
             measured: Vec::new(),
         };
-        let answers = if request.stimuli.is_empty() {
+        let stimuli = observable(&request.stimuli, &request.hooks);
+        let answers = if stimuli.is_empty() {
             Vec::new()
         } else {
-            let (answers, checked) = conversation.record(&request.stimuli, &progress)?;
+            let (answers, checked) = conversation.record(&stimuli, &progress)?;
             provenance.extend(checked);
             answers
         };
@@ -70,6 +71,21 @@ impl Live {
             conversation: Mutex::new(conversation),
         })
     }
+}
+
+/// The same inputs without the hooks that transformers shows nowhere: what is not there cannot be compared.
+fn observable(stimuli: &[Stimulus], hooks: &[HookPoint]) -> Vec<Stimulus> {
+    let is_shown = |quantity: &Quantity| match quantity.as_hook() {
+        Some(name) => hooks
+            .iter()
+            .any(|hook| hook.name == name && hook.hf_tap.is_some()),
+        None => true,
+    };
+    let mut stimuli = stimuli.to_vec();
+    for stimulus in &mut stimuli {
+        stimulus.quantities.retain(is_shown);
+    }
+    stimuli
 }
 
 impl TraceSource for Live {
@@ -235,4 +251,33 @@ fn absolute(folder: &Path) -> Result<String, PluginError> {
             folder.display()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::Padding;
+
+    use super::*;
+
+    #[test]
+    fn hooks_without_a_tap_are_not_asked_for() {
+        let hook = |name: &str, tap: &str| HookPoint {
+            name: name.into(),
+            shape: Vec::new(),
+            order: 0,
+            gate: None,
+            hf_tap: (!tap.is_empty()).then(|| tlbench_sdk::spec::HfTap::output(tap)),
+        };
+        let mut text = Stimulus::from_rows("text", &[vec![1, 2]], Padding::Right, 0).unwrap();
+        text.quantities = vec![
+            Quantity::hook("shown"),
+            Quantity::hook("hidden"),
+            Quantity::Logits,
+        ];
+        let asked = observable(&[text], &[hook("shown", "root.shown"), hook("hidden", "")]);
+        assert_eq!(
+            asked[0].quantities,
+            [Quantity::hook("shown"), Quantity::Logits]
+        );
+    }
 }
