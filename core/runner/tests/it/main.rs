@@ -1,0 +1,15 @@
+//! What a user sees of tlbench, on the binary and plugins as they are shipped.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
+
+mod cli;
+mod faults;
+mod plugins;
+mod support;
+mod tidy;

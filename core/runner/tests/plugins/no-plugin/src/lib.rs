@@ -1,0 +1,1 @@
+//! A library like any other: it has no stamp.

@@ -1,0 +1,28 @@
+//! A plugin that offers one benchmark twice.
+
+use tlbench_sdk::{Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Trace};
+
+tlbench_sdk::plugin! {
+    benchmarks: [Idle("twice"), Idle("twice")],
+}
+
+/// Applies to nothing.
+struct Idle(&'static str);
+
+impl Benchmark for Idle {
+    fn info(&self) -> BenchmarkInfo {
+        BenchmarkInfo {
+            id: self.0.into(),
+            module: "idle".into(),
+            description: "nothing".into(),
+        }
+    }
+
+    fn plan(&self, _: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        Err(PluginError::unsupported("it applies to no model"))
+    }
+
+    fn judge(&self, _: &ModelInfo, _: &Check, _: &[Trace]) -> Result<Judgement, PluginError> {
+        Err(PluginError::internal("there is nothing to judge"))
+    }
+}
