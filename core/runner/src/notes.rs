@@ -1,6 +1,6 @@
 //! What a reader of the verdicts should know: what was not looked at, and why.
 
-use tlbench_checkpoint::CheckpointError;
+use tlbench_checkpoint::TOKENIZER_FILE;
 use tlbench_sdk::Stimulus;
 
 use crate::config::RunSettings;
@@ -14,8 +14,7 @@ pub(crate) fn notes(
     recorded: bool,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let tokenizer = model.folder.tokenizer();
-    if !recorded && matches!(tokenizer, Err(CheckpointError::NoTokenizer { .. })) {
+    if !recorded && !model.folder.path().join(TOKENIZER_FILE).exists() {
         notes.push("no tokenizer: the bytes of the text serve as tokens".to_owned());
     }
     let longest = stimuli.iter().map(|stimulus| stimulus.shape()[1]).max();
