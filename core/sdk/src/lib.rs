@@ -42,6 +42,11 @@ pub use trace::{
 };
 
 #[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::abi::{Message, reread};
+}
+
+#[doc(hidden)]
 pub mod __private {
     pub use inventory;
 

@@ -8,3 +8,4 @@ mod stamp;
 pub use candidates::{Candidate, Origin, SearchPath};
 pub use load::{LoadError, Problem};
 pub use registry::{Offer, PluginFile, Registry};
+pub use stamp::read_stamp;

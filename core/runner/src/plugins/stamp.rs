@@ -6,7 +6,10 @@ use tlbench_sdk::host::{STAMP_SYMBOL, Stamp};
 use super::load::LoadError;
 
 /// The stamp in the library whose bytes are `file`.
-pub(super) fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
+///
+/// # Errors
+/// If it is no library, exports no stamp, or exports something else under the stamp's name.
+pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
     let library =
         object::File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
     let exports = library

@@ -6,6 +6,7 @@
 
 mod guard;
 mod host_side;
+mod kinds;
 mod message;
 mod objects;
 mod plugin_side;
@@ -15,6 +16,7 @@ mod tensor;
 pub use host_side::{
     AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, attach,
 };
+pub use kinds::{Message, reread};
 pub use objects::ROOT_SYMBOL;
 pub use plugin_side::{LibHeader, PluginIdentity, Registration, root_header};
 pub use stamp::{ABI_VERSION, STAMP_SYMBOL, Stamp, StampError};
