@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tlbench_sdk::{ErrorKind, PluginError};
 
-use crate::weights::HeaderProblem;
+use crate::weights::{HeaderProblem, IndexProblem};
 
 /// A model folder, or a file of one, that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,18 +59,20 @@ pub enum CheckpointError {
         found: String,
     },
     /// No weights in any form that is known.
-    #[error("{}: expected weights in a model.safetensors, found none", .folder.display())]
+    #[error("{}: expected weights in a model.safetensors or a model.safetensors.index.json, found neither", .folder.display())]
     NoWeights {
         /// The folder.
         folder: PathBuf,
     },
-    /// Weights in a form that is known, but not read.
-    #[error("{}: {form} are not read yet; {remedy}", .file.display())]
+    /// Weights in a form that is known, and not read.
+    #[error("{}: {form} are not read: {reason}; {remedy}", .file.display())]
     UnreadForm {
         /// The file that shows the form.
         file: PathBuf,
         /// The form, in the plural.
-        form: &'static str,
+        form: String,
+        /// Why they are not read.
+        reason: &'static str,
         /// What the user can do.
         remedy: &'static str,
     },
@@ -81,6 +83,14 @@ pub enum CheckpointError {
         file: PathBuf,
         /// The contradiction.
         problem: HeaderProblem,
+    },
+    /// The index of a sharded checkpoint that contradicts itself or its shards.
+    #[error("{}: {problem}", .file.display())]
+    Index {
+        /// The index.
+        file: PathBuf,
+        /// The contradiction.
+        problem: IndexProblem,
     },
     /// None of the names under which a tensor may be stored is there.
     #[error(

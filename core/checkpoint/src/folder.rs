@@ -7,21 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::digest::{config_digest, weights_digest};
 use crate::error::CheckpointError;
+use crate::forms::open_weights;
 use crate::json;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
 
 /// The name of the file with a model's hyper-parameters.
 pub const CONFIG_FILE: &str = "config.json";
-/// The name of the file with a model's weights.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
-
-const SHARDED: &str = "save the model again with save_pretrained(folder, max_shard_size=\"100TB\")";
-const MISNAMED: &str = "rename it to model.safetensors if it holds the whole model";
-const PICKLED: &str =
-    "load it with transformers and save it with save_pretrained(folder, safe_serialization=True)";
-const QUANTISED: &str =
-    "load it with from_pretrained(folder, gguf_file=...) and save it with save_pretrained(folder)";
 
 /// A folder with a `config.json` and weights.
 #[derive(Debug)]
@@ -57,7 +49,7 @@ impl ModelFolder {
         }
         let config = json::read_object(&config_file)?;
         let model_type = model_type(&config, &config_file)?;
-        let weights = open_weights(&path)?;
+        let weights = open_weights(&path, &config)?;
         Ok(Self {
             path,
             config,
@@ -120,56 +112,4 @@ fn model_type(config: &Map<String, Value>, file: &Path) -> Result<String, Checkp
         expected: "the name of a model family",
         found,
     })
-}
-
-fn open_weights(folder: &Path) -> Result<Weights, CheckpointError> {
-    let file = folder.join(WEIGHTS_FILE);
-    if file.exists() {
-        return Weights::open(file);
-    }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(CheckpointError::io(folder, "list"))? {
-        let entry = entry.map_err(CheckpointError::io(folder, "list"))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort_unstable();
-    // The index speaks for its shards, so it is looked for first.
-    let forms: [(&str, &str, &str); 6] = [
-        (
-            "model.safetensors.index.json",
-            "sharded checkpoints",
-            SHARDED,
-        ),
-        (
-            ".safetensors",
-            "weights under another name than model.safetensors",
-            MISNAMED,
-        ),
-        (".bin", "pickled weights", PICKLED),
-        (".pt", "pickled weights", PICKLED),
-        (".pth", "pickled weights", PICKLED),
-        (".gguf", "GGUF weights", QUANTISED),
-    ];
-    for (suffix, form, remedy) in forms {
-        if let Some(name) = names
-            .iter()
-            .find(|name| name.ends_with(suffix) && !is_companion(name))
-        {
-            return Err(CheckpointError::UnreadForm {
-                file: folder.join(name),
-                form,
-                remedy,
-            });
-        }
-    }
-    Err(CheckpointError::NoWeights {
-        folder: folder.to_owned(),
-    })
-}
-
-/// Files that lie beside weights under the same suffixes.
-fn is_companion(name: &str) -> bool {
-    name == crate::recording::RECORDING_FILE
-        || name == "training_args.bin"
-        || name.starts_with("optimizer.")
 }

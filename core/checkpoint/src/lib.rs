@@ -8,6 +8,7 @@
 mod digest;
 mod error;
 mod folder;
+mod forms;
 mod json;
 pub mod recording;
 mod stored;
@@ -16,8 +17,9 @@ mod weights;
 
 pub use digest::{config_digest, weights_digest};
 pub use error::CheckpointError;
-pub use folder::{CONFIG_FILE, ModelFolder, WEIGHTS_FILE};
+pub use folder::{CONFIG_FILE, ModelFolder};
+pub use forms::{INDEX_FILE, WEIGHTS_FILE};
 pub use recording::{RECORDING_FILE, RecordedAnswer, Recording, RecordingError};
 pub use stored::StoredTensor;
 pub use tokenizer::{TOKENIZER_FILE, Tokenizer};
-pub use weights::{HeaderProblem, Weights};
+pub use weights::{HeaderProblem, IndexProblem, Weights};

@@ -1,6 +1,7 @@
-//! The tensors of a safetensors file.
+//! The tensors of a safetensors file, or of several with an index.
 
 mod header;
+mod index;
 mod problem;
 mod stored_file;
 
@@ -13,6 +14,8 @@ use tlbench_sdk::spec::TensorSource;
 use tlbench_sdk::{DType, Element, Tensor};
 
 use self::header::{Entry, Header};
+pub use self::index::IndexProblem;
+use self::index::{Index, Shards};
 pub use self::problem::HeaderProblem;
 use self::stored_file::StoredFile;
 use crate::error::CheckpointError;
@@ -26,37 +29,70 @@ const _: () = assert!(
 /// Elements that are converted at a time.
 const CHUNK: usize = 1 << 16;
 
-/// An open safetensors file, whose header was checked. Tensors are read when asked for.
+/// Open safetensors files, whose headers were checked. Tensors are read when asked for.
 #[derive(Debug)]
 pub struct Weights {
-    file: StoredFile,
-    header: Header,
+    /// What a message about all of them names: the file, or the index.
+    named: PathBuf,
+    files: Vec<StoredFile>,
+    tensors: BTreeMap<String, Stored>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Where a tensor is.
+#[derive(Debug)]
+struct Stored {
+    /// Which of the files.
+    file: usize,
+    entry: Entry,
 }
 
 impl Weights {
-    /// Reads and checks the header.
+    /// Reads and checks the header of one file that holds everything.
     ///
     /// # Errors
     /// If the file cannot be read or contradicts itself.
     pub fn open(file: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let file = StoredFile::open(file.into())?;
-        let header = Header::read(&file)?;
-        Ok(Self { file, header })
+        let Header { tensors, metadata } = Header::read(&file)?;
+        let stored = |(name, entry)| (name, Stored { file: 0, entry });
+        Ok(Self {
+            named: file.path().to_owned(),
+            files: vec![file],
+            tensors: tensors.into_iter().map(stored).collect(),
+            metadata,
+        })
     }
 
-    /// The file.
+    /// Reads an index and checks the headers of the shards that it names, which lie beside it. What a shard holds
+    /// beyond the index is there as well, as it is for transformers.
+    ///
+    /// # Errors
+    /// If one of the files cannot be read, or they contradict each other.
+    pub fn open_sharded(index: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
+        let named = index.into();
+        let Shards { files, tensors } = Index::read(&named)?.open_shards()?;
+        Ok(Self {
+            named,
+            files,
+            tensors,
+            metadata: BTreeMap::new(),
+        })
+    }
+
+    /// The file, or the index of several.
     pub fn file(&self) -> &Path {
-        self.file.path()
+        &self.named
     }
 
     /// The stored names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.header.tensors.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str)
     }
 
-    /// The texts stored beside the tensors.
+    /// The texts stored beside the tensors; of shards, none.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.header.metadata
+        &self.metadata
     }
 
     /// The stored shape.
@@ -64,7 +100,7 @@ impl Weights {
     /// # Errors
     /// If there is no such tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize], CheckpointError> {
-        Ok(&self.entry(name)?.shape)
+        Ok(&self.stored(name)?.entry.shape)
     }
 
     /// The stored element type.
@@ -72,7 +108,7 @@ impl Weights {
     /// # Errors
     /// If there is no such tensor, or it is of a type that is not read.
     pub fn dtype(&self, name: &str) -> Result<DType, CheckpointError> {
-        match self.entry(name)?.dtype {
+        match self.stored(name)?.entry.dtype {
             Dtype::F64 => Ok(DType::F64),
             Dtype::F32 => Ok(DType::F32),
             Dtype::F16 => Ok(DType::F16),
@@ -92,14 +128,14 @@ impl Weights {
         let stored = source
             .names
             .iter()
-            .find_map(|name| self.header.tensors.get_key_value(name));
-        let (name, entry) = stored.ok_or_else(|| self.no_tensor(&source.names))?;
-        if entry.shape != source.shape {
+            .find_map(|name| self.tensors.get_key_value(name));
+        let (name, stored) = stored.ok_or_else(|| self.no_tensor(&source.names))?;
+        if stored.entry.shape != source.shape {
             return Err(CheckpointError::Shape {
-                file: self.file().to_owned(),
+                file: self.file_of(stored).path().to_owned(),
                 tensor: name.clone(),
                 expected: source.shape.clone(),
-                found: entry.shape.clone(),
+                found: stored.entry.shape.clone(),
             });
         }
         Ok(name)
@@ -128,10 +164,10 @@ impl Weights {
         if found != T::DTYPE {
             return Err(self.wrong_elements(name, T::DTYPE.name(), found.name().to_owned()));
         }
-        let entry = self.entry(name)?;
-        let mut values = vec![T::zeroed(); entry.bytes / T::DTYPE.size()];
-        self.file
-            .read_exact_at(bytemuck::cast_slice_mut(&mut values), entry.begin)?;
+        let stored = self.stored(name)?;
+        let mut values = vec![T::zeroed(); stored.entry.bytes / T::DTYPE.size()];
+        self.file_of(stored)
+            .read_exact_at(bytemuck::cast_slice_mut(&mut values), stored.entry.begin)?;
         Ok(values)
     }
 
@@ -164,7 +200,7 @@ impl Weights {
 
     /// The element type as the format names it, whether it is read or not.
     pub(crate) fn stored_type(&self, name: &str) -> Result<String, CheckpointError> {
-        Ok(self.entry(name)?.dtype.to_string())
+        Ok(self.stored(name)?.entry.dtype.to_string())
     }
 
     /// Shows the bytes of a tensor, piece by piece.
@@ -182,7 +218,7 @@ impl Weights {
         // The header was checked to say so; the error is the one that a header which does not would get.
         let elements = values.len();
         Tensor::from_vec(values, shape).map_err(|error| CheckpointError::Shape {
-            file: self.file().to_owned(),
+            file: self.named.clone(),
             tensor: name.to_owned(),
             expected: vec![elements],
             found: error.shape,
@@ -194,7 +230,7 @@ impl Weights {
         name: &str,
         widen: impl Fn(S) -> T,
     ) -> Result<Vec<T>, CheckpointError> {
-        let mut values = Vec::with_capacity(self.entry(name)?.bytes / S::DTYPE.size());
+        let mut values = Vec::with_capacity(self.stored(name)?.entry.bytes / S::DTYPE.size());
         self.for_each_piece(name, |piece: &[S]| {
             values.extend(piece.iter().map(|&value| widen(value)));
         })?;
@@ -206,13 +242,13 @@ impl Weights {
         name: &str,
         mut see: impl FnMut(&[S]),
     ) -> Result<(), CheckpointError> {
-        let entry = self.entry(name)?;
-        let mut left = entry.bytes / size_of::<S>();
-        let mut begin = entry.begin;
+        let stored = self.stored(name)?;
+        let mut left = stored.entry.bytes / size_of::<S>();
+        let mut begin = stored.entry.begin;
         let mut buffer = vec![S::zeroed(); left.min(CHUNK)];
         while left > 0 {
             let piece = &mut buffer[..left.min(CHUNK)];
-            self.file
+            self.file_of(stored)
                 .read_exact_at(bytemuck::cast_slice_mut(piece), begin)?;
             see(piece);
             left -= piece.len();
@@ -221,17 +257,20 @@ impl Weights {
         Ok(())
     }
 
-    fn entry(&self, name: &str) -> Result<&Entry, CheckpointError> {
-        self.header
-            .tensors
+    fn stored(&self, name: &str) -> Result<&Stored, CheckpointError> {
+        self.tensors
             .get(name)
             .ok_or_else(|| self.no_tensor(&[name.to_owned()]))
+    }
+
+    fn file_of(&self, stored: &Stored) -> &StoredFile {
+        &self.files[stored.file]
     }
 
     fn no_tensor(&self, names: &[String]) -> CheckpointError {
         let nearest = nearest(names, self.names());
         CheckpointError::NoTensor {
-            file: self.file().to_owned(),
+            file: self.named.clone(),
             names: names.to_vec(),
             nearest,
         }
@@ -243,8 +282,12 @@ impl Weights {
         expected: &'static str,
         found: String,
     ) -> CheckpointError {
+        let file = self
+            .tensors
+            .get(tensor)
+            .map_or(self.file(), |stored| self.file_of(stored).path());
         CheckpointError::Elements {
-            file: self.file().to_owned(),
+            file: file.to_owned(),
             tensor: tensor.to_owned(),
             expected,
             found,

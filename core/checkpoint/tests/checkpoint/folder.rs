@@ -66,12 +66,8 @@ fn what_is_wrong_with_a_config() {
 #[test]
 fn forms_of_weights_that_are_not_read_come_with_a_remedy() {
     let files = [
-        vec![
-            "model.safetensors.index.json",
-            "model-00001-of-00002.safetensors",
-            "pytorch_model.bin",
-        ],
-        vec!["adapter_model.safetensors"],
+        vec!["adapter_model.safetensors", "adapter_config.json"],
+        vec!["model.fp16.safetensors", "pytorch_model.bin"],
         vec!["pytorch_model.bin", "training_args.bin"],
         vec!["model.pt"],
         vec!["consolidated.00.pth"],
@@ -92,14 +88,41 @@ fn forms_of_weights_that_are_not_read_come_with_a_remedy() {
         )
     });
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    [folder]/model.safetensors.index.json: sharded checkpoints are not read yet; save the model again with save_pretrained(folder, max_shard_size="100TB")
-    [folder]/adapter_model.safetensors: weights under another name than model.safetensors are not read yet; rename it to model.safetensors if it holds the whole model
-    [folder]/pytorch_model.bin: pickled weights are not read yet; load it with transformers and save it with save_pretrained(folder, safe_serialization=True)
-    [folder]/model.pt: pickled weights are not read yet; load it with transformers and save it with save_pretrained(folder, safe_serialization=True)
-    [folder]/consolidated.00.pth: pickled weights are not read yet; load it with transformers and save it with save_pretrained(folder, safe_serialization=True)
-    [folder]/model.Q4_0.gguf: GGUF weights are not read yet; load it with from_pretrained(folder, gguf_file=...) and save it with save_pretrained(folder)
-    [folder]: expected weights in a model.safetensors, found none
+    [folder]/adapter_model.safetensors: the weights of an adapter are not read: they are no model by themselves; merge them into their base model with merge_and_unload() and save that with save_pretrained(folder)
+    [folder]/model.fp16.safetensors: weights under another name than model.safetensors are not read: which file is meant would be a guess; rename it to model.safetensors if it holds the whole model
+    [folder]/pytorch_model.bin: pickled weights are not read: to unpickle a file is to run the code in it; load the model with transformers and save it with save_pretrained(folder)
+    [folder]/model.pt: pickled weights are not read: to unpickle a file is to run the code in it; load the model with transformers and save it with save_pretrained(folder)
+    [folder]/consolidated.00.pth: pickled weights are not read: to unpickle a file is to run the code in it; load the model with transformers and save it with save_pretrained(folder)
+    [folder]/model.Q4_0.gguf: GGUF weights are not read: their names and layout are those of llama.cpp, and most are quantised; load the model with from_pretrained(folder, gguf_file="NAME") and save it with save_pretrained(folder)
+    [folder]: expected weights in a model.safetensors or a model.safetensors.index.json, found neither
     "#);
+}
+
+#[test]
+fn quantised_weights_are_refused_with_their_method() {
+    let configs = [
+        r#"{"model_type": "x", "quantization_config": {"quant_method": "gptq", "bits": 4}}"#,
+        r#"{"model_type": "x", "quantization_config": {"load_in_4bit": true}}"#,
+        r#"{"model_type": "x", "quantization": {"group_size": 64, "bits": 4}}"#,
+        r#"{"model_type": "x", "quantization_config": []}"#,
+    ];
+    let messages = configs.map(|config| {
+        let folder = Folder::new().with("config.json", config);
+        refusal(&folder.with("model.safetensors", two_tensors()))
+    });
+    insta::assert_snapshot!(messages.join("\n"), @"
+    [folder]/config.json: key `quantization_config`: weights that were quantised by `gptq` are not read: only that method knows what the stored numbers stand for; load the model with transformers, dequantise it with model.dequantize() and save it with save_pretrained(folder)
+    [folder]/config.json: key `quantization_config`: weights that were quantised are not read: only that method knows what the stored numbers stand for; load the model with transformers, dequantise it with model.dequantize() and save it with save_pretrained(folder)
+    [folder]/config.json: key `quantization`: weights that were quantised are not read: only that method knows what the stored numbers stand for; load the model with transformers, dequantise it with model.dequantize() and save it with save_pretrained(folder)
+    [folder]/config.json: key `quantization_config`: weights that were quantised are not read: only that method knows what the stored numbers stand for; load the model with transformers, dequantise it with model.dequantize() and save it with save_pretrained(folder)
+    ");
+    let plain = Folder::new()
+        .with(
+            "config.json",
+            r#"{"model_type": "x", "quantization_config": null}"#,
+        )
+        .with("model.safetensors", two_tensors());
+    ModelFolder::open(plain.path()).unwrap();
 }
 
 #[test]

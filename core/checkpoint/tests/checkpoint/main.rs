@@ -6,6 +6,7 @@ mod folder;
 mod mangled;
 mod recording;
 mod recording_errors;
+mod shards;
 mod support;
 mod tokenizer;
 mod weights;
