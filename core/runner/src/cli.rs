@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tlbench::config::{Device, ModelEntry, Overrides, parse_dtype, parse_judging};
+use tlbench::config::{Device, ModelEntry, Overrides, Prompt, parse_dtype, parse_judging};
 use tlbench::model::Model;
 use tlbench::{Config, Failure, Outcome, Registry, SearchPath, inspect, list, report};
 use tlbench_checkpoint::RECORDING_FILE;
@@ -49,6 +49,18 @@ pub(crate) struct Common {
     /// The Python that runs HuggingFace transformers
     #[arg(long, global = true, value_name = "PROGRAM", env = "TLBENCH_PYTHON")]
     python: Option<String>,
+    /// What the inputs are made of, instead of the config's text
+    #[arg(long, global = true, value_name = "TEXT", conflicts_with = "tokens")]
+    text: Option<String>,
+    /// Token ids that the inputs are made of, instead of a text: 464,2068,7586
+    #[arg(
+        long,
+        global = true,
+        value_name = "IDS",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    tokens: Option<Vec<u32>>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -256,6 +268,7 @@ impl Cli {
             recording: self.run.recording.clone(),
             device: self.run.device,
             dtype: self.run.dtype,
+            prompt: self.prompt(),
             judging: self.run.judging,
             compat: self.run.no_compat.then_some(false),
             excluded_tiers: excluded
@@ -273,6 +286,12 @@ impl Cli {
                 .collect(),
             references: python.collect::<BTreeMap<_, _>>(),
         }
+    }
+
+    fn prompt(&self) -> Option<Prompt> {
+        let tokens = |ids: &Vec<u32>| Prompt::Tokens(ids.iter().copied().map(i64::from).collect());
+        let text = self.common.text.clone().map(Prompt::Text);
+        text.or_else(|| self.common.tokens.as_ref().map(tokens))
     }
 
     fn write(&self, terminal: &Terminal, text: String) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 //! device = "cpu"
 //! dtype = "f32"
 //! judging = "calibrated"
-//! text = "The quick brown fox"
+//! text = "The quick brown fox"       # or input_ids = [464, 2068, 7586]
 //! references = ["hf", "ht", "bridge"]
 //! compat = true
 //! max_tokens = 256
@@ -32,6 +32,7 @@
 mod overrides;
 mod parse;
 mod problem;
+mod prompt;
 mod section;
 mod words;
 
@@ -47,6 +48,8 @@ use tlbench_sdk::{DType, Judging, Tier};
 
 pub use overrides::{OverrideError, Overrides};
 pub use problem::{ConfigError, Hint, Position, Problem, ProblemKind};
+pub use prompt::Prompt;
+use section::Section;
 pub use words::{Device, ReferenceChoice, UnknownWord, parse_dtype, parse_judging};
 
 /// What a run tries, and how.
@@ -77,8 +80,8 @@ pub struct ModelEntry {
     pub architecture: Option<String>,
     /// `dtype`: by default that of `[run]`.
     pub dtype: DType,
-    /// `text`: by default that of `[run]`.
-    pub text: String,
+    /// `text` or `input_ids`: by default those of `[run]`.
+    pub prompt: Prompt,
     /// `references`: by default those of `[run]`.
     pub references: Vec<ReferenceChoice>,
 }
@@ -88,12 +91,12 @@ pub struct ModelEntry {
 pub struct RunSettings {
     /// `device`: where the subject runs.
     pub device: Device,
-    /// `dtype`: the precision on trial, `f32` or `f64`.
+    /// `dtype`: the precision on trial.
     pub dtype: DType,
     /// `judging`: what decides between passing and failing, the `calibrated` error ratio or a fixed `tolerance`.
     pub judging: Judging,
-    /// `text`: what is tokenised where no recording says what its inputs were.
-    pub text: String,
+    /// `text` or `input_ids`: what the inputs are made of.
+    pub prompt: Prompt,
     /// `references`: what the subject is compared with, best first; the first that can answer does. A tier (`hf`,
     /// `ht`, `bridge`) stands for all references of that tier.
     pub references: Vec<ReferenceChoice>,
@@ -111,7 +114,7 @@ impl Default for RunSettings {
             device: Device::Cpu,
             dtype: DType::F32,
             judging: Judging::Calibrated,
-            text: "The quick brown fox jumps over the lazy dog.".into(),
+            prompt: Prompt::default(),
             references: [
                 Tier::HuggingFace,
                 Tier::HookedTransformer,

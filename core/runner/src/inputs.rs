@@ -1,39 +1,76 @@
-//! From text to the inputs of a run.
+//! From a prompt to the inputs of a run.
 
 use tlbench_checkpoint::CheckpointError;
 use tlbench_sdk::Stimulus;
 
+use crate::config::Prompt;
 use crate::model::{Model, ModelError};
 use crate::stimuli::stimuli;
 
-/// The inputs for `model` where no recording says what they are. Without a tokenizer the text's bytes serve as tokens.
+/// The inputs for `model` where no recording says what they are.
 ///
 /// # Errors
-/// If the text cannot be tokenised.
+/// If the text cannot be tokenised, or there are tokens that the model does not take.
 pub(crate) fn default_stimuli(
     model: &Model,
-    text: &str,
+    prompt: &Prompt,
     max_tokens: usize,
 ) -> Result<Vec<Stimulus>, ModelError> {
-    let (tokens, pad) = match model.folder.tokenizer() {
-        Ok(tokenizer) => (
-            tokenizer.encode(text)?,
-            tokenizer.pad().or_else(|| tokenizer.eos()),
-        ),
-        Err(CheckpointError::NoTokenizer { .. }) => {
-            (bytes_as_tokens(text, model.spec.d_vocab), None)
+    let (origin, tokens, pad) = match prompt {
+        Prompt::Text(text) => {
+            let (tokens, pad) = tokenised(model, text)?;
+            ("tokenizer", tokens, pad)
         }
-        Err(error) => return Err(error.into()),
+        Prompt::Tokens(tokens) => {
+            refuse_too_many(tokens.len(), model.spec.n_ctx, max_tokens)?;
+            ("input_ids", tokens.clone(), None)
+        }
     };
-    let known = |token: &i64| usize::try_from(*token).is_ok_and(|token| token < model.spec.d_vocab);
-    if let Some(token) = tokens.iter().find(|token| !known(token)) {
+    let d_vocab = model.spec.d_vocab;
+    let known = |token: &i64| usize::try_from(*token).is_ok_and(|token| token < d_vocab);
+    if let Some(&token) = tokens.iter().find(|token| !known(token)) {
         return Err(ModelError::Token {
-            token: *token,
-            d_vocab: model.spec.d_vocab,
+            origin,
+            token,
+            d_vocab,
         });
     }
     let pad = pad.filter(known).unwrap_or(0);
     stimuli(&model.spec, &model.hooks, &tokens, pad, max_tokens).map_err(ModelError::Inputs)
+}
+
+/// Tokens, and the one that fills up. Without a tokenizer the text's bytes serve as tokens.
+fn tokenised(model: &Model, text: &str) -> Result<(Vec<i64>, Option<i64>), ModelError> {
+    match model.folder.tokenizer() {
+        Ok(tokenizer) => {
+            let pad = tokenizer.pad().or_else(|| tokenizer.eos());
+            Ok((tokenizer.encode(text)?, pad))
+        }
+        Err(CheckpointError::NoTokenizer { .. }) => {
+            Ok((bytes_as_tokens(text, model.spec.d_vocab), None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A text is cut to what fits; tokens that somebody chose one by one are not.
+fn refuse_too_many(
+    found: usize,
+    n_ctx: Option<usize>,
+    max_tokens: usize,
+) -> Result<(), ModelError> {
+    let (context, limit) = match n_ctx {
+        Some(n_ctx) if n_ctx <= max_tokens => (n_ctx, "the model's context"),
+        _ => (max_tokens, "max_tokens"),
+    };
+    if found <= context {
+        return Ok(());
+    }
+    Err(ModelError::TooManyTokens {
+        context,
+        limit,
+        found,
+    })
 }
 
 fn bytes_as_tokens(text: &str, d_vocab: usize) -> Vec<i64> {

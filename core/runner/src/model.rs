@@ -68,13 +68,25 @@ pub enum ModelError {
         /// Its reason.
         error: PluginError,
     },
-    /// The tokenizer belongs to another model.
-    #[error("tokenizer: expected tokens below {d_vocab}, found {token}")]
+    /// A token that the model does not have.
+    #[error("{origin}: expected token ids below {d_vocab}, found {token}")]
     Token {
-        /// What the tokenizer gave.
+        /// Who gave it: the tokenizer, or `input_ids`.
+        origin: &'static str,
+        /// The token.
         token: i64,
         /// Rows of the token embedding.
         d_vocab: usize,
+    },
+    /// More tokens than the model, or the run, takes.
+    #[error("input_ids: expected at most {context} token ids ({limit}), found {found}")]
+    TooManyTokens {
+        /// How many would do.
+        context: usize,
+        /// What says so.
+        limit: &'static str,
+        /// How many there are.
+        found: usize,
     },
     /// No inputs can be made.
     #[error(transparent)]

@@ -3,19 +3,27 @@
 use tlbench_checkpoint::TOKENIZER_FILE;
 use tlbench_sdk::Stimulus;
 
-use crate::config::RunSettings;
+use crate::config::{ModelEntry, Prompt, RunSettings};
 use crate::model::Model;
 
 /// What the inputs of a run do not reach. `recorded` says that they are those of a recording.
 pub(crate) fn notes(
     model: &Model,
+    entry: &ModelEntry,
     run: &RunSettings,
     stimuli: &[Stimulus],
     recorded: bool,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    if !recorded && !model.folder.path().join(TOKENIZER_FILE).exists() {
-        notes.push("no tokenizer: the bytes of the text serve as tokens".to_owned());
+    match (&entry.prompt, recorded) {
+        (prompt, true) if *prompt != Prompt::default() => notes.push(format!(
+            "not used: the {} that was asked for (the recording answers for inputs of its own)",
+            prompt.noun()
+        )),
+        (Prompt::Text(_), false) if !model.folder.path().join(TOKENIZER_FILE).exists() => {
+            notes.push("no tokenizer: the bytes of the text serve as tokens (token ids can be given instead)".to_owned());
+        }
+        _ => {}
     }
     let longest = stimuli.iter().map(|stimulus| stimulus.shape()[1]).max();
     if let (Some(longest), Some(n_ctx)) = (longest, model.spec.n_ctx)

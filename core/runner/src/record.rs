@@ -54,7 +54,7 @@ pub fn record(
     let model = Model::open(&entry.path, entry.architecture.as_deref(), registry)?;
     let (config_digest, weights_digest) =
         (model.folder.config_digest(), model.folder.weights_digest()?);
-    let stimuli = default_stimuli(&model, &entry.text, max_tokens)?;
+    let stimuli = default_stimuli(&model, &entry.prompt, max_tokens)?;
     let request = |id: &str| OpenRequest {
         folder: model.folder.path().to_owned(),
         spec: model.spec.clone(),

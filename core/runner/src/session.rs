@@ -76,7 +76,7 @@ impl Session<'_> {
         let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
         self.sink
             .emit(Event::ModelOpened(self.opened(&model, &digests)));
-        let stimuli = default_stimuli(&model, &self.entry.text, self.run.max_tokens)?;
+        let stimuli = default_stimuli(&model, &self.entry.prompt, self.run.max_tokens)?;
         let search = Search {
             model: &model,
             subject: &subject,
@@ -175,7 +175,7 @@ impl Session<'_> {
                 .collect()
         };
         let recorded = inputs(used) != inputs(default);
-        for message in notes(model, self.run, used, recorded) {
+        for message in notes(model, self.entry, self.run, used, recorded) {
             let model = self.entry.name.clone();
             self.sink.emit(Event::Note { model, message });
         }

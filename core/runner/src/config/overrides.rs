@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tlbench_sdk::{DType, Judging, Tier};
 
 use super::parse::folder_name;
-use super::{BenchmarkEntry, Config, Device, ModelEntry};
+use super::{BenchmarkEntry, Config, Device, ModelEntry, Prompt};
 
 /// What the command line says, and where it says nothing, the environment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Overrides {
     pub device: Option<Device>,
     /// `--dtype` or `TLBENCH_DTYPE`: for every model, whatever the file says of it.
     pub dtype: Option<DType>,
+    /// `--text` or `--tokens`: for every model, whatever the file says of it.
+    pub prompt: Option<Prompt>,
     /// What decides between passing and failing.
     pub judging: Option<Judging>,
     /// `--no-compat`: `Some(false)`.
@@ -68,12 +70,18 @@ impl Config {
         run.dtype = overrides.dtype.unwrap_or(run.dtype);
         run.judging = overrides.judging.unwrap_or(run.judging);
         run.compat = overrides.compat.unwrap_or(run.compat);
+        if let Some(prompt) = &overrides.prompt {
+            run.prompt.clone_from(prompt);
+        }
         run.excluded_tiers.extend(overrides.excluded_tiers);
         if !overrides.models.is_empty() {
             self.models = self.chosen(&overrides.models);
         }
         for model in &mut self.models {
             model.dtype = overrides.dtype.unwrap_or(model.dtype);
+            if let Some(prompt) = &overrides.prompt {
+                model.prompt.clone_from(prompt);
+            }
         }
         if let Some(recording) = overrides.recording {
             self.set_recording(recording)?;
@@ -120,7 +128,7 @@ impl Config {
             recording: None,
             architecture: None,
             dtype: self.run.dtype,
-            text: self.run.text.clone(),
+            prompt: self.run.prompt.clone(),
             references: self.run.references.clone(),
         }
     }

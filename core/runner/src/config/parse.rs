@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::problem::{ConfigError, Position, ProblemKind};
+use super::prompt::read_prompt;
 use super::section::{Document, Schema, Section};
 use super::words::{Device, ReferenceChoice, parse_dtype, parse_judging};
 use super::{BenchmarkEntry, Config, ModelEntry, PluginSettings, RunSettings};
@@ -21,6 +22,7 @@ static RUN: Schema = Schema {
         "dtype",
         "judging",
         "text",
+        "input_ids",
         "references",
         "compat",
         "max_tokens",
@@ -35,6 +37,7 @@ static MODEL: Schema = Schema {
         "architecture",
         "dtype",
         "text",
+        "input_ids",
         "references",
     ],
 };
@@ -111,7 +114,7 @@ fn read_run(section: &Section<'_>) -> RunSettings {
         judging: section
             .word("judging", parse_judging)
             .unwrap_or(default.judging),
-        text: section.text("text").unwrap_or(default.text),
+        prompt: read_prompt(section).unwrap_or(default.prompt),
         references: read_references(section).unwrap_or(default.references),
         compat: section.flag("compat").unwrap_or(default.compat),
         max_tokens: section.size("max_tokens").unwrap_or(default.max_tokens),
@@ -155,7 +158,7 @@ fn read_model(section: &Section<'_>, run: &RunSettings, folder: &Path) -> Option
         recording: section.text("recording").map(|path| folder.join(path)),
         architecture: section.text("architecture"),
         dtype: section.word("dtype", parse_dtype).unwrap_or(run.dtype),
-        text: section.text("text").unwrap_or_else(|| run.text.clone()),
+        prompt: read_prompt(section).unwrap_or_else(|| run.prompt.clone()),
         references: read_references(section).unwrap_or_else(|| run.references.clone()),
     };
     let name = section.text("name");

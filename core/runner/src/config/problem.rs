@@ -112,6 +112,16 @@ pub enum ProblemKind {
         /// What it should hold.
         expected: &'static str,
     },
+    /// Two keys of which one says what the other does.
+    #[error("key `{key}` {place}: `{other}` is there as well; give one of the two")]
+    Alternatives {
+        /// The key.
+        key: &'static str,
+        /// The one that it excludes.
+        other: &'static str,
+        /// The table that they stand in.
+        place: &'static str,
+    },
     /// A value of the wrong kind.
     #[error("key `{key}` {place}: expected {expected}, found {found}")]
     WrongValue {

@@ -120,6 +120,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Notes a problem with `key`, given the place of the table.
+    pub(super) fn note(&self, key: &str, kind: impl FnOnce(&'static str) -> ProblemKind) {
+        self.document.note(&self.span(key), kind(self.schema.place));
+    }
+
     /// Where a problem with `key` is shown.
     pub(super) fn span(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or(self.span.clone(), Spanned::span)
@@ -149,6 +154,18 @@ impl<'a> Section<'a> {
             let items = value.as_array()?.iter();
             items.map(|item| non_empty_text(item.get_ref())).collect()
         })
+    }
+
+    /// A list of token ids.
+    pub(super) fn token_ids(&self, key: &str) -> Option<Vec<i64>> {
+        self.typed(
+            key,
+            "a list of token ids, which are whole numbers from 0 on",
+            |value| {
+                let items = value.as_array().filter(|items| !items.is_empty())?.iter();
+                items.map(|item| token_id(item.get_ref())).collect()
+            },
+        )
     }
 
     /// A truth value.
@@ -270,6 +287,12 @@ fn non_empty_text(value: &DeValue<'_>) -> Option<String> {
         .as_str()
         .filter(|text| !text.trim().is_empty())
         .map(str::to_owned)
+}
+
+fn token_id(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    let id = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+    (id >= 0).then_some(id)
 }
 
 /// A value for an error message: as it stands there, if it is short.

@@ -75,6 +75,35 @@ fn sizes_that_are_none() {
 }
 
 #[test]
+fn token_ids_that_are_none() {
+    let lists = [
+        "[]",
+        "[1, -2]",
+        "[1.0]",
+        "['a']",
+        "3",
+        "[9223372036854775808]",
+    ];
+    let lines = lists.map(|list| problems(&format!("run.input_ids = {list}")));
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    tlbench.toml:1:17: key `input_ids` in [run]: expected a list of token ids, which are whole numbers from 0 on, found []
+    tlbench.toml:1:17: key `input_ids` in [run]: expected a list of token ids, which are whole numbers from 0 on, found [1, -2]
+    tlbench.toml:1:17: key `input_ids` in [run]: expected a list of token ids, which are whole numbers from 0 on, found [1.0]
+    tlbench.toml:1:17: key `input_ids` in [run]: expected a list of token ids, which are whole numbers from 0 on, found ["a"]
+    tlbench.toml:1:17: key `input_ids` in [run]: expected a list of token ids, which are whole numbers from 0 on, found 3
+    tlbench.toml:1:17: key `input_ids` in [run]: expected a list of token ids, which are whole numbers from 0 on, found [9223372036854775808]
+    "#);
+}
+
+#[test]
+fn a_text_and_tokens_at_once() {
+    insta::assert_snapshot!(problems("[run]\ntext = 'a'\ninput_ids = [1]\n[[models]]\npath = 'a'\ninput_ids = [1]\ntext = 'a'"), @"
+    tlbench.toml:3:13: key `input_ids` in [run]: `text` is there as well; give one of the two
+    tlbench.toml:6:13: key `input_ids` in [[models]]: `text` is there as well; give one of the two
+    ");
+}
+
+#[test]
 fn words_that_are_not_known() {
     let text = "[run]\ndevice = 'cuda'\ndtype = 'bf16'\njudging = 'calibrate'";
     insta::assert_snapshot!(problems(text), @r#"

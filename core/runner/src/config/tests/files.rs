@@ -54,7 +54,9 @@ fn every_key_is_read() {
                     "my_family",
                 ),
                 dtype: F32,
-                text: "three",
+                prompt: Text(
+                    "three",
+                ),
                 references: [
                     Tier(
                         HuggingFace,
@@ -66,7 +68,9 @@ fn every_key_is_read() {
             device: Cpu,
             dtype: F64,
             judging: Tolerance,
-            text: "one two",
+            prompt: Text(
+                "one two",
+            ),
             references: [
                 Tier(
                     BridgeAlone,
@@ -110,16 +114,19 @@ fn every_key_is_read() {
 #[test]
 fn a_model_takes_over_what_holds_for_the_run() {
     let config = parse(
-        "[[models]]\npath = 'a/tiny'\n[[models]]\npath = 'b/small'\ndtype = 'f32'\n[run]\ndtype = 'f64'\ntext = 'x'",
+        "[[models]]\npath = 'a/tiny'\n[[models]]\npath = 'b/small'\ndtype = 'f32'\ninput_ids = [5, 6]\n[run]\ndtype = 'f64'\ntext = 'x'",
     );
     let summary: Vec<_> = config
         .models
         .iter()
-        .map(|model| (model.name.as_str(), model.dtype, model.text.as_str()))
+        .map(|model| (model.name.as_str(), model.dtype, model.prompt.clone()))
         .collect();
     assert_eq!(
         summary,
-        [("tiny", DType::F64, "x"), ("small", DType::F32, "x")]
+        [
+            ("tiny", DType::F64, Prompt::Text("x".into())),
+            ("small", DType::F32, Prompt::Tokens(vec![5, 6])),
+        ]
     );
     assert_eq!(
         config.models[0].references,

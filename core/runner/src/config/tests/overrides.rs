@@ -38,20 +38,17 @@ fn nothing_said_is_nothing_changed() {
 fn what_is_said_holds_for_every_model_whatever_the_file_says_of_it() {
     let config = with(Overrides {
         dtype: Some(DType::F32),
+        prompt: Some(Prompt::Tokens(vec![1, 2])),
         judging: Some(Judging::Tolerance),
         device: Some(Device::Cpu),
         compat: Some(false),
         excluded_tiers: [Tier::HuggingFace].into(),
         ..Overrides::default()
     });
-    assert_eq!(
-        config
-            .models
-            .iter()
-            .map(|model| model.dtype)
-            .collect::<Vec<_>>(),
-        [DType::F32; 2]
-    );
+    for model in &config.models {
+        assert_eq!(model.dtype, DType::F32);
+        assert_eq!(model.prompt, Prompt::Tokens(vec![1, 2]));
+    }
     assert_eq!(config.run.judging, Judging::Tolerance);
     assert!(!config.run.compat);
     assert_eq!(config.run.excluded_tiers, [Tier::HuggingFace].into());
@@ -73,14 +70,15 @@ fn a_model_is_chosen_by_name_or_else_is_a_folder() {
                 model.name.as_str(),
                 model.path.as_path(),
                 model.dtype,
-                model.text.as_str(),
+                model.prompt.clone(),
             )
         })
         .collect();
+    let x = || Prompt::Text("x".into());
     let expected = [
-        ("two", Path::new("project/b"), DType::F64, "x"),
-        ("three", Path::new("c/three/"), DType::F32, "x"),
-        ("d/three", Path::new("d/three"), DType::F32, "x"),
+        ("two", Path::new("project/b"), DType::F64, x()),
+        ("three", Path::new("c/three/"), DType::F32, x()),
+        ("d/three", Path::new("d/three"), DType::F32, x()),
     ];
     assert_eq!(summary, expected);
 }

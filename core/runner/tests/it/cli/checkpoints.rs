@@ -1,40 +1,13 @@
 //! Checkpoints as HuggingFace writes them in several ways, and malformed ones.
 
-use serde_json::Value;
-
+use super::alone;
 use crate::support::checkpoint::Checkpoint;
-use crate::support::cli_test::{CliTest, Run};
-
-/// Runs `checkpoint` by itself.
-fn alone(test: &CliTest, checkpoint: &Checkpoint) -> Run {
-    let folder = checkpoint.folder().display().to_string();
-    test.run([
-        "--quiet",
-        "--no-hf-reference",
-        "--format",
-        "json",
-        "--model",
-        &folder,
-    ])
-}
-
-/// Everything that was measured: the same numbers mean the same model.
-fn measurements(run: &Run) -> Vec<Value> {
-    let checks = run.events("check_finished");
-    checks
-        .iter()
-        .map(|check| check["measurements"].clone())
-        .collect()
-}
+use crate::support::cli_test::CliTest;
 
 /// What is told of a checkpoint that was changed into one that cannot be read.
 fn refused(test: &CliTest, edit: impl FnOnce(Checkpoint) -> Checkpoint) -> String {
     let checkpoint = edit(Checkpoint::at(test.path("model")));
-    let run = alone(test, &checkpoint).exits(101);
-    let failed = run.events("model_failed");
-    let message = failed[0]["message"].as_str().unwrap();
-    assert_eq!(message.lines().count(), 1, "{message}");
-    message.to_owned()
+    alone(test, &checkpoint, &[]).exits(101).model_failure()
 }
 
 #[test]
@@ -51,10 +24,10 @@ fn without_the_prefix_of_a_language_model_it_is_the_same_model() {
             .collect();
     });
     let (shipped, inner) = (
-        alone(&test, &shipped).exits(0),
-        alone(&test, &inner).exits(0),
+        alone(&test, &shipped, &[]).exits(0),
+        alone(&test, &inner, &[]).exits(0),
     );
-    assert_eq!(measurements(&inner), measurements(&shipped));
+    assert_eq!(inner.measurements(), shipped.measurements());
 }
 
 #[test]
@@ -69,10 +42,10 @@ fn an_untied_head_is_the_heads_own_tensor() {
                 let head = tensors["transformer.wte.weight"].scaled(factor);
                 tensors.insert("lm_head.weight".into(), head);
             });
-        measurements(&alone(&test, &checkpoint).exits(0))
+        alone(&test, &checkpoint, &[]).exits(0).measurements()
     };
     let tied = Checkpoint::at(test.path("tied"));
-    let tied = measurements(&alone(&test, &tied).exits(0));
+    let tied = alone(&test, &tied, &[]).exits(0).measurements();
     assert_eq!(untied("equal", 1.0), tied);
     assert_ne!(untied("larger", 1.5), tied);
 }
@@ -187,5 +160,5 @@ fn no_weights() {
     insta::assert_snapshot!(refused(&test, |checkpoint| {
         std::fs::remove_file(checkpoint.file("model.safetensors")).unwrap();
         checkpoint
-    }), @"[FOLDER]/model: expected weights in a model.safetensors, found none");
+    }), @"[FOLDER]/model: expected weights in a model.safetensors or a model.safetensors.index.json, found neither");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::fixture;
 
@@ -25,11 +25,17 @@ pub(crate) struct Stored {
 impl Stored {
     /// The same tensor with every element multiplied.
     pub(crate) fn scaled(&self, factor: f32) -> Self {
+        self.converted(self.dtype, |value| (value * factor).to_le_bytes().to_vec())
+    }
+
+    /// The same tensor of f32 with every element written as `convert` says, which makes it one of `dtype`.
+    pub(crate) fn converted(&self, dtype: Dtype, convert: impl Fn(f32) -> Vec<u8>) -> Self {
         let bytes = self.bytes.chunks_exact(4).flat_map(|bytes| {
             let value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            (value * factor).to_le_bytes()
+            convert(value)
         });
         Self {
+            dtype,
             bytes: bytes.collect(),
             ..self.clone()
         }
@@ -82,12 +88,31 @@ impl Checkpoint {
         let file = self.file("model.safetensors");
         let mut tensors = read(&file);
         edit(&mut tensors);
-        let views = tensors.iter().map(|(name, stored)| {
-            let view = TensorView::new(stored.dtype, stored.shape.clone(), &stored.bytes);
-            (name, view.unwrap())
-        });
-        let metadata = [("format".to_owned(), "pt".to_owned())].into();
-        fs::write(file, serialize(views, Some(metadata)).unwrap()).unwrap();
+        write(&file, &tensors);
+        self
+    }
+
+    /// Spreads the weights over `count` files, with an index.
+    pub(crate) fn in_shards(self, count: usize) -> Self {
+        let whole = self.file("model.safetensors");
+        let mut shards = vec![BTreeMap::new(); count];
+        let mut weight_map = Map::new();
+        for (index, (name, stored)) in read(&whole).into_iter().enumerate() {
+            let shard = index % count;
+            weight_map.insert(name.clone(), shard_name(shard, count).into());
+            shards[shard].insert(name, stored);
+        }
+        for (shard, tensors) in shards.iter().enumerate() {
+            write(&self.file(&shard_name(shard, count)), tensors);
+        }
+        let index = json!({"metadata": {"total_size": 0}, "weight_map": weight_map});
+        fs::write(self.file("model.safetensors.index.json"), index.to_string()).unwrap();
+        self.without("model.safetensors")
+    }
+
+    /// Takes a file away.
+    pub(crate) fn without(self, name: &str) -> Self {
+        fs::remove_file(self.file(name)).unwrap();
         self
     }
 
@@ -97,6 +122,19 @@ impl Checkpoint {
         fs::write(&file, edit(fs::read(&file).unwrap())).unwrap();
         self
     }
+}
+
+fn shard_name(shard: usize, count: usize) -> String {
+    format!("model-{:05}-of-{count:05}.safetensors", shard + 1)
+}
+
+fn write(file: &Path, tensors: &BTreeMap<String, Stored>) {
+    let views = tensors.iter().map(|(name, stored)| {
+        let view = TensorView::new(stored.dtype, stored.shape.clone(), &stored.bytes);
+        (name, view.unwrap())
+    });
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    fs::write(file, serialize(views, Some(metadata)).unwrap()).unwrap();
 }
 
 fn read(file: &Path) -> BTreeMap<String, Stored> {

@@ -151,6 +151,26 @@ impl Run {
             .collect()
     }
 
+    /// Everything that was measured: the same numbers mean the same model and the same inputs.
+    #[track_caller]
+    pub(crate) fn measurements(&self) -> Vec<Value> {
+        let checks = self.events("check_finished");
+        checks
+            .iter()
+            .map(|check| check["measurements"].clone())
+            .collect()
+    }
+
+    /// Why the one model cannot be judged.
+    #[track_caller]
+    pub(crate) fn model_failure(&self) -> String {
+        let failed = self.events("model_failed");
+        assert_eq!(failed.len(), 1, "{self}");
+        let message = failed[0]["message"].as_str().unwrap();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        message.to_owned()
+    }
+
     /// What became of each check, as `benchmark/variant SEVERITY message`.
     #[track_caller]
     pub(crate) fn checks(&self) -> Vec<String> {
