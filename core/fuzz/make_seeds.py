@@ -31,20 +31,22 @@ def safetensors(tensors, metadata=None):
 def recording():
     inputs = {f"0/inputs/{name}": ("I64", [1, 2]) for name in ("attention_mask", "input_ids", "position_ids")}
     layout = {
-        "format": 1,
+        "format": 2,
         "provenance": {"transformers": "5"},
         "config_digest": "sha256:0",
         "weights_digest": "sha256:1",
-        "dtype": "f32",
         "answers": [
             {
                 "stimulus": {"id": "text", "quantities": ["logits", "hook:hook_embed"]},
                 "question": {"capture": []},
                 "values": ["hook:hook_embed", "logits"],
                 "floors": {
-                    "logits": {"cumulative": 1e-7, "local": 1e-8},
-                    "hook:hook_embed": {"cumulative": 1e-7, "local": 1e-8},
-                    "log_probs": {"cumulative": 1e-7, "local": 0.0},
+                    "f32": {
+                        "logits": {"cumulative": 1e-7, "local": 1e-8},
+                        "hook:hook_embed": {"cumulative": 1e-7, "local": 1e-8},
+                        "log_probs": {"cumulative": 1e-7, "local": 0.0},
+                    },
+                    "bf16": {},
                 },
             }
         ],

@@ -19,7 +19,7 @@ pub use digest::{config_digest, weights_digest};
 pub use error::CheckpointError;
 pub use folder::{CONFIG_FILE, ModelFolder};
 pub use forms::{INDEX_FILE, WEIGHTS_FILE};
-pub use recording::{RECORDING_FILE, RecordedAnswer, Recording, RecordingError};
+pub use recording::{Floors, RECORDING_FILE, RecordedAnswer, Recording, RecordingError};
 pub use stored::StoredTensor;
 pub use tokenizer::{TOKENIZER_FILE, Tokenizer};
 pub use weights::{HeaderProblem, IndexProblem, Weights};

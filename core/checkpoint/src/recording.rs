@@ -5,14 +5,16 @@
 //! `tlbench_recording` of the file's `__metadata__`:
 //!
 //! ```json
-//! {"format": 1, "provenance": {"transformers": "5.23.0"}, "config_digest": "sha256:...",
-//!  "weights_digest": "sha256:...", "dtype": "f32",
+//! {"format": 2, "provenance": {"transformers": "5.23.0"}, "config_digest": "sha256:...",
+//!  "weights_digest": "sha256:...",
 //!  "answers": [{"stimulus": {"id": "text", "quantities": ["logits"]}, "question": {"capture": []},
-//!               "values": ["logits"], "floors": {"logits": {"cumulative": 1e-7, "local": 1e-8}}}]}
+//!               "values": ["logits"],
+//!               "floors": {"f32": {"logits": {"cumulative": 1e-7, "local": 1e-8}}}}]}
 //! ```
 //!
 //! The tensors of answer `0` are `0/inputs/input_ids`, `0/inputs/attention_mask` and `0/inputs/position_ids`, what its
 //! question names beside (`0/operands/NAME`, `0/truth/NAME`), and `0/value/QUANTITY` for each of its `values`.
+//! There is one truth, and floors for each precision that the reference ran in, the same ones for every answer.
 //! A quantity that follows from another one (`log_probs`) may have a floor and no value. The same recording is
 //! the same bytes.
 
@@ -25,7 +27,8 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use tlbench_sdk::{DType, SourceInfo, Stimulus, Trace, TraceRequest};
+use tlbench_sdk::compare::Floor;
+use tlbench_sdk::{DType, Quantity, SourceInfo, Stimulus, Tensor, TraceRequest};
 
 pub use self::error::RecordingError;
 
@@ -33,7 +36,7 @@ pub use self::error::RecordingError;
 pub const RECORDING_FILE: &str = "recording.safetensors";
 
 /// The format that this build reads and writes.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// What one reference answered about one model.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +47,6 @@ pub struct Recording {
     pub config_digest: String,
     /// Of the model's weights: [`weights_digest`](crate::weights_digest).
     pub weights_digest: String,
-    /// The precision that the floors are about.
-    pub dtype: DType,
     /// The answers, no two of them to the same question.
     pub answers: Vec<RecordedAnswer>,
 }
@@ -57,13 +58,28 @@ pub struct RecordedAnswer {
     pub stimulus: Stimulus,
     /// The question, with its tensors. What is captured is up to who asks: `capture` is empty.
     pub question: TraceRequest,
-    /// All that was captured, and the floors.
-    pub trace: Trace,
+    /// All that was captured.
+    pub values: BTreeMap<Quantity, Tensor>,
+    /// How large the reference's own rounding error is, by the precision that it ran in.
+    pub floors: BTreeMap<DType, Floors>,
 }
 
+/// How large a reference's own rounding error is in each quantity.
+pub type Floors = BTreeMap<Quantity, Floor>;
+
 impl Recording {
-    /// The inputs that there are answers for, each with all that is shown on it, and who answered.
-    pub fn source_info(&self) -> SourceInfo {
+    /// The precisions whose rounding errors are known.
+    pub fn precisions(&self) -> impl Iterator<Item = DType> {
+        // The same for all answers.
+        let first = self.answers.first();
+        first
+            .into_iter()
+            .flat_map(|answer| answer.floors.keys().copied())
+    }
+
+    /// The inputs that there are answers for, each with all that is shown on it, and who answered. For a subject that
+    /// is judged by floors of `precision`.
+    pub fn source_info(&self, precision: DType) -> SourceInfo {
         let mut stimuli: Vec<Stimulus> = Vec::new();
         for RecordedAnswer { stimulus, .. } in &self.answers {
             match stimuli
@@ -81,9 +97,11 @@ impl Recording {
                 }
             }
         }
+        let mut provenance = self.provenance.clone();
+        provenance.insert("dtype".to_owned(), precision.to_string());
         SourceInfo {
             stimuli,
-            provenance: self.provenance.clone(),
+            provenance,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::DType as CandleDType;
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::{
@@ -13,10 +12,11 @@ use tlbench_sdk::{
 
 use crate::arithmetic::Arithmetic;
 use crate::components::{Block, Embedding, Norm, Run, Unembed};
-use crate::convert::{compute_dtype, from_candle};
+use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::loss::next_token_loss;
+use crate::precision::Precision;
 use crate::probe::Probe;
 use crate::weights::Loader;
 
@@ -28,7 +28,7 @@ pub struct Bridge {
 }
 
 struct Model {
-    dtype: CandleDType,
+    precision: Precision,
     hooks: Vec<HookPoint>,
     embedding: Embedding,
     blocks: Vec<Block>,
@@ -37,13 +37,14 @@ struct Model {
 }
 
 impl Bridge {
-    /// Reads what `spec` takes from `weights`, and computes in `dtype` from then on.
+    /// Reads what `spec` takes from `weights`, and computes in `dtype` from then on. In bf16 and f16 weights and the
+    /// output of every operation are rounded to that type; what is inside of one operation is f32.
     ///
     /// # Errors
     /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
     pub fn open(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
-        let dtype = compute_dtype(dtype)?;
-        let loader = &mut Loader::new(weights, dtype);
+        let precision = Precision::new(dtype)?;
+        let loader = &mut Loader::new(weights, precision);
         let d_model = spec.d_model;
         let blocks = spec
             .layers
@@ -52,7 +53,7 @@ impl Bridge {
             .map(|(index, layer)| Block::load(loader, index, layer, d_model))
             .collect::<Result<_, _>>()?;
         let model = Model {
-            dtype,
+            precision,
             hooks: hooks(spec),
             embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
             blocks,
@@ -77,6 +78,11 @@ impl Bridge {
         }
     }
 
+    /// The precision that it runs in.
+    pub fn dtype(&self) -> DType {
+        self.model.precision.dtype()
+    }
+
     /// The hook points, in execution order.
     pub fn hooks(&self) -> &[HookPoint] {
         &self.model.hooks
@@ -90,8 +96,8 @@ impl Bridge {
         refuse_unanswerable(request)?;
         let model = &*self.model;
         let inputs = Inputs::new(&request.inputs)?;
-        let mut probe = Probe::new(request, &model.hooks, model.dtype)?;
-        let mut run = Run::new(&inputs, &mut probe, self.arithmetic);
+        let mut probe = Probe::new(request, &model.hooks, model.precision.computed())?;
+        let mut run = Run::new(&inputs, &mut probe, model.precision, self.arithmetic);
         let mut stream = model.embedding.forward(&mut run)?;
         for block in &model.blocks {
             stream = block.forward(&mut run, stream)?;

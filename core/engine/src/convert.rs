@@ -6,17 +6,6 @@ use tlbench_sdk::{DType, Tensor};
 
 use crate::error::EngineError;
 
-/// The precision that the engine computes in.
-pub(crate) fn compute_dtype(dtype: DType) -> Result<CandleDType, EngineError> {
-    match dtype {
-        DType::F64 => Ok(CandleDType::F64),
-        DType::F32 => Ok(CandleDType::F32),
-        DType::F16 | DType::BF16 | DType::I64 => {
-            Err(EngineError::Unanswerable(format!("a run in {dtype}")))
-        }
-    }
-}
-
 /// A copy of `tensor` for candle, in its own element type.
 pub(crate) fn to_candle(tensor: &Tensor) -> Result<CandleTensor, EngineError> {
     fn copied<T: tlbench_sdk::Element + candle_core::WithDType>(

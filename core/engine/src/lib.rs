@@ -11,6 +11,7 @@ mod error;
 mod inputs;
 mod loss;
 mod ops;
+mod precision;
 mod probe;
 mod rounding;
 mod weights;

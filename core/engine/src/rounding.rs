@@ -11,21 +11,26 @@ use tlbench_sdk::{
 use crate::arithmetic::Arithmetic;
 use crate::bridge::Bridge;
 
-/// The bridge in f64 as truth, with the error of f32 runs in other orders of summation as floor.
+/// The bridge in f64 as truth, with the error of runs in the precision on trial and in other orders of summation as floor.
 ///
 /// It measures rounding alone: a mistake in spec or engine is in both.
 pub struct RoundingReference {
     exact: Bridge,
     variants: Vec<Bridge>,
+    dtype: DType,
 }
 
 impl RoundingReference {
-    /// From the same model opened in f64 and in f32.
+    /// From the same model opened in f64 and in the precision on trial.
     pub fn new(exact: Bridge, rounded: &Bridge) -> Self {
         let variants = [3, 5]
             .map(|pieces| rounded.with_arithmetic(Arithmetic::SplitSums(pieces)))
             .into();
-        Self { exact, variants }
+        Self {
+            exact,
+            variants,
+            dtype: rounded.dtype(),
+        }
     }
 
     fn floors(
@@ -74,7 +79,8 @@ impl RoundingReference {
                 let Ok(difference) = compare(value, truth, axes, region) else {
                     continue;
                 };
-                let error = difference.rms.max(STORAGE_ROUNDING * difference.truth_rms);
+                let once = self.dtype.roundoff().max(STORAGE_ROUNDING) * difference.truth_rms;
+                let error = difference.rms.max(once);
                 let slot = errors.entry(quantity.clone()).or_insert(0.0);
                 *slot = slot.max(error);
             }
@@ -87,7 +93,7 @@ impl TraceSource for RoundingReference {
     fn info(&self) -> SourceInfo {
         let provenance = [(
             "precision".to_owned(),
-            format!("{} against f32 in other orders", DType::F64),
+            format!("{} against {} in other orders", DType::F64, self.dtype),
         )]
         .into();
         SourceInfo {

@@ -2,25 +2,26 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType as CandleDType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::spec::{Cut, ProjectionSpec, TensorSource};
 
 use crate::components::Linear;
 use crate::error::EngineError;
+use crate::precision::Precision;
 
 /// Reads what a spec takes.
 pub(crate) struct Loader<'a> {
     weights: &'a Weights,
-    dtype: CandleDType,
+    precision: Precision,
     read: HashMap<String, Tensor>,
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(weights: &'a Weights, dtype: CandleDType) -> Self {
+    pub(crate) fn new(weights: &'a Weights, precision: Precision) -> Self {
         Self {
             weights,
-            dtype,
+            precision,
             read: HashMap::new(),
         }
     }
@@ -77,12 +78,15 @@ impl<'a> Loader<'a> {
             return Ok(tensor.clone());
         }
         let shape = source.shape.as_slice();
-        let tensor = match self.dtype {
-            CandleDType::F64 => {
+        let tensor = match self.precision {
+            Precision::Double => {
                 Tensor::from_vec(self.weights.read_f64(name)?, shape, &Device::Cpu)?
             }
-            _ => Tensor::from_vec(self.weights.read_f32(name)?, shape, &Device::Cpu)?,
+            Precision::Single | Precision::Bf16 | Precision::F16 => {
+                Tensor::from_vec(self.weights.read_f32(name)?, shape, &Device::Cpu)?
+            }
         };
+        let tensor = self.precision.store(tensor)?;
         self.read.insert(name.to_owned(), tensor.clone());
         Ok(tensor)
     }

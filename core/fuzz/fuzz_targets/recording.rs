@@ -30,12 +30,18 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn read_again(recording: &Recording, folder: &Path) {
     for answer in &recording.answers {
-        let capture = answer.trace.values.keys().cloned().collect();
+        let capture = answer.values.keys().cloned().collect();
         let request = TraceRequest {
             capture,
             ..answer.question.clone()
         };
-        recording.answer(&request).expect("what it declares");
+        for precision in recording.precisions() {
+            let trace = recording.answer(&request, precision);
+            assert_eq!(
+                trace.expect("what it declares").floors,
+                answer.floors[&precision]
+            );
+        }
     }
     let (once, twice) = (folder.join("once"), folder.join("twice"));
     recording

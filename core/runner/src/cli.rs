@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tlbench::config::{Device, ModelEntry, Overrides, Prompt, parse_dtype, parse_judging};
+use tlbench::config::{
+    Device, ModelEntry, Overrides, Prompt, UnknownWord, parse_dtype, parse_judging,
+};
 use tlbench::model::Model;
 use tlbench::{Config, Failure, Outcome, Registry, SearchPath, inspect, list, report};
 use tlbench_checkpoint::RECORDING_FILE;
@@ -88,7 +90,7 @@ struct RunOptions {
     /// Where the model runs
     #[arg(long, env = "TLBENCH_DEVICE", value_parser = |word: &str| word.parse::<Device>())]
     device: Option<Device>,
-    /// The precision on trial: f32 or f64
+    /// The precision on trial: f32, f64, bf16 or f16
     #[arg(long, env = "TLBENCH_DTYPE", value_parser = parse_dtype)]
     dtype: Option<DType>,
     /// What decides: calibrated or tolerance
@@ -127,6 +129,15 @@ enum Command {
         /// The file; by default recording.safetensors beside the checkpoint
         #[arg(long)]
         out: Option<PathBuf>,
+        /// The precisions whose rounding errors are measured
+        #[arg(
+            long,
+            value_name = "DTYPES",
+            value_delimiter = ',',
+            value_parser = parse_precision,
+            default_values = ["f32", "bf16", "f16"]
+        )]
+        precisions: Vec<DType>,
     },
 }
 
@@ -169,7 +180,11 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             )?;
             Ok(plugin_code(&registry))
         }
-        Some(Command::Record { folder, out }) => {
+        Some(Command::Record {
+            folder,
+            out,
+            precisions,
+        }) => {
             cli.tell_problems(&registry, terminal);
             let entry = entry(&config, folder)?;
             let out = out
@@ -179,6 +194,7 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             let written = tlbench::record(
                 entry,
                 config.run.max_tokens,
+                precisions,
                 &registry,
                 &options,
                 &out,
@@ -316,6 +332,19 @@ impl Cli {
             ));
         }
     }
+}
+
+/// A precision that has rounding errors to speak of.
+fn parse_precision(word: &str) -> Result<DType, UnknownWord> {
+    parse_dtype(word).and_then(|dtype| match dtype {
+        DType::F64 => Err(UnknownWord {
+            expected: "`f32`, `bf16` or `f16` (an f64 model is judged by the rounding of f32)"
+                .into(),
+            found: word.to_owned(),
+            suggestion: None,
+        }),
+        other => Ok(other),
+    })
 }
 
 fn entry<'a>(config: &'a Config, model: &str) -> Result<&'a ModelEntry, Failure> {

@@ -52,6 +52,12 @@ pub(crate) fn notes(
             unseen.join(", ")
         ));
     }
+    if entry.dtype.is_narrow() {
+        notes.push(format!(
+            "{0} is a question of precision: judged by the reference's own rounding in {0}, which hides faults that f32 shows",
+            entry.dtype
+        ));
+    }
     if run.compat {
         notes.push(
             "not verified: compatibility mode (weights are judged as they are stored)".into(),

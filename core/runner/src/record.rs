@@ -1,11 +1,15 @@
 //! `tlbench record`: what live HuggingFace answers, as a file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
-use tlbench_sdk::{DType, OpenRequest, PluginError, ReferenceModel, Tier, TraceRequest};
+use tlbench_sdk::{
+    DType, OpenRequest, PluginError, ReferenceModel, Stimulus, Tier, Trace, TraceRequest,
+    TraceSource,
+};
 
 use crate::config::ModelEntry;
 use crate::events::EventSink;
@@ -39,33 +43,58 @@ pub enum RecordError {
     Recording(#[from] RecordingError),
 }
 
-/// Asks live HuggingFace everything that a run asks, and writes the answers to `out`.
+/// Asks live HuggingFace everything that a run asks, and writes the answers to `out`, with the rounding errors of each of
+/// `precisions`.
 ///
 /// # Errors
 /// If the model cannot be read, HuggingFace is not to be had, or the file cannot be written.
 pub fn record(
     entry: &ModelEntry,
     max_tokens: usize,
+    precisions: &[DType],
     registry: &Registry,
     options: &dyn Fn(&str) -> Map<String, Value>,
     out: &Path,
     sink: &dyn EventSink,
 ) -> Result<PathBuf, RecordError> {
     let model = Model::open(&entry.path, entry.architecture.as_deref(), registry)?;
-    let (config_digest, weights_digest) =
-        (model.folder.config_digest(), model.folder.weights_digest()?);
     let stimuli = default_stimuli(&model, &entry.prompt, max_tokens)?;
-    let request = |id: &str| OpenRequest {
-        folder: model.folder.path().to_owned(),
-        spec: model.spec.clone(),
-        hooks: model.hooks.clone(),
-        dtype: DType::F32,
-        config_digest: config_digest.clone(),
-        weights_digest: weights_digest.clone(),
-        recording: None,
-        stimuli: stimuli.clone(),
-        options: options(id),
+    let mut recording = Recording {
+        provenance: BTreeMap::new(),
+        config_digest: model.folder.config_digest(),
+        weights_digest: model.folder.weights_digest()?,
+        answers: Vec::new(),
     };
+    for &precision in precisions {
+        let request = |id: &str| OpenRequest {
+            folder: model.folder.path().to_owned(),
+            spec: model.spec.clone(),
+            hooks: model.hooks.clone(),
+            dtype: precision,
+            config_digest: recording.config_digest.clone(),
+            weights_digest: recording.weights_digest.clone(),
+            recording: None,
+            stimuli: stimuli.clone(),
+            options: options(id),
+        };
+        let (id, source) = open_live(registry, request, sink)?;
+        let failed = |error| RecordError::Trace {
+            reference: id.clone(),
+            error,
+        };
+        let answers = answers(source.as_ref(), precision).map_err(failed)?;
+        add(&mut recording, source.info().provenance, answers).map_err(failed)?;
+    }
+    recording.write(out)?;
+    Ok(out.to_owned())
+}
+
+/// Opens the first reference that can make a recording.
+fn open_live(
+    registry: &Registry,
+    request: impl Fn(&str) -> OpenRequest,
+    sink: &dyn EventSink,
+) -> Result<(String, Box<dyn TraceSource>), RecordError> {
     let mut reasons = Vec::new();
     for (id, offer) in &registry.references {
         let info = offer.object.info();
@@ -73,42 +102,10 @@ pub fn record(
         if info.tier != Tier::HuggingFace || info.rank.is_none_or(|rank| rank == 0) {
             continue;
         }
-        let source = match offer.object.open(&request(id), &ProgressHost(sink)) {
-            Ok(source) => source,
-            Err(error) => {
-                reasons.push(format!("{id}: {error}"));
-                continue;
-            }
-        };
-        let answers = source
-            .info()
-            .stimuli
-            .into_iter()
-            .map(|stimulus| {
-                let question =
-                    TraceRequest::new(stimulus.inputs.clone(), stimulus.quantities.clone());
-                let trace = source.trace(&question)?;
-                Ok(RecordedAnswer {
-                    question: TraceRequest::new(stimulus.inputs.clone(), Vec::new()),
-                    stimulus,
-                    trace,
-                })
-            })
-            .collect::<Result<Vec<_>, PluginError>>()
-            .map_err(|error| RecordError::Trace {
-                reference: id.clone(),
-                error,
-            })?;
-        let provenance = source.info().provenance;
-        let recording = Recording {
-            provenance,
-            config_digest,
-            weights_digest,
-            dtype: DType::F32,
-            answers,
-        };
-        recording.write(out)?;
-        return Ok(out.to_owned());
+        match offer.object.open(&request(id), &ProgressHost(sink)) {
+            Ok(source) => return Ok((id.clone(), source)),
+            Err(error) => reasons.push(format!("{id}: {error}")),
+        }
     }
     let reason = if reasons.is_empty() {
         "no plugin offers it".to_owned()
@@ -116,4 +113,45 @@ pub fn record(
         reasons.join("; ")
     };
     Err(RecordError::NoReference(reason))
+}
+
+/// Everything that `source` knows, with the rounding errors of `precision`.
+fn answers(source: &dyn TraceSource, precision: DType) -> Result<Vec<RecordedAnswer>, PluginError> {
+    let answer = |stimulus: Stimulus| {
+        let question = TraceRequest::new(stimulus.inputs.clone(), stimulus.quantities.clone());
+        let Trace { values, floors } = source.trace(&question)?;
+        Ok(RecordedAnswer {
+            question: TraceRequest::new(stimulus.inputs.clone(), Vec::new()),
+            stimulus,
+            values,
+            floors: BTreeMap::from([(precision, floors)]),
+        })
+    };
+    source.info().stimuli.into_iter().map(answer).collect()
+}
+
+/// Adds the floors of one more precision. The truth is the same whatever the precision, so a difference says that the
+/// reference does not repeat itself.
+fn add(
+    recording: &mut Recording,
+    provenance: BTreeMap<String, String>,
+    answers: Vec<RecordedAnswer>,
+) -> Result<(), PluginError> {
+    recording.provenance.extend(provenance);
+    // What the floors are about is said beside them.
+    recording.provenance.remove("dtype");
+    if recording.answers.is_empty() {
+        recording.answers = answers;
+        return Ok(());
+    }
+    for (known, answer) in recording.answers.iter_mut().zip(answers) {
+        if (&known.stimulus, &known.values) != (&answer.stimulus, &answer.values) {
+            return Err(PluginError::internal(format!(
+                "on input `{}` it answered otherwise when it was asked again",
+                known.stimulus.id
+            )));
+        }
+        known.floors.extend(answer.floors);
+    }
+    Ok(())
 }

@@ -38,6 +38,24 @@ impl DType {
         }
     }
 
+    /// The relative error of a value that was rounded once: half a unit in the last place. Integers have none.
+    pub const fn roundoff(self) -> f64 {
+        // 2 to the minus number of bits in the significand, the hidden one included.
+        let bits = match self {
+            Self::F64 => 53,
+            Self::F32 => 24,
+            Self::F16 => 11,
+            Self::BF16 => 8,
+            Self::I64 => return 0.0,
+        };
+        1.0 / (1_u64 << bits) as f64
+    }
+
+    /// Whether it holds less than f32 does, which hides faults that f32 would show.
+    pub const fn is_narrow(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16)
+    }
+
     /// The name used in configs and reports: `f32`, `bf16`, ...
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! From a question to the recorded answer.
 
-use tlbench_sdk::{PluginError, Quantity, Trace, TraceRequest};
+use tlbench_sdk::{DType, PluginError, Quantity, Trace, TraceRequest};
 
 use super::{RecordedAnswer, Recording};
 
@@ -8,11 +8,11 @@ use super::{RecordedAnswer, Recording};
 const LISTED: usize = 8;
 
 impl Recording {
-    /// The recorded answer to `request`: the values that it captures, and every floor that is known.
+    /// The recorded answer to `request`: the values that it captures, and every floor that is known of `precision`.
     ///
     /// # Errors
     /// [`Unsupported`](tlbench_sdk::ErrorKind::Unsupported), with what is held, if the recording has no such answer.
-    pub fn answer(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+    pub fn answer(&self, request: &TraceRequest, precision: DType) -> Result<Trace, PluginError> {
         let on_these_inputs: Vec<&RecordedAnswer> = self
             .answers
             .iter()
@@ -46,7 +46,7 @@ impl Recording {
             .map(|quantity| Ok((quantity.clone(), value(answer, quantity)?.clone())));
         Ok(Trace {
             values: values.collect::<Result<_, PluginError>>()?,
-            floors: answer.trace.floors.clone(),
+            floors: answer.floors.get(&precision).cloned().unwrap_or_default(),
         })
     }
 }
@@ -55,8 +55,8 @@ fn value<'a>(
     answer: &'a RecordedAnswer,
     quantity: &Quantity,
 ) -> Result<&'a tlbench_sdk::Tensor, PluginError> {
-    answer.trace.value(quantity).ok_or_else(|| {
-        let held = listed(answer.trace.values.keys().map(|held| format!("`{held}`")));
+    answer.values.get(quantity).ok_or_else(|| {
+        let held = listed(answer.values.keys().map(|held| format!("`{held}`")));
         let id = &answer.stimulus.id;
         PluginError::unsupported(format!(
             "`{quantity}` is not recorded on input `{id}`; held: {held}"

@@ -22,6 +22,7 @@ impl Recording {
             checker.values(batch, pos)?;
             checker.floors()?;
         }
+        self.check_precisions(file)?;
         for (second, answer) in self.answers.iter().enumerate() {
             if let Some(first) = self.answers[..second]
                 .iter()
@@ -35,6 +36,25 @@ impl Recording {
             }
         }
         Ok(())
+    }
+
+    /// Every answer has floors of the same precisions.
+    fn check_precisions(&self, file: &Path) -> Result<(), RecordingError> {
+        let of =
+            |answer: &RecordedAnswer| -> Vec<DType> { answer.floors.keys().copied().collect() };
+        let expected = self.answers.first().map(of).unwrap_or_default();
+        let other = self
+            .answers
+            .iter()
+            .position(|answer| of(answer) != expected);
+        other.map_or(Ok(()), |index| {
+            Err(RecordingError::Precisions {
+                file: file.to_owned(),
+                answer: index,
+                expected,
+                found: of(&self.answers[index]),
+            })
+        })
     }
 }
 
@@ -95,7 +115,7 @@ impl Checker<'_> {
 
     /// Values of known shape have it.
     fn values(&self, batch: usize, pos: usize) -> Result<(), RecordingError> {
-        for (quantity, value) in &self.answer.trace.values {
+        for (quantity, value) in &self.answer.values {
             let (fits, expected) = match (quantity, value.shape()) {
                 (Quantity::Logits | Quantity::LogProbs, shape) => (
                     shape.len() == 3 && shape[..2] == [batch, pos],
@@ -114,7 +134,13 @@ impl Checker<'_> {
     }
 
     fn floors(&self) -> Result<(), RecordingError> {
-        for (quantity, floor) in &self.answer.trace.floors {
+        let floors = self.answer.floors.iter();
+        let each = floors.flat_map(|(precision, floors)| {
+            floors
+                .iter()
+                .map(move |(quantity, floor)| (precision, quantity, floor))
+        });
+        for (precision, quantity, floor) in each {
             let parts = [
                 ("cumulative", Some(floor.cumulative)),
                 ("local", floor.local),
@@ -126,6 +152,7 @@ impl Checker<'_> {
                         file,
                         answer: self.index,
                         quantity,
+                        precision: *precision,
                         part,
                         found,
                     });

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tlbench_sdk::{ErrorKind, PluginError, Quantity};
+use tlbench_sdk::{DType, ErrorKind, PluginError, Quantity};
 
 use super::FORMAT;
 use crate::error::CheckpointError;
@@ -20,7 +20,7 @@ pub enum RecordingError {
         file: PathBuf,
     },
     /// A recording of another time.
-    #[error("{}: format {found}; this build reads {FORMAT}", .file.display())]
+    #[error("{}: format {found}; this build reads {FORMAT} (make the recording again with `tlbench record`)", .file.display())]
     Format {
         /// The file.
         file: PathBuf,
@@ -53,7 +53,7 @@ pub enum RecordingError {
     },
     /// An RMS that cannot be one.
     #[error(
-        "{}: answer {answer}: {part} floor of `{quantity}`: expected a finite number that is not negative, found {found:?}",
+        "{}: answer {answer}: {part} floor of `{quantity}` in {precision}: expected a finite number that is not negative, found {found:?}",
         .file.display()
     )]
     Floor {
@@ -63,10 +63,24 @@ pub enum RecordingError {
         answer: usize,
         /// The quantity.
         quantity: Quantity,
+        /// The precision that it is about.
+        precision: DType,
         /// `cumulative` or `local`.
         part: &'static str,
         /// The floor.
         found: f64,
+    },
+    /// Floors of other precisions than those of the first answer.
+    #[error("{}: answer {answer}: expected floors in {}, found them in {}", .file.display(), listed(.expected), listed(.found))]
+    Precisions {
+        /// The file.
+        file: PathBuf,
+        /// The answer, from 0 on.
+        answer: usize,
+        /// Those of the first answer.
+        expected: Vec<DType>,
+        /// Those of this one.
+        found: Vec<DType>,
     },
     /// Two answers where there can be one.
     #[error("{}: expected one answer to a question, found answers {first} and {second} to the same", .file.display())]
@@ -96,6 +110,17 @@ pub enum RecordingError {
         /// What the writer said.
         message: String,
     },
+}
+
+fn listed(precisions: &[DType]) -> String {
+    if precisions.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<&str> = precisions
+        .iter()
+        .map(|precision| precision.name())
+        .collect();
+    names.join(", ")
 }
 
 impl From<RecordingError> for PluginError {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tlbench_sdk::compare::Floor;
 use tlbench_sdk::{DType, Quantity, Stimulus, TraceRequest};
+
+use super::Floors;
 
 /// The key of the text in a safetensors file's metadata.
 pub(super) const KEY: &str = "tlbench_recording";
@@ -22,7 +23,6 @@ pub(super) struct Layout {
     pub(super) provenance: BTreeMap<String, String>,
     pub(super) config_digest: String,
     pub(super) weights_digest: String,
-    pub(super) dtype: DType,
     pub(super) answers: Vec<AnswerLayout>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct AnswerLayout {
     pub(super) question: TraceRequest,
     /// Those that have a tensor.
     pub(super) values: BTreeSet<Quantity>,
-    pub(super) floors: BTreeMap<Quantity, Floor>,
+    pub(super) floors: BTreeMap<DType, Floors>,
 }
 
 /// What a tensor of a recording is.

@@ -1,9 +1,10 @@
 //! From a file to a recording.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use tlbench_sdk::{Quantity, TensorMap, Trace};
+use tlbench_sdk::{Quantity, Tensor, TensorMap};
 
 use super::layout::{AnswerLayout, KEY, Layout, Place, Version, place, value_name};
 use super::{FORMAT, RecordedAnswer, Recording, RecordingError};
@@ -28,7 +29,6 @@ impl Recording {
             provenance: layout.provenance,
             config_digest: layout.config_digest,
             weights_digest: layout.weights_digest,
-            dtype: layout.dtype,
         };
         recording.check(file)?;
         Ok(recording)
@@ -73,7 +73,7 @@ fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, RecordingErr
 #[derive(Default)]
 struct AnswerTensors {
     question: TensorMap,
-    trace: Trace,
+    values: BTreeMap<Quantity, Tensor>,
 }
 
 fn read_tensors(weights: &Weights, layout: &Layout) -> Result<Vec<AnswerTensors>, RecordingError> {
@@ -105,7 +105,7 @@ fn read_tensors(weights: &Weights, layout: &Layout) -> Result<Vec<AnswerTensors>
                 if !declared.values.contains(&quantity) {
                     return Err(stray());
                 }
-                read.trace.values.insert(quantity, weights.read(name)?);
+                read.values.insert(quantity, weights.read(name)?);
             }
         }
     }
@@ -113,7 +113,7 @@ fn read_tensors(weights: &Weights, layout: &Layout) -> Result<Vec<AnswerTensors>
         if let Some(quantity) = declared
             .values
             .iter()
-            .find(|quantity| read.trace.value(quantity).is_none())
+            .find(|quantity| !read.values.contains_key(quantity))
         {
             return Err(wrong(
                 &value_name(index, quantity),
@@ -138,9 +138,7 @@ fn assemble(answer: AnswerLayout, tensors: AnswerTensors) -> RecordedAnswer {
     RecordedAnswer {
         stimulus,
         question,
-        trace: Trace {
-            floors,
-            ..tensors.trace
-        },
+        values: tensors.values,
+        floors,
     }
 }

@@ -59,7 +59,6 @@ impl Recording {
             provenance: self.provenance.clone(),
             config_digest: self.config_digest.clone(),
             weights_digest: self.weights_digest.clone(),
-            dtype: self.dtype,
             answers: self.answers.iter().map(answer_layout).collect(),
         };
         serde_json::to_string(&layout).map_err(|error| RecordingError::TooLarge {
@@ -74,7 +73,7 @@ impl Recording {
             for (name, tensor) in answer.question.tensors() {
                 tensors.insert(question_name(index, &name), StoredTensor(tensor));
             }
-            for (quantity, value) in &answer.trace.values {
+            for (quantity, value) in &answer.values {
                 tensors.insert(value_name(index, quantity), StoredTensor(value.clone()));
             }
         }
@@ -86,7 +85,7 @@ fn answer_layout(answer: &RecordedAnswer) -> AnswerLayout {
     AnswerLayout {
         stimulus: answer.stimulus.clone(),
         question: answer.question.clone(),
-        values: answer.trace.values.keys().cloned().collect(),
-        floors: answer.trace.floors.clone(),
+        values: answer.values.keys().cloned().collect(),
+        floors: answer.floors.clone(),
     }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use safetensors::SafeTensors;
 use tlbench_checkpoint::{HeaderProblem, ModelFolder, Recording, Tokenizer, Weights};
+use tlbench_sdk::DType;
 
 use crate::support::{Folder, recording, two_tensors};
 
@@ -153,7 +154,7 @@ proptest! {
         let file = folder.write("r.safetensors", mangle(recording_bytes(), &mishaps));
         if let Ok(read) = Recording::read(&file) {
             for answer in &read.answers {
-                prop_assert!(read.answer(&answer.question).is_ok());
+                prop_assert!(read.answer(&answer.question, DType::F32).is_ok());
             }
             let again = folder.path().join("again.safetensors");
             read.write(&again).unwrap();

@@ -4,7 +4,8 @@ use std::fs;
 
 use tlbench_checkpoint::Recording;
 use tlbench_sdk::{
-    ErrorKind, Evaluation, GradientRequest, Objective, Quantity, Tensor, TensorMap, TraceRequest,
+    DType, ErrorKind, Evaluation, GradientRequest, Objective, Quantity, Tensor, TensorMap,
+    TraceRequest,
 };
 
 use crate::support::{Folder, recording};
@@ -28,7 +29,6 @@ fn what_was_written_is_read() {
         },
     });
     edited
-        .trace
         .values
         .insert(Quantity::HookGradient("hook_embed".to_owned()), operand);
     written.write(&file).unwrap();
@@ -70,11 +70,27 @@ fn the_text_of_a_recording() {
 fn an_answer_shows_what_was_asked_for_and_every_floor() {
     let embed = Quantity::hook("hook_embed");
     let trace = recording()
-        .answer(&TraceRequest::new(inputs(1), vec![embed.clone()]))
+        .answer(
+            &TraceRequest::new(inputs(1), vec![embed.clone()]),
+            DType::F32,
+        )
         .unwrap();
     assert_eq!(trace.values.keys().collect::<Vec<_>>(), [&embed]);
-    assert_eq!(trace.floors, recording().answers[1].trace.floors);
+    assert_eq!(trace.floors, recording().answers[1].floors[&DType::F32]);
     assert!(trace.floor(&Quantity::LogProbs).is_some());
+}
+
+#[test]
+fn each_precision_has_floors_of_its_own_and_the_same_truth() {
+    let question = TraceRequest::new(inputs(1), vec![Quantity::Logits]);
+    let answers = [DType::F32, DType::BF16].map(|precision| {
+        let recording = recording();
+        assert!(recording.precisions().any(|known| known == precision));
+        recording.answer(&question, precision).unwrap()
+    });
+    assert_eq!(answers[0].values, answers[1].values);
+    let floors = answers.map(|answer| answer.floor(&Quantity::Logits).unwrap().cumulative);
+    assert_eq!(floors, [1e-7, 65_536.0 * 1e-7]);
 }
 
 #[test]
@@ -85,10 +101,10 @@ fn questions_on_the_same_inputs_are_told_apart() {
     };
     assert_eq!(
         recording()
-            .answer(&chunked)
+            .answer(&chunked, DType::F32)
             .unwrap()
             .value(&Quantity::Logits),
-        recording().answers[2].trace.value(&Quantity::Logits)
+        recording().answers[2].values.get(&Quantity::Logits)
     );
 }
 
@@ -117,7 +133,7 @@ fn what_is_not_recorded_is_unsupported_and_says_what_is_held() {
         plain(vec![Quantity::LogProbs]),
     ];
     let messages = requests.map(|request| {
-        let error = recording().answer(&request).unwrap_err();
+        let error = recording().answer(&request, DType::F32).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unsupported);
         error.to_string()
     });
@@ -132,7 +148,7 @@ fn what_is_not_recorded_is_unsupported_and_says_what_is_held() {
 
 #[test]
 fn a_recording_tells_its_inputs_and_its_origin() {
-    let info = recording().source_info();
+    let info = recording().source_info(DType::BF16);
     let stimuli: Vec<_> = info
         .stimuli
         .iter()
@@ -142,4 +158,5 @@ fn a_recording_tells_its_inputs_and_its_origin() {
     assert_eq!(info.stimuli[0].inputs, inputs(0));
     assert_eq!(info.stimuli[0].quantities.len(), 3);
     assert_eq!(info.provenance["transformers"], "5.23.0");
+    assert_eq!(info.provenance["dtype"], "bf16");
 }

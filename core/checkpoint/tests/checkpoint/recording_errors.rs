@@ -7,7 +7,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tlbench_checkpoint::Recording;
 use tlbench_sdk::compare::Floor;
-use tlbench_sdk::{Action, Intervention, Quantity, Target, Tensor};
+use tlbench_sdk::{Action, DType, Intervention, Quantity, Target, Tensor};
 
 use crate::support::{Folder, recording, two_tensors};
 
@@ -67,16 +67,16 @@ fn what_is_no_recording() {
     let messages = [
         refusal("no safetensors"),
         refusal(two_tensors()),
-        with_text("\"format\":1", "\"format\":7"),
-        with_text("\"format\":1", "\"format\":\"1\""),
-        with_text("\"format\":1,", ""),
+        with_text("\"format\":2", "\"format\":7"),
+        with_text("\"format\":2", "\"format\":\"2\""),
+        with_text("\"format\":2,", ""),
     ];
     insta::assert_snapshot!(messages.join("\n"), @r#"
     header length: expected at most 6 bytes (the file ends there), found 8387222449776783214
     expected a recording (`tlbench_recording` in `__metadata__`), found other tensors
-    format 7; this build reads 1
-    `tlbench_recording`: line 1, column 13: invalid type: string "1", expected u64
-    `tlbench_recording`: line 1, column 1055: missing field `format`
+    format 7; this build reads 2 (make the recording again with `tlbench record`)
+    `tlbench_recording`: line 1, column 13: invalid type: string "2", expected u64
+    `tlbench_recording`: line 1, column 1509: missing field `format`
     "#);
 }
 
@@ -84,8 +84,12 @@ fn what_is_no_recording() {
 fn what_is_wrong_with_the_text() {
     let messages = [
         with_text("\"answers\":[", "\"answers\":"),
-        with_text("\"dtype\":\"f32\"", "\"dtype\":\"f31\""),
-        with_text("\"dtype\":\"f32\"", "\"dtype\":\"f32\",\"mood\":\"good\""),
+        with_text("\"f32\":{", "\"f31\":{"),
+        with_text(
+            "\"weights_digest\":",
+            "\"mood\":\"good\",\"weights_digest\":",
+        ),
+        with_text("\"bf16\":{", "\"f16\":{"),
         with_text("\"capture\":[]", "\"capture\":[],\"later\":1"),
         with_text("\"logits\"", "\"logit\""),
         with_text("1e-7", "1e999"),
@@ -93,15 +97,16 @@ fn what_is_wrong_with_the_text() {
         with_text("\"local\":2e-8", "\"local\":-2e-8"),
         with_text("\"chunks\":[2,1],", ""),
     ];
-    insta::assert_snapshot!(messages.join("\n"), @r"
-    `tlbench_recording`: line 1, column 438: key must be a string
-    `tlbench_recording`: line 1, column 121: unknown variant `f31`, expected one of `f64`, `f32`, `f16`, `bf16`, `i64`
-    `tlbench_recording`: line 1, column 128: unknown field `mood`, expected one of `format`, `provenance`, `config_digest`, `weights_digest`, `dtype`, `answers`
-    `tlbench_recording`: line 1, column 245: unknown field `later`, expected one of `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
-    `tlbench_recording`: line 1, column 180: `logit` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME)
-    `tlbench_recording`: line 1, column 341: number out of range
-    answer 0: cumulative floor of `logits`: expected a finite number that is not negative, found -1e-7
-    answer 0: local floor of `logits`: expected a finite number that is not negative, found -2e-8
+    insta::assert_snapshot!(messages.join("\n"), @"
+    `tlbench_recording`: line 1, column 580: key must be a string
+    `tlbench_recording`: line 1, column 304: unknown variant `f31`, expected one of `f64`, `f32`, `f16`, `bf16`, `i64`
+    `tlbench_recording`: line 1, column 85: unknown field `mood`, expected one of `format`, `provenance`, `config_digest`, `weights_digest`, `answers`
+    answer 1: expected floors in f32, f16, found them in f32, bf16
+    `tlbench_recording`: line 1, column 231: unknown field `later`, expected one of `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
+    `tlbench_recording`: line 1, column 166: `logit` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME)
+    `tlbench_recording`: line 1, column 334: number out of range
+    answer 0: cumulative floor of `logits` in f32: expected a finite number that is not negative, found -1e-7
+    answer 0: local floor of `logits` in f32: expected a finite number that is not negative, found -2e-8
     expected one answer to a question, found answers 0 and 2 to the same
     ");
 }
@@ -155,10 +160,8 @@ fn view(dtype: Dtype, shape: &[usize]) -> TensorView<'static> {
 fn what_is_not_written() {
     let floor = |cumulative, local| {
         move |recording: &mut Recording| {
-            recording.answers[1]
-                .trace
-                .floors
-                .insert(Quantity::Logits, Floor { cumulative, local });
+            let floors = recording.answers[1].floors.get_mut(&DType::F32).unwrap();
+            floors.insert(Quantity::Logits, Floor { cumulative, local });
         }
     };
     let messages = [
@@ -182,14 +185,13 @@ fn what_is_not_written() {
         refusal_to_write(|recording| {
             let losses = Tensor::from_vec(vec![0.0_f32; 3], &[1, 3]).unwrap();
             recording.answers[0]
-                .trace
                 .values
                 .insert(Quantity::LossPerToken, losses);
         }),
     ];
-    insta::assert_snapshot!(messages.join("\n"), @r"
-    answer 1: cumulative floor of `logits`: expected a finite number that is not negative, found NaN
-    answer 1: local floor of `logits`: expected a finite number that is not negative, found inf
+    insta::assert_snapshot!(messages.join("\n"), @"
+    answer 1: cumulative floor of `logits` in f32: expected a finite number that is not negative, found NaN
+    answer 1: local floor of `logits` in f32: expected a finite number that is not negative, found inf
     answer 1: expected the same inputs in stimulus and question
     answer 1: expected a question with an empty `capture`
     expected one answer to a question, found answers 0 and 3 to the same

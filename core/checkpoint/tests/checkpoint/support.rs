@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tlbench_checkpoint::{RecordedAnswer, Recording};
+use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
 use tlbench_sdk::compare::Floor;
-use tlbench_sdk::{DType, Padding, Quantity, Stimulus, Tensor, Trace, TraceRequest};
+use tlbench_sdk::{DType, Padding, Quantity, Stimulus, Tensor, TraceRequest};
 
 /// A folder that is gone after the test.
 pub(crate) struct Folder(TempDir);
@@ -72,7 +72,6 @@ pub(crate) fn recording() -> Recording {
         provenance: BTreeMap::from([("transformers".to_owned(), "5.23.0".to_owned())]),
         config_digest: "sha256:c0".to_owned(),
         weights_digest: "sha256:e0".to_owned(),
-        dtype: DType::F32,
         answers: vec![
             answer("text", &[vec![5, 6, 7]], None),
             answer("padded", &[vec![5, 6], vec![8]], None),
@@ -98,32 +97,21 @@ fn answer(id: &str, rows: &[Vec<i64>], chunks: Option<Vec<usize>>) -> RecordedAn
             chunks: chunks.unwrap_or_default(),
             ..TraceRequest::new(stimulus.inputs.clone(), vec![])
         },
-        trace: Trace {
-            values: BTreeMap::from([(Quantity::Logits, values(4)), (embed.clone(), values(2))]),
-            floors: BTreeMap::from([
-                (
-                    Quantity::Logits,
-                    Floor {
-                        cumulative: 1e-7,
-                        local: Some(2e-8),
-                    },
-                ),
-                (
-                    Quantity::LogProbs,
-                    Floor {
-                        cumulative: 3e-7,
-                        local: None,
-                    },
-                ),
-                (
-                    embed,
-                    Floor {
-                        cumulative: 0.0,
-                        local: Some(0.0),
-                    },
-                ),
-            ]),
-        },
+        values: BTreeMap::from([(Quantity::Logits, values(4)), (embed.clone(), values(2))]),
+        floors: BTreeMap::from([(DType::F32, floors(1.0)), (DType::BF16, floors(65_536.0))]),
         stimulus,
     }
+}
+
+/// Floors of the quantities of an answer, `factor` times as large as they might be in f32.
+fn floors(factor: f64) -> Floors {
+    let floor = |cumulative: f64, local: Option<f64>| Floor {
+        cumulative: factor * cumulative,
+        local: local.map(|local| factor * local),
+    };
+    BTreeMap::from([
+        (Quantity::Logits, floor(1e-7, Some(2e-8))),
+        (Quantity::LogProbs, floor(3e-7, None)),
+        (Quantity::hook("hook_embed"), floor(0.0, Some(0.0))),
+    ])
 }

@@ -67,7 +67,7 @@ impl Attention {
         .enumerate()
         {
             let heads = self.project(run, linear, input, index)?;
-            let heads = run.probe.hook(&format!("{}.{hook}", self.name), heads)?;
+            let heads = run.hook(&format!("{}.{hook}", self.name), heads)?;
             // [batch, heads, pos, d_head], as HF multiplies them.
             projected.push(heads.transpose(1, 2)?.contiguous()?);
         }
@@ -108,11 +108,10 @@ impl Attention {
     ) -> Result<Tensor, EngineError> {
         let visible = run.visible(self.mask);
         let scores = run.arithmetic.matmul(q, &k.t()?)?;
+        let scores = run.precision.store(scores)?;
         let scores = ops::mask_scores(&scores, self.scale, &visible)?;
-        let scores = run
-            .probe
-            .hook(&format!("{}.hook_attn_scores", self.name), scores)?;
-        let pattern = run.probe.hook(
+        let scores = run.hook(&format!("{}.hook_attn_scores", self.name), scores)?;
+        let pattern = run.hook(
             &format!("{}.hook_pattern", self.name),
             ops::softmax(&scores)?,
         )?;
@@ -121,7 +120,7 @@ impl Attention {
             .matmul(&pattern.contiguous()?, v)?
             .transpose(1, 2)?
             .contiguous()?;
-        run.probe.hook(&format!("{}.hook_z", self.name), z)
+        run.hook(&format!("{}.hook_z", self.name), z)
     }
 
     fn output(&self, run: &mut Run<'_, '_>, z: &Tensor) -> Result<Tensor, EngineError> {
@@ -129,7 +128,7 @@ impl Attention {
         let changed = run.probe.changes(&hook);
         if run.probe.looks_at(&hook) {
             let result = self.o.result_per_head(z, run.arithmetic)?;
-            let result = run.probe.hook(&hook, result)?;
+            let result = run.hook(&hook, result)?;
             if changed {
                 let sum = result.sum(2)?;
                 return Ok(match &self.o.bias {

@@ -54,24 +54,24 @@ impl Block {
         run: &mut Run<'_, '_>,
         stream: Tensor,
     ) -> Result<Tensor, EngineError> {
-        let mut stream = run.probe.hook(&self.hook("hook_resid_pre"), stream)?;
+        let mut stream = run.hook(&self.hook("hook_resid_pre"), stream)?;
         if let Some((norm, attention)) = &self.attn {
             let input = self.attention_input(run, norm, attention, &stream)?;
             let out = attention.forward(run, &input)?;
-            let out = run.probe.hook(&self.hook("hook_attn_out"), out)?;
+            let out = run.hook(&self.hook("hook_attn_out"), out)?;
             stream = (stream + out)?;
             if self.mlp.is_some() {
-                stream = run.probe.hook(&self.hook("hook_resid_mid"), stream)?;
+                stream = run.hook(&self.hook("hook_resid_mid"), stream)?;
             }
         }
         if let Some((norm, mlp)) = &self.mlp {
-            let input = run.probe.hook(&self.hook("hook_mlp_in"), stream.clone())?;
+            let input = run.hook(&self.hook("hook_mlp_in"), stream.clone())?;
             let input = norm.forward(run, &input)?;
             let out = mlp.forward(run, &input)?;
-            let out = run.probe.hook(&self.hook("hook_mlp_out"), out)?;
+            let out = run.hook(&self.hook("hook_mlp_out"), out)?;
             stream = (stream + out)?;
         }
-        run.probe.hook(&self.hook("hook_resid_post"), stream)
+        run.hook(&self.hook("hook_resid_post"), stream)
     }
 
     /// The stream through the norm; split into copies per head only if somebody edits such a copy.
@@ -95,13 +95,11 @@ impl Block {
                 self.name
             )));
         }
-        let copies = run
-            .probe
-            .hook(&attn_in, per_head(stream, attention.n_heads)?)?;
+        let copies = run.hook(&attn_in, per_head(stream, attention.n_heads)?)?;
         let mut normed = Vec::with_capacity(3);
         for name in &inputs {
-            let copy = run.probe.hook(name, copies.clone())?;
-            normed.push(norm.forward_unhooked(&copy)?);
+            let copy = run.hook(name, copies.clone())?;
+            normed.push(norm.forward_unhooked(run.precision, &copy)?);
         }
         let shared = norm.forward(run, stream)?;
         Ok(match <[Tensor; 3]>::try_from(normed) {

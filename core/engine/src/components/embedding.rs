@@ -47,12 +47,12 @@ impl Embedding {
     /// `[batch, pos, d_model]`.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>) -> Result<Tensor, EngineError> {
         let embed = gather(run, &self.tokens, INPUT_IDS)?;
-        let embed = run.probe.hook("hook_embed", embed)?;
+        let embed = run.hook("hook_embed", embed)?;
         let Some(positions) = &self.positions else {
             return Ok(embed);
         };
         let pos_embed = gather(run, &positions.table, POSITION_IDS)?;
-        let pos_embed = run.probe.hook("hook_pos_embed", pos_embed)?;
+        let pos_embed = run.hook("hook_pos_embed", pos_embed)?;
         Ok((embed + pos_embed)?)
     }
 }

@@ -52,9 +52,9 @@ impl Mlp {
     /// `[batch, pos, d_model]` to the same shape.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor, EngineError> {
         let pre = self.input.forward(x, run.arithmetic)?;
-        let pre = run.probe.hook(&format!("{}.hook_pre", self.name), pre)?;
+        let pre = run.hook(&format!("{}.hook_pre", self.name), pre)?;
         let post = ops::activate(&pre, self.activation)?;
-        let post = run.probe.hook(&format!("{}.hook_post", self.name), post)?;
+        let post = run.hook(&format!("{}.hook_post", self.name), post)?;
         Ok(self.output.forward(&post, run.arithmetic)?)
     }
 }

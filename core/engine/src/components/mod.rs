@@ -19,14 +19,19 @@ use std::sync::Arc;
 
 use tlbench_sdk::spec::Mask;
 
+use candle_core::Tensor;
+
 use crate::arithmetic::Arithmetic;
+use crate::error::EngineError;
 use crate::inputs::Inputs;
+use crate::precision::Precision;
 use crate::probe::Probe;
 
 /// What every component of one run needs.
 pub(crate) struct Run<'a, 'r> {
     pub(crate) inputs: &'a Inputs,
     pub(crate) probe: &'a mut Probe<'r>,
+    pub(crate) precision: Precision,
     pub(crate) arithmetic: Arithmetic,
     masks: HashMap<Mask, Arc<Vec<bool>>>,
 }
@@ -35,13 +40,27 @@ impl<'a, 'r> Run<'a, 'r> {
     pub(crate) fn new(
         inputs: &'a Inputs,
         probe: &'a mut Probe<'r>,
+        precision: Precision,
         arithmetic: Arithmetic,
     ) -> Self {
         Self {
             inputs,
             probe,
+            precision,
             arithmetic,
             masks: HashMap::new(),
+        }
+    }
+
+    /// Stores `value`, shows it, and returns what the model goes on with. Only what one operation keeps to itself is
+    /// shown without being stored first: [`Probe::hook`].
+    pub(crate) fn hook(&mut self, name: &str, value: Tensor) -> Result<Tensor, EngineError> {
+        let stored = self.precision.store(value)?;
+        let changed = self.probe.hook(name, stored)?;
+        if self.probe.changes(name) {
+            Ok(self.precision.store(changed)?)
+        } else {
+            Ok(changed)
         }
     }
 

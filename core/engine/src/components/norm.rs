@@ -6,6 +6,7 @@ use tlbench_sdk::spec::{NormKind, NormSpec};
 use super::Run;
 use crate::error::EngineError;
 use crate::ops;
+use crate::precision::Precision;
 use crate::weights::Loader;
 
 /// A norm of the stream.
@@ -44,7 +45,8 @@ impl Norm {
         })
     }
 
-    /// `[.., width]` to the same shape.
+    /// `[.., width]` to the same shape. All of it is one operation in torch, so scale and normalized value are not
+    /// stored.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor, EngineError> {
         let scale = ops::norm_scale(x, self.kind, self.eps)?;
         let scale = run
@@ -54,13 +56,17 @@ impl Norm {
         let normalized = run
             .probe
             .hook(&format!("{}.hook_normalized", self.name), normalized)?;
-        self.finish(normalized)
+        self.finish(run.precision, normalized)
     }
 
     /// The same without hooks, for the copies per head of a split input.
-    pub(crate) fn forward_unhooked(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+    pub(crate) fn forward_unhooked(
+        &self,
+        precision: Precision,
+        x: &Tensor,
+    ) -> Result<Tensor, EngineError> {
         let scale = ops::norm_scale(x, self.kind, self.eps)?;
-        self.finish(ops::normalize(x, &scale, self.kind)?)
+        self.finish(precision, ops::normalize(x, &scale, self.kind)?)
     }
 
     /// Whether somebody edits one of the hooks.
@@ -70,11 +76,12 @@ impl Norm {
             .any(|hook| run.probe.changes(&format!("{}.{hook}", self.name)))
     }
 
-    fn finish(&self, normalized: Tensor) -> Result<Tensor, EngineError> {
-        Ok(match (&self.gain, &self.bias) {
+    fn finish(&self, precision: Precision, normalized: Tensor) -> Result<Tensor, EngineError> {
+        let output = match (&self.gain, &self.bias) {
             (Some(gain), bias) => ops::scale_and_shift(&normalized, gain, bias.as_ref())?,
             (None, Some(bias)) => normalized.broadcast_add(bias)?,
             (None, None) => normalized,
-        })
+        };
+        Ok(precision.store(output)?)
     }
 }

@@ -43,9 +43,10 @@ impl Unembed {
         run: &mut Run<'_, '_>,
         stream: Tensor,
     ) -> Result<Logits, EngineError> {
-        let stream = run.probe.hook("unembed.hook_in", stream)?;
+        let stream = run.hook("unembed.hook_in", stream)?;
         let computed = self.projection.forward(&stream, run.arithmetic)?;
-        let edited = run.probe.hook("unembed.hook_out", computed.clone())?;
+        let computed = run.precision.store(computed)?;
+        let edited = run.hook("unembed.hook_out", computed.clone())?;
         Ok(Logits { computed, edited })
     }
 }

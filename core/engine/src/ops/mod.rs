@@ -4,10 +4,12 @@
 
 mod activation;
 mod norm;
+mod round;
 mod scores;
 
 pub(crate) use activation::activate;
 pub(crate) use norm::{norm_scale, normalize, scale_and_shift};
+pub(crate) use round::{Narrow, round};
 pub(crate) use scores::{mask_scores, softmax};
 
 use candle_core::{CpuStorage, Error, Layout, Result, Shape, WithDType};

@@ -1,5 +1,6 @@
 //! Identities that hold without any reference.
 
+use half::{bf16, f16};
 use tlbench_engine::Arithmetic;
 use tlbench_sdk::{DType, Padding, Tensor};
 
@@ -156,4 +157,45 @@ fn the_order_of_summation_is_rounding_and_nothing_else() {
         hook(&rounded, "blocks.1.attn.hook_z").shape(),
         [1, ROW.len(), HEADS, D_HEAD]
     );
+}
+
+/// Whether an operation of torch ends at the hook, so that its value is stored.
+fn is_stored(name: &str) -> bool {
+    !name.ends_with("hook_scale") && !name.ends_with("hook_normalized")
+}
+
+#[test]
+fn in_a_narrow_precision_every_value_that_is_stored_is_one_of_it() {
+    let small = Small::new();
+    let narrow: [(DType, fn(f32) -> f32); 2] = [
+        (DType::BF16, |value| bf16::from_f32(value).to_f32()),
+        (DType::F16, |value| f16::from_f32(value).to_f32()),
+    ];
+    for (dtype, round) in narrow {
+        let bridge = small.bridge(dtype);
+        let names: Vec<&str> = bridge
+            .hooks()
+            .iter()
+            .map(|hook| hook.name.as_str())
+            .collect();
+        let cumulative = ask(&[ROW.to_vec()], Padding::Right, &names);
+        // Overwritten with values of f64, which the narrow type does not have.
+        let truth = small.bridge(DType::F64).run(&cumulative).unwrap().values;
+        let truth = truth
+            .into_iter()
+            .filter_map(|(quantity, value)| Some((quantity.as_hook()?.to_owned(), value)))
+            .filter(|(name, _)| {
+                name == "blocks.0.hook_resid_mid" || name.ends_with("ln2.hook_scale")
+            });
+        let local = cumulative.clone().local(truth.collect());
+        for request in [cumulative, local] {
+            let trace = bridge.run(&request).unwrap();
+            for (quantity, value) in &trace.values {
+                let values = value.as_slice::<f32>().unwrap();
+                let exact = values.iter().all(|&value| round(value) == value);
+                let expected = quantity.as_hook().is_none_or(is_stored);
+                assert_eq!(exact, expected, "{quantity} in {dtype}");
+            }
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Device {
 pub fn parse_dtype(word: &str) -> Result<DType, UnknownWord> {
     choose(
         word,
-        &[DType::F32, DType::F64].map(|dtype| (dtype.name(), dtype)),
+        &[DType::F32, DType::F64, DType::BF16, DType::F16].map(|dtype| (dtype.name(), dtype)),
     )
 }
 
@@ -105,6 +105,15 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
 }
 
+/// `` `a`, `b` or `c` ``.
+fn alternatives<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+    match words.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 fn choose<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, UnknownWord> {
     let known = || choices.iter().map(|(known, _)| *known);
     choices
@@ -112,10 +121,7 @@ fn choose<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, UnknownWord> 
         .find(|(known, _)| *known == word)
         .map(|(_, choice)| *choice)
         .ok_or_else(|| UnknownWord {
-            expected: known()
-                .map(|known| format!("`{known}`"))
-                .collect::<Vec<_>>()
-                .join(" or "),
+            expected: alternatives(known()),
             found: word.to_owned(),
             suggestion: nearest(word, known()).map(str::to_owned),
         })

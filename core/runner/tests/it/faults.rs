@@ -92,6 +92,18 @@ fn a_weak_mistake_is_told_locally_where_it_is_made() {
     }
 }
 
+/// A narrow precision is judged by its own rounding, and so is blind to what that hides.
+#[test]
+fn bf16_shows_a_strong_mistake_and_hides_a_weak_one() {
+    let in_bf16 = |fault: &str| judged(fault, &["--dtype", "bf16", "--format", "json"]).1;
+    let strong = in_bf16("gpt2-unscaled-attention").exits(100);
+    let found = first_divergence(&strong);
+    assert_eq!(found["quantity"], "hook:blocks.0.attn.hook_attn_scores");
+    assert_eq!(found["evaluation"], "local");
+    // In f32 the same mistake is told.
+    in_bf16("gpt2-exact-gelu").exits(0);
+}
+
 #[test]
 fn the_headline_names_hook_component_config_keys_and_tensors() {
     let (_test, run) = judged("gpt2-transposed-weight", &["--benchmark", "forward_pass"]);

@@ -8,9 +8,9 @@ use crate::tensor::DType;
 use crate::trace::Evaluation;
 
 /// The relative error of a value that was stored rounded to f32: half a unit in the last place.
-pub const STORAGE_ROUNDING: f64 = 5.960_464_477_539_063e-8;
+pub const STORAGE_ROUNDING: f64 = DType::F32.roundoff();
 
-/// The RMS rounding error of a healthy f32 implementation, as the reference measured it on itself.
+/// The RMS rounding error of a healthy implementation in the precision on trial, as the reference measured it on itself.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {

@@ -9,7 +9,7 @@ use tlbench_sdk::{
 
 use crate::measure::{Comparison, Outcome, askable, stimulus, truth_of, worst};
 use crate::report::{
-    by_layer, evaluation_text, explain, quantity_text, ratio_text, tolerance_text,
+    by_layer, evaluation_text, explain, quantity_text, ratio_text, tolerance_text, with_blindness,
 };
 use crate::{MODULE, options};
 
@@ -200,7 +200,7 @@ impl Findings {
                 quantity_text(&divergence.quantity),
                 divergence.reason
             ),
-            _ => self.summary(),
+            _ => with_blindness(self.summary(), model, self.logits()),
         };
         let mut verdict = Verdict::new(severity, message);
         if let Some(closeness) = self.measurements.iter().find_map(|m| m.closeness) {
@@ -237,6 +237,12 @@ impl Findings {
         self.measurements
             .iter()
             .find(|m| m.quantity == divergence.quantity && m.evaluation == divergence.evaluation)
+    }
+
+    fn logits(&self) -> Option<&Measurement> {
+        self.measurements
+            .iter()
+            .find(|m| m.quantity == Quantity::Logits)
     }
 
     /// The worst ratios of a check that passed.

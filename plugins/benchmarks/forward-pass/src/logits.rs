@@ -7,7 +7,7 @@ use tlbench_sdk::{
 };
 
 use crate::measure::{Comparison, Outcome, ask_both, truth_of, worst};
-use crate::report::{ratio_text, tolerance_text};
+use crate::report::{ratio_text, tolerance_text, with_blindness};
 use crate::{MODULE, options};
 
 /// The tolerance of the same name in TransformerLens.
@@ -71,7 +71,9 @@ impl Benchmark for LogitsEquivalence {
             Judging::Tolerance if is_close(&measurements) => Severity::Info,
             Judging::Tolerance => Severity::Danger,
         };
-        let verdict = Verdict::new(severity, message(&measurements, &agreement));
+        let message = message(&measurements, &agreement);
+        let message = with_blindness(message, model, measurements.first());
+        let verdict = Verdict::new(severity, message);
         let mut verdict = describe(verdict, &measurements, &agreement);
         verdict.measurements = measurements;
         Ok(Judgement::Verdict(verdict))

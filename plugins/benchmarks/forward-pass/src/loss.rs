@@ -7,7 +7,7 @@ use tlbench_sdk::{
 };
 
 use crate::measure::{Comparison, Outcome, ask_both, truth_of};
-use crate::report::ratio_text;
+use crate::report::{ratio_text, with_blindness};
 use crate::{MODULE, options};
 
 /// The tolerance for scalars in TransformerLens.
@@ -86,6 +86,7 @@ impl Benchmark for LossEquivalence {
             "{loss:.6} for {true_loss:.6}; error ratio per token {}",
             ratio_text(measurement.ratio)
         );
+        let message = with_blindness(message, model, Some(&measurement));
         let mut verdict = Verdict::new(severity, message)
             .detail(
                 "difference of the means",

@@ -1,6 +1,6 @@
 //! Verdicts in words.
 
-use tlbench_sdk::compare::Closeness;
+use tlbench_sdk::compare::{Closeness, Gate};
 use tlbench_sdk::{Divergence, Evaluation, Measurement, ModelInfo, Quantity, Verdict};
 
 /// An error ratio for a person.
@@ -35,6 +35,24 @@ pub(crate) fn tolerance_text(closeness: Closeness) -> String {
         "{outside} of {elements} outside atol {:e}, rtol {:e}",
         tolerance.atol, tolerance.rtol
     )
+}
+
+/// `message`, with what a run in a narrow precision cannot see: an error inside of its own gate.
+pub(crate) fn with_blindness(
+    mut message: String,
+    model: &ModelInfo,
+    measurement: Option<&Measurement>,
+) -> String {
+    if let Some(m) = measurement.filter(|m| model.dtype.is_narrow() && m.difference.truth_rms > 0.0)
+    {
+        let gate = Gate::for_rows(m.difference.rows).info * m.floor;
+        let share = 100.0 * gate / m.difference.truth_rms;
+        let (dtype, quantity) = (model.dtype, &m.quantity);
+        message.push_str(&format!(
+            "; in {dtype} an error of {share:.1}% of {quantity} goes unnoticed"
+        ));
+    }
+    message
 }
 
 /// A quantity without its prefix.

@@ -1,13 +1,13 @@
 //! From measured errors to floors.
 //!
-//! The error of f32 on one short input scatters: on 30,882 comparisons over 1 to 8 tokens a healthy implementation came
+//! The error on one short input scatters: on 30,882 comparisons over 1 to 8 tokens a healthy implementation came
 //! out as much as 181 times worse than a single f32 run of the reference, and at most 3.2 times worse than the floor here.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tlbench_sdk::Quantity;
-use tlbench_sdk::compare::{Floor, STORAGE_ROUNDING};
+use tlbench_sdk::compare::Floor;
 
 /// What the worker measured of one quantity on one input.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -17,7 +17,7 @@ pub(crate) struct Measured {
     pub(crate) rms: f64,
     /// How many positions count.
     pub(crate) rows: usize,
-    /// The RMS error of the worst f32 variant.
+    /// The RMS error of the worst variant.
     pub(crate) cumulative: f64,
     /// The same with every wanted hook before it set to the truth, if that was measured.
     pub(crate) local: Option<f64>,
@@ -27,8 +27,13 @@ pub(crate) struct Measured {
 pub(crate) type Measurements = BTreeMap<Quantity, Measured>;
 
 /// The floor of `quantity` on the input that `measured` is about: its own error, what rounding once costs, or the
-/// relative error on the longest input of `all`, whichever is largest.
-pub(crate) fn pooled(quantity: &Quantity, measured: &Measured, all: &[Measurements]) -> Floor {
+/// relative error on the longest input of `all`, whichever is largest. `roundoff` is that of the precision.
+pub(crate) fn pooled(
+    quantity: &Quantity,
+    measured: &Measured,
+    all: &[Measurements],
+    roundoff: f64,
+) -> Floor {
     // From the back, as the last of several maxima is taken: of two equally long inputs the first.
     let on_longest = |part: fn(&Measured) -> Option<f64>| {
         let relative = all
@@ -40,7 +45,7 @@ pub(crate) fn pooled(quantity: &Quantity, measured: &Measured, all: &[Measuremen
             .map_or(0.0, |(_, error)| error)
     };
     let floor = |own: f64, relative: f64| {
-        own.max(STORAGE_ROUNDING * measured.rms)
+        own.max(roundoff * measured.rms)
             .max(relative * measured.rms)
     };
     Floor {
@@ -59,7 +64,11 @@ fn relative(measured: &Measured, part: fn(&Measured) -> Option<f64>) -> Option<(
 
 #[cfg(test)]
 mod tests {
+    use tlbench_sdk::DType;
+
     use super::*;
+
+    const ROUNDOFF: f64 = DType::F32.roundoff();
 
     fn measured(rms: f64, rows: usize, cumulative: f64, local: Option<f64>) -> Measured {
         Measured {
@@ -76,7 +85,12 @@ mod tests {
             .iter()
             .map(|&measured| BTreeMap::from([(Quantity::Logits, measured)]))
             .collect();
-        pooled(&Quantity::Logits, &all[0][&Quantity::Logits], &all)
+        pooled(
+            &Quantity::Logits,
+            &all[0][&Quantity::Logits],
+            &all,
+            ROUNDOFF,
+        )
     }
 
     #[test]
@@ -100,8 +114,8 @@ mod tests {
         assert_eq!(
             floor,
             Floor {
-                cumulative: 2.0 * STORAGE_ROUNDING,
-                local: Some(2.0 * STORAGE_ROUNDING)
+                cumulative: 2.0 * ROUNDOFF,
+                local: Some(2.0 * ROUNDOFF)
             }
         );
     }

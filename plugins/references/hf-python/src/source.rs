@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use tlbench_checkpoint::{RecordedAnswer, Recording};
+use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
 use tlbench_sdk::{
     DType, ErrorKind, Evaluation, HookPoint, Host, OpenRequest, PluginError, Quantity, SourceInfo,
     Stimulus, TensorMap, Trace, TraceRequest, TraceSource,
@@ -25,18 +25,21 @@ const UNANNOUNCED: &str = "unannounced";
 /// A checkpoint that is open in Python.
 pub(crate) struct Live {
     recording: Recording,
+    /// The precision whose rounding errors are measured.
+    precision: DType,
     conversation: Mutex<Conversation>,
 }
 
 struct Conversation {
     worker: Worker,
+    precision: DType,
     /// Of every input so far, so that the floors of a short one are pooled with those of the longest.
     measured: Vec<Measurements>,
 }
 
 impl Live {
     pub(crate) fn open(request: &OpenRequest, host: &dyn Host) -> Result<Self, PluginError> {
-        let dtype = floors_dtype(request.dtype)?;
+        let precision = precision_for(request.dtype)?;
         let progress = |message: &str| host.progress(message);
         let python = interpreter::choose(&request.options, interpreter::from_environment())?;
         let mut worker = Worker::start(&python, &progress)?;
@@ -44,11 +47,12 @@ impl Live {
         let open = Open {
             model: &model,
             hooks: &request.hooks,
-            dtype: dtype.name(),
+            dtype: precision.name(),
         };
         let (mut provenance, _) = worker.ask::<Provenance>("open", open, Vec::new(), &progress)?;
         let mut conversation = Conversation {
             worker,
+            precision,
             measured: Vec::new(),
         };
         let stimuli = observable(&request.stimuli, &request.hooks);
@@ -63,11 +67,11 @@ impl Live {
             provenance,
             config_digest: request.config_digest.clone(),
             weights_digest: request.weights_digest.clone(),
-            dtype,
             answers,
         };
         Ok(Self {
             recording,
+            precision,
             conversation: Mutex::new(conversation),
         })
     }
@@ -90,11 +94,11 @@ fn observable(stimuli: &[Stimulus], hooks: &[HookPoint]) -> Vec<Stimulus> {
 
 impl TraceSource for Live {
     fn info(&self) -> SourceInfo {
-        self.recording.source_info()
+        self.recording.source_info(self.precision)
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
-        match self.recording.answer(request) {
+        match self.recording.answer(request, self.precision) {
             Err(error) if error.kind == ErrorKind::Unsupported && is_plain(request) => {
                 let mut conversation = self
                     .conversation
@@ -117,10 +121,30 @@ impl Conversation {
             inputs: request.inputs.clone(),
         };
         let (mut answers, _) = self.record(&[stimulus], &|_| {})?;
-        answers
+        let answer = answers
             .pop()
-            .map(|answer| answer.trace)
-            .ok_or_else(|| PluginError::internal("the worker gave no answer"))
+            .ok_or_else(|| PluginError::internal("the worker gave no answer"))?;
+        let RecordedAnswer {
+            values, mut floors, ..
+        } = answer;
+        Ok(Trace {
+            values,
+            floors: floors.remove(&self.precision).unwrap_or_default(),
+        })
+    }
+
+    /// The floors of what was asked for, and of what follows from it.
+    fn floors(&self, stimulus: &Stimulus, measured: &Measurements) -> Floors {
+        let is_wanted = |quantity: &&Quantity| {
+            quantity.as_hook().is_none() || stimulus.quantities.contains(quantity)
+        };
+        let quantities = measured.keys().filter(is_wanted);
+        let roundoff = self.precision.roundoff();
+        let floor = |quantity: &Quantity| {
+            let floor = pooled(quantity, &measured[quantity], &self.measured, roundoff);
+            (quantity.clone(), floor)
+        };
+        quantities.map(floor).collect()
     }
 
     /// The answers on each of `stimuli`, and what was checked on the way.
@@ -146,41 +170,35 @@ impl Conversation {
                 .push(measurements.ok_or_else(|| missing(stimulus, "any quantity"))?);
         }
         let answers = stimuli.iter().zip(&self.measured[new..]);
-        let answers = answers
-            .map(|(stimulus, measured)| answer(stimulus, measured, &self.measured, &mut truth));
+        let answers = answers.map(|(stimulus, measured)| {
+            let floors = self.floors(stimulus, measured);
+            answer(
+                stimulus,
+                BTreeMap::from([(self.precision, floors)]),
+                &mut truth,
+            )
+        });
         Ok((answers.collect::<Result<_, _>>()?, checked))
     }
 }
 
-/// The answer on one input: the truth of what was asked for, and the floors of that and of what follows from it.
+/// The answer on one input: the truth of what was asked for, beside its floors.
 fn answer(
     stimulus: &Stimulus,
-    measured: &Measurements,
-    all: &[Measurements],
+    floors: BTreeMap<DType, Floors>,
     truth: &mut TensorMap,
 ) -> Result<RecordedAnswer, PluginError> {
-    let mut trace = Trace::default();
-    for quantity in &stimulus.quantities {
+    let value = |quantity: &Quantity| {
         let value = truth.remove(&format!("{}/{quantity}", stimulus.id));
-        trace.values.insert(
-            quantity.clone(),
-            value.ok_or_else(|| missing(stimulus, quantity))?,
-        );
-    }
-    let hooks_not_asked_for =
-        |quantity: &Quantity| quantity.as_hook().is_some() && !trace.values.contains_key(quantity);
-    let floors = measured
-        .iter()
-        .filter(|&(quantity, _)| !hooks_not_asked_for(quantity));
-    let floors: BTreeMap<_, _> = floors
-        .map(|(quantity, one)| (quantity.clone(), pooled(quantity, one, all)))
-        .collect();
-    trace.floors = floors;
-    let question = TraceRequest::new(stimulus.inputs.clone(), Vec::new());
+        let value = value.ok_or_else(|| missing(stimulus, quantity))?;
+        Ok((quantity.clone(), value))
+    };
+    let values = stimulus.quantities.iter().map(value);
     Ok(RecordedAnswer {
+        values: values.collect::<Result<_, PluginError>>()?,
         stimulus: stimulus.clone(),
-        question,
-        trace,
+        question: TraceRequest::new(stimulus.inputs.clone(), Vec::new()),
+        floors,
     })
 }
 
@@ -208,12 +226,13 @@ fn missing(stimulus: &Stimulus, what: impl std::fmt::Display) -> PluginError {
     ))
 }
 
-/// The precision whose rounding errors are measured. An f64 subject is judged by those of f32.
-fn floors_dtype(subject: DType) -> Result<DType, PluginError> {
+/// The precision whose rounding errors a subject is judged by: its own, or f32 for one in f64.
+fn precision_for(subject: DType) -> Result<DType, PluginError> {
     match subject {
         DType::F32 | DType::F64 => Ok(DType::F32),
-        other => Err(PluginError::unsupported(format!(
-            "hf-python measures the rounding of f32, not of {other}"
+        DType::BF16 | DType::F16 => Ok(subject),
+        DType::I64 => Err(PluginError::unsupported(format!(
+            "hf-python measures no rounding of {subject}"
         ))),
     }
 }

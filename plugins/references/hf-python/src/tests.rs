@@ -176,13 +176,10 @@ fn the_real_worker_says_what_it_lacks() {
 #[test]
 fn a_precision_that_is_not_measured() {
     let mut request = request(Path::new("/nowhere"), "python3");
-    request.dtype = DType::BF16;
+    request.dtype = DType::I64;
     let error = HfPython.open(&request, &Listener::default()).err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unsupported);
-    assert_eq!(
-        error.message,
-        "hf-python measures the rounding of f32, not of bf16"
-    );
+    assert_eq!(error.message, "hf-python measures no rounding of i64");
 }
 
 /// The checkpoints in this repository.

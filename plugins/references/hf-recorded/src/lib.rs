@@ -40,8 +40,11 @@ impl ReferenceModel for HfRecorded {
         host.progress(&format!("reading {}", file.display()));
         let recording = Recording::read(&file)?;
         check_digests(&recording, request, &file)?;
-        check_dtype(&recording, request.dtype, &file)?;
-        Ok(Box::new(Answers(recording)))
+        let precision = choose_precision(&recording, request.dtype, &file)?;
+        Ok(Box::new(Answers {
+            recording,
+            precision,
+        }))
     }
 }
 
@@ -90,27 +93,43 @@ fn check_digests(
     Ok(())
 }
 
-/// The floors are about one precision. An f64 subject is held to more than an f32 recording's floors, by what storing
-/// the truth in f32 costs, so such a recording serves it as well.
-fn check_dtype(recording: &Recording, subject: DType, file: &Path) -> Result<(), PluginError> {
-    match (recording.dtype, subject) {
-        (recorded, subject) if recorded == subject => Ok(()),
-        (DType::F32, DType::F64) => Ok(()),
-        (recorded, subject) => Err(PluginError::unsupported(format!(
-            "{}: the recording's rounding errors are those of {recorded}, and say nothing about {subject}",
-            file.display()
-        ))),
+/// The precision whose floors the subject is judged by. An f64 subject is held to more than the floors of f32, by what
+/// storing the truth in f32 costs, so they serve it as well.
+fn choose_precision(
+    recording: &Recording,
+    subject: DType,
+    file: &Path,
+) -> Result<DType, PluginError> {
+    let wanted = match subject {
+        DType::F64 => DType::F32,
+        other => other,
+    };
+    if recording.precisions().any(|precision| precision == wanted) {
+        return Ok(wanted);
     }
+    let held: Vec<&str> = recording.precisions().map(DType::name).collect();
+    Err(PluginError::unsupported(format!(
+        "{}: the recording knows the rounding errors of {}, which say nothing about {subject}",
+        file.display(),
+        if held.is_empty() {
+            "no precision".to_owned()
+        } else {
+            held.join(", ")
+        },
+    )))
 }
 
-struct Answers(Recording);
+struct Answers {
+    recording: Recording,
+    precision: DType,
+}
 
 impl TraceSource for Answers {
     fn info(&self) -> SourceInfo {
-        self.0.source_info()
+        self.recording.source_info(self.precision)
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
-        self.0.answer(request)
+        self.recording.answer(request, self.precision)
     }
 }

@@ -25,20 +25,19 @@ fn recording() -> Recording {
         provenance: BTreeMap::from([("transformers".to_owned(), "5.23.0".to_owned())]),
         config_digest: "sha256:c0".to_owned(),
         weights_digest: "sha256:e0".to_owned(),
-        dtype: DType::F32,
         answers: vec![RecordedAnswer {
             question: TraceRequest::new(stimulus.inputs.clone(), vec![]),
             stimulus,
-            trace: Trace {
-                values: BTreeMap::from([(Quantity::Logits, logits)]),
-                floors: BTreeMap::from([(
-                    Quantity::Logits,
-                    Floor {
-                        cumulative: 1e-7,
-                        local: Some(1e-8),
-                    },
-                )]),
-            },
+            values: BTreeMap::from([(Quantity::Logits, logits)]),
+            floors: [(DType::F32, 1e-7), (DType::F16, 1e-3)]
+                .map(|(precision, cumulative)| {
+                    let floor = Floor {
+                        cumulative,
+                        local: Some(cumulative / 10.0),
+                    };
+                    (precision, BTreeMap::from([(Quantity::Logits, floor)]))
+                })
+                .into(),
         }],
     }
 }
@@ -108,10 +107,10 @@ fn the_recording_beside_the_checkpoint_answers() {
     assert_eq!((stimulus.id.as_str(), stimulus.shape()), ("text", [1, 2]));
 
     let question = TraceRequest::new(stimulus.inputs.clone(), vec![Quantity::Logits]);
-    assert_eq!(
-        source.trace(&question).unwrap(),
-        recording().answers[0].trace
-    );
+    let trace = source.trace(&question).unwrap();
+    let recorded = &recording().answers[0];
+    assert_eq!(trace.values, recorded.values);
+    assert_eq!(trace.floors, recorded.floors[&DType::F32]);
 }
 
 #[test]
@@ -184,7 +183,7 @@ fn a_recording_of_another_model_is_refused_with_both_digests() {
 }
 
 #[test]
-fn an_f32_recording_serves_f64_and_nothing_less_precise() {
+fn each_precision_is_judged_by_its_own_floors_and_f64_by_those_of_f32() {
     let folder = TempDir::new().unwrap();
     recording()
         .write(&folder.path().join(RECORDING_FILE))
@@ -194,8 +193,14 @@ fn an_f32_recording_serves_f64_and_nothing_less_precise() {
         ..request(folder.path())
     };
 
-    assert!(open(&in_dtype(DType::F64)).is_ok());
+    let dtype_of_floors = |dtype| {
+        let info = open(&in_dtype(dtype)).unwrap().info();
+        info.provenance["dtype"].clone()
+    };
+    assert_eq!(dtype_of_floors(DType::F32), "f32");
+    assert_eq!(dtype_of_floors(DType::F16), "f16");
+    assert_eq!(dtype_of_floors(DType::F64), "f32");
     let (kind, message) = refusal(&in_dtype(DType::BF16));
     assert_eq!(kind, ErrorKind::Unsupported);
-    insta::assert_snapshot!(message, @"[folder]/recording.safetensors: the recording's rounding errors are those of f32, and say nothing about bf16");
+    insta::assert_snapshot!(message, @"[folder]/recording.safetensors: the recording knows the rounding errors of f32, f16, which say nothing about bf16");
 }

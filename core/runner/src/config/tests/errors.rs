@@ -105,10 +105,10 @@ fn a_text_and_tokens_at_once() {
 
 #[test]
 fn words_that_are_not_known() {
-    let text = "[run]\ndevice = 'cuda'\ndtype = 'bf16'\njudging = 'calibrate'";
+    let text = "[run]\ndevice = 'cuda'\ndtype = 'fp16'\njudging = 'calibrate'";
     insta::assert_snapshot!(problems(text), @r#"
     tlbench.toml:2:10: key `device` in [run]: expected `cpu`, the only device so far, found "cuda"
-    tlbench.toml:3:9: key `dtype` in [run]: expected `f32` or `f64`, found "bf16"
+    tlbench.toml:3:9: key `dtype` in [run]: expected `f32`, `f64`, `bf16` or `f16`, found "fp16"; did you mean `f16`?
     tlbench.toml:4:11: key `judging` in [run]: expected `calibrated` or `tolerance`, found "calibrate"; did you mean `calibrated`?
     "#);
 }

@@ -144,15 +144,15 @@ fn plugins_come_first_and_settings_of_references_key_by_key() {
 fn those_of_the_command_line_say_what_is_known() {
     let errors = [
         "gpu".parse::<Device>().unwrap_err(),
-        parse_dtype("f16").unwrap_err(),
+        parse_dtype("i64").unwrap_err(),
         parse_dtype("float32").unwrap_err(),
         parse_judging("strict").unwrap_err(),
     ]
     .map(|error| error.to_string());
     insta::assert_snapshot!(errors.join("\n"), @r#"
     expected `cpu`, the only device so far, found "gpu"
-    expected `f32` or `f64`, found "f16"
-    expected `f32` or `f64`, found "float32"
+    expected `f32`, `f64`, `bf16` or `f16`, found "i64"
+    expected `f32`, `f64`, `bf16` or `f16`, found "float32"
     expected `calibrated` or `tolerance`, found "strict"
     "#);
     assert_eq!(Device::Cpu.to_string().parse(), Ok(Device::Cpu));

@@ -34,13 +34,11 @@ fn wrong_usage_is_2() {
 
     For more information, try '--help'.
     ");
-    insta::assert_snapshot!(test.run(["--dtype", "bf16"]), @r#"
+    insta::assert_snapshot!(test.run(["--dtype", "bf16"]), @"
     exit code 2
     ----- stderr -----
-    error: invalid value 'bf16' for '--dtype <DTYPE>': expected `f32` or `f64`, found "bf16"
-
-    For more information, try '--help'.
-    "#);
+    error: no model: name one with --model FOLDER, or a config with --config FILE (there is no tlbench.toml here)
+    ");
     insta::assert_snapshot!(test.run::<&str>([]), @"
     exit code 2
     ----- stderr -----

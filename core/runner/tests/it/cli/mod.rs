@@ -5,6 +5,7 @@ mod exit_codes;
 mod forms;
 mod output;
 mod overview;
+mod precisions;
 mod prompts;
 mod references;
 mod runs;

@@ -72,13 +72,13 @@ class Worker:
 
     def _open(self, params):
         from .loading import Checkpoint
+        from .precision import parse_dtype
         from .record import Recorder
         from .taps import parse_hooks
 
-        if params["dtype"] != "f32":
-            raise unsupported(f"only f32 can be put on trial so far, not {params['dtype']}")
+        dtype = parse_dtype(params["dtype"])
         checkpoint = Checkpoint(params["model"])
-        self._recorder = Recorder(checkpoint, parse_hooks(params["hooks"]), self._channel.progress)
+        self._recorder = Recorder(checkpoint, parse_hooks(params["hooks"]), dtype, self._channel.progress)
         return self._recorder.provenance()
 
     def _record(self, params, blob):

@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 
+from .precision import is_narrow
 from .protocol import invalid_input, unsupported
 
 SCALE, NORMALIZED = "norm_scale", "norm_normalized"
@@ -30,6 +31,7 @@ class NormForm:
     def finish(self, module, normalized):
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
         if weight is not None:
+            weight = weight.to(normalized.dtype)
             normalized = normalized * (weight + self.offset if self.offset else weight)
         return normalized if bias is None else normalized + bias
 
@@ -53,13 +55,17 @@ def find_form(path, module, value, output):
 
 
 def look_inside(form, module, value, output, show):
-    """Shows scale and normalized value; the output is the module's own as long as nothing was written."""
+    """Shows scale and normalized value; the output is the module's own as long as nothing was written.
+
+    In narrow types a norm is one operation, which computes in f32 and rounds its output alone.
+    """
+    value = value.float() if is_narrow(value.dtype) else value
     centred = form.centre(value)
     scale = form.scale(module, centred)
     written = show(SCALE, scale)
     normalized = centred / scale
     written |= show(NORMALIZED, normalized)
-    return form.finish(module, normalized) if written else output
+    return form.finish(module, normalized).to(output.dtype) if written else output
 
 
 def _epsilon(module):

@@ -5,6 +5,33 @@ import contextlib
 import torch
 from torch.overrides import TorchFunctionMode
 
+from .protocol import unsupported
+
+# By the name that the other side gives it.
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+
+def parse_dtype(name):
+    """The precision whose rounding is measured."""
+    if name not in _DTYPES:
+        raise unsupported(f"rounding is measured in {', '.join(_DTYPES)}, not in {name}")
+    return _DTYPES[name]
+
+
+def dtype_name(dtype):
+    """As the other side calls it."""
+    return next(name for name, known in _DTYPES.items() if known == dtype)
+
+
+def roundoff(dtype):
+    """The relative error of a value that was rounded once."""
+    return torch.finfo(dtype).eps / 2
+
+
+def is_narrow(dtype):
+    """Whether `dtype` holds less than f32, in which torch computes inside of its operations then."""
+    return torch.finfo(dtype).bits < 32
+
 
 @contextlib.contextmanager
 def real_double():

@@ -1,4 +1,4 @@
-"""Answers with a real f64 truth, and with how far transformers' own f32 is from it."""
+"""Answers with a real f64 truth, and with how far transformers' own f32, bf16 or f16 is from it."""
 
 import contextlib
 import dataclasses
@@ -10,12 +10,13 @@ import transformers
 
 from . import attention, checks, measure
 from .loading import switch_attention
-from .precision import SplitContractions, real_double
+from .precision import SplitContractions, dtype_name, is_narrow, real_double, roundoff
 from .protocol import internal, invalid_input, unsupported
 from .stimulus import DERIVED, HOOK, LOG_PROBS, LOGITS
 from .taps import Instruments
 
-# Sums of every matrix product in pieces: the same function, rounded otherwise.
+# Sums of every matrix product in pieces: the same function, rounded otherwise. In narrow types each piece would be
+# rounded by itself, and the sum be worse than any healthy one.
 _SPLITS = (3, 5)
 # Nothing follows it but the logits, which are to be the model's own.
 _HEAD = "unembed.hook_out"
@@ -27,7 +28,7 @@ class Answer:
 
     rms: float
     rows: int
-    # The largest error of any f32 variant.
+    # The largest error of any variant.
     cumulative: float = 0.0
     # The same where every hook was overwritten with the truth; None: not measured.
     local: float | None = None
@@ -42,11 +43,12 @@ class Answer:
 class Recorder:
     """Asks one checkpoint."""
 
-    def __init__(self, checkpoint, hooks, progress):
+    def __init__(self, checkpoint, hooks, dtype, progress):
         torch.use_deterministic_algorithms(True, warn_only=True)
         attention.register()
         self._checkpoint = checkpoint
         self._hooks = hooks
+        self._dtype = dtype
         self._progress = progress
         inside = any(hook.port in attention.PORTS for hook in hooks)
         self._attention = attention.NAME if inside else "eager"
@@ -61,17 +63,18 @@ class Recorder:
             "attention": "eager, observed through the attention interface" if self._inside else "eager",
             "threads": str(torch.get_num_threads()),
             "machine": platform.machine(),
-            "dtype": "f32",
         }
 
     def record(self, stimuli, seed):
         """The report, and the truth of what was asked for, rounded once to f32."""
         torch.manual_seed(seed)
-        report = {"answers": {}, "checks": {"tapped_logits_f64": 0.0, "tapped_logits_f32": 0.0}, "notes": []}
+        report = {"answers": {}, "checks": {}, "notes": []}
         tensors = {}
         for index, stimulus in enumerate(stimuli):
             self._check_wanted(stimulus)
-            asking = _Asking(self._checkpoint, self._attention, self._hooks, stimulus, report, self._progress)
+            asking = _Asking(
+                self._checkpoint, self._attention, self._hooks, self._dtype, stimulus, report, self._progress
+            )
             asking.find_truth(seed if index == 0 else None)
             gc.collect()
             asking.measure_rounding()
@@ -97,10 +100,11 @@ class Recorder:
 class _Asking:
     """One stimulus: a fresh model for each precision, since some keep state between calls."""
 
-    def __init__(self, checkpoint, implementation, hooks, stimulus, report, progress):
+    def __init__(self, checkpoint, implementation, hooks, dtype, stimulus, report, progress):
         self._checkpoint = checkpoint
         self._attention = implementation
         self._hooks = hooks
+        self._dtype = dtype
         self._stimulus = stimulus
         self._report = report
         self._progress = lambda what: progress(f"{stimulus.id}: {what}")
@@ -127,16 +131,17 @@ class _Asking:
         self._model = None
 
     def measure_rounding(self):
-        """Runs variants of the model in f32."""
-        self._progress("measuring rounding in f32")
-        self._load(torch.float32)
+        """Runs variants of the model in the precision on trial."""
+        name = dtype_name(self._dtype)
+        self._progress(f"measuring rounding in {name}")
+        self._load(self._dtype)
         logits = self._run(self._hooks, self._compare)
         self._compare_derived(logits)
-        for parts in _SPLITS:
+        for parts in self._splits():
             with SplitContractions(parts):
                 self._compare_derived(self._run(self._hooks, self._compare))
         self._measure_locally()
-        self._compare_untapped(logits, "tapped_logits_f32", checks.CLOSE * self._floor(LOGITS))
+        self._compare_untapped(logits, f"tapped_logits_{name}", checks.CLOSE * self._floor(LOGITS))
         self._measure_fused()
         self._model = None
 
@@ -200,9 +205,10 @@ class _Asking:
 
         def overwrite(hook, value):
             self.answers[HOOK + hook.name].saw_locally(self._error(hook, value))
+            # As it was handed out; writing it rounds it to what the model computes in.
             return None if hook.name == _HEAD else self._truth[HOOK + hook.name].to(torch.float32)
 
-        for mode in (contextlib.nullcontext(), *map(SplitContractions, _SPLITS)):
+        for mode in (contextlib.nullcontext(), *map(SplitContractions, self._splits())):
             with mode:
                 logits = self._run(wanted, overwrite)
             for name, error in self._derived_errors(logits):
@@ -222,7 +228,7 @@ class _Asking:
         untapped, used = self._run_untapped()
         real = self._stimulus.real
         error = checks.same_logits(tapped[real], untapped[real], allowed, f"against {used} attention")
-        self._report["checks"][check] = max(self._report["checks"][check], error)
+        self._report["checks"][check] = max(self._report["checks"].get(check, 0.0), error)
 
     @torch.no_grad()
     def _run_untapped(self):
@@ -240,4 +246,7 @@ class _Asking:
 
     def _floor(self, name):
         answer = self.answers[name]
-        return max(answer.cumulative, 2.0**-24 * answer.rms)
+        return max(answer.cumulative, roundoff(self._dtype) * answer.rms)
+
+    def _splits(self):
+        return () if is_narrow(self._dtype) else _SPLITS

@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 
+from .precision import is_narrow
 from .protocol import invalid_input
 
 LOGITS, LOG_PROBS, LOSS_PER_TOKEN, LOSS = "logits", "log_probs", "loss_per_token", "loss"
@@ -54,7 +55,9 @@ class Stimulus:
         return value.movedim((dims.index("batch"), position), (0, 1))[self.real]
 
     def derived(self, logits):
-        """What follows from the logits, in their own precision; the log-softmax always in f64."""
+        """What follows from the logits, in their own precision but for narrow ones; the log-softmax always in f64."""
+        # As transformers' own loss does.
+        logits = logits.float() if is_narrow(logits.dtype) else logits
         targets = self.inputs["input_ids"][:, 1:]
         entropy = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none"
