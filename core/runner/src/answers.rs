@@ -77,7 +77,8 @@ impl<'a> Answers<'a> {
             .iter()
             .position(|question| question.is_asked_by(planned))
         else {
-            return self.parties.ask(planned.role, &planned.request);
+            let trace = self.parties.ask(planned.role, &planned.request)?;
+            return shown(&trace, &planned.request.capture);
         };
         let question = &mut bucket[index];
         let parties = &self.parties;

@@ -68,6 +68,14 @@ pub enum ModelError {
         /// Its reason.
         error: PluginError,
     },
+    /// The adapter wants tensors ignored by a pattern that is none.
+    #[error("{file}: the adapter's `ignored_tensors`: {error}", file = file.display())]
+    Pattern {
+        /// The config.
+        file: PathBuf,
+        /// The pattern, and what is wrong with it.
+        error: globset::Error,
+    },
     /// The tokenizer belongs to another model.
     #[error("tokenizer: expected tokens below {d_vocab}, found {token}")]
     Token {
@@ -154,13 +162,16 @@ impl Coverage {
             .into_iter()
             .map(|(_, source)| Ok(folder.weights().resolve(source)?.to_owned()))
             .collect::<Result<BTreeSet<String>, ModelError>>()?;
-        let ignored: Vec<_> = adapted
+        let ignored = adapted
             .spec
             .ignored_tensors
             .iter()
-            .filter_map(|pattern| Glob::new(pattern).ok())
-            .map(|g| g.compile_matcher())
-            .collect();
+            .map(|pattern| Ok(Glob::new(pattern)?.compile_matcher()))
+            .collect::<Result<Vec<_>, globset::Error>>()
+            .map_err(|error| ModelError::Pattern {
+                file: folder.path().join("config.json"),
+                error,
+            })?;
         let tensors_not_taken = folder
             .weights()
             .names()

@@ -1,15 +1,17 @@
 //! Reading a plugin's stamp from its file, before any of its code can run.
 
-use object::{ExportTarget, NameOrOrdinal, Object, ObjectSection};
+use object::{
+    Architecture, BinaryFormat, ExportTarget, NameOrOrdinal, Object, ObjectSection, ReadRef,
+};
 use tlbench_sdk::host::{STAMP_SYMBOL, Stamp};
 
 use super::load::LoadError;
 
-/// The stamp in the library whose bytes are `file`.
+/// The stamp in the library `file`.
 ///
 /// # Errors
 /// If it is no library, exports no stamp, or exports something else under the stamp's name.
-pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
+pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> {
     let library =
         object::File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
     let exports = library
@@ -24,7 +26,7 @@ pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
             }
             _ => None,
         })
-        .ok_or(LoadError::NoPlugin)?;
+        .ok_or_else(|| no_stamp(&library))?;
     let bytes = library
         .sections()
         .find_map(|section| {
@@ -35,4 +37,25 @@ pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
         })
         .unwrap_or_default();
     Ok(Stamp::parse(bytes)?)
+}
+
+/// A library without a stamp: of this machine's kind or not.
+fn no_stamp<'data>(library: &object::File<'data, impl ReadRef<'data>>) -> LoadError {
+    let (format, architecture) = (library.format(), library.architecture());
+    if format == BinaryFormat::native_object() && is_native(architecture) {
+        LoadError::NoPlugin
+    } else {
+        LoadError::OtherMachine {
+            format,
+            architecture,
+        }
+    }
+}
+
+fn is_native(architecture: Architecture) -> bool {
+    match architecture {
+        Architecture::X86_64 => cfg!(target_arch = "x86_64"),
+        Architecture::Aarch64 => cfg!(target_arch = "aarch64"),
+        _ => !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")),
+    }
 }
