@@ -122,7 +122,7 @@ pub enum PlanError {
     #[error("plans no check; a benchmark that does not apply says so by `unsupported`")]
     Empty,
     /// A variant that is no id.
-    #[error("plans a check whose variant {0}")]
+    #[error("plans a check of the variant {0}")]
     Variant(IdError),
     /// Two checks of one name.
     #[error("plans two checks of the variant `{variant}`")]

@@ -8,7 +8,7 @@ const LONGEST: usize = 64;
 /// A text that is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} is no id: expected 1 to {LONGEST} ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit",
+    "{}: expected an id of 1 to {LONGEST} ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit",
     excerpt(.found)
 )]
 pub struct IdError {

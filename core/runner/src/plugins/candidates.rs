@@ -111,12 +111,15 @@ impl Found {
         }
     }
 
+    /// Tells once what is wrong at `path`, also where it was named and is met again.
     fn problem(&mut self, path: PathBuf, origin: Origin, error: LoadError) {
-        self.problems.push(Problem {
-            path,
-            origin,
-            error,
-        });
+        if self.problems.iter().all(|known| known.path != path) {
+            self.problems.push(Problem {
+                path,
+                origin,
+                error,
+            });
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a file to a plugin's objects. The only place that names libloading.
 #![expect(unsafe_code, reason = "loading a library runs its code")]
 
+use std::error::Error as _;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
@@ -71,7 +72,7 @@ pub enum LoadError {
     /// Some other kind of file.
     #[error("is no dynamic library ({0})")]
     NoLibrary(String),
-    /// A library without a stamp that this machine could not load anyway.
+    /// A library that this machine cannot load, whatever its stamp says.
     #[error("is a library for another machine ({format:?} for {architecture:?})")]
     OtherMachine {
         /// The kind of file.
@@ -86,7 +87,7 @@ pub enum LoadError {
     #[error(transparent)]
     Stamp(#[from] StampError),
     /// The system's loader refused it.
-    #[error("cannot be loaded: {0}")]
+    #[error("cannot be loaded: {}", reason(.0))]
     Dlopen(libloading::Error),
     /// It was loaded, but cannot be talked to.
     #[error(transparent)]
@@ -123,6 +124,13 @@ pub enum LoadError {
         /// The file that was loaded before.
         first: PathBuf,
     },
+}
+
+/// The system's own words, where it has some.
+fn reason(error: &libloading::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Loads one candidate. The library stays loaded for the rest of the process: objects of it may live anywhere.

@@ -1,7 +1,7 @@
 //! Reading a plugin's stamp from its file, before any of its code can run.
 
 use object::{
-    Architecture, BinaryFormat, ExportTarget, NameOrOrdinal, Object, ObjectSection, ReadRef,
+    Architecture, BinaryFormat, ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ReadRef,
 };
 use tlbench_sdk::host::{STAMP_SYMBOL, Stamp};
 
@@ -12,8 +12,7 @@ use super::load::LoadError;
 /// # Errors
 /// If it is no library, exports no stamp, or exports something else under the stamp's name.
 pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> {
-    let library =
-        object::File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
+    let library = File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
     let exports = library
         .exports()
         .map_err(|error| LoadError::NoLibrary(error.to_string()))?;
@@ -36,20 +35,32 @@ pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> 
                 .flatten()
         })
         .unwrap_or_default();
-    Ok(Stamp::parse(bytes)?)
+    let stamp = Stamp::parse(bytes)?;
+    // The system's loader says of such a file that it is not there.
+    if stamp.target() == Stamp::of_this_build(true).target() && !is_of_this_machine(&library) {
+        return Err(other_machine(&library));
+    }
+    Ok(stamp)
 }
 
-/// A library without a stamp: of this machine's kind or not.
-fn no_stamp<'data>(library: &object::File<'data, impl ReadRef<'data>>) -> LoadError {
-    let (format, architecture) = (library.format(), library.architecture());
-    if format == BinaryFormat::native_object() && is_native(architecture) {
+/// Why a library has no stamp.
+fn no_stamp<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
+    if is_of_this_machine(library) {
         LoadError::NoPlugin
     } else {
-        LoadError::OtherMachine {
-            format,
-            architecture,
-        }
+        other_machine(library)
     }
+}
+
+fn other_machine<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
+    LoadError::OtherMachine {
+        format: library.format(),
+        architecture: library.architecture(),
+    }
+}
+
+fn is_of_this_machine<'data>(library: &File<'data, impl ReadRef<'data>>) -> bool {
+    library.format() == BinaryFormat::native_object() && is_native(library.architecture())
 }
 
 fn is_native(architecture: Architecture) -> bool {

@@ -11,7 +11,7 @@ use crate::trace::{ATTENTION_MASK, INPUT_IDS, POSITION_IDS};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StimulusError {
     /// A name that is no id.
-    #[error("an input whose name {0}")]
+    #[error("an input of the name {0}")]
     Id(IdError),
     /// Two of one name.
     #[error("two inputs of the name `{id}`")]

@@ -53,7 +53,7 @@ pub(crate) fn huge_vocabulary(spec: &mut ModelSpec) {
 }
 
 pub(crate) fn endless_layers(spec: &mut ModelSpec) {
-    spec.layers = vec![spec.layers[0].clone(); 100_000];
+    spec.layers = vec![spec.layers[0].clone(); 20_000];
 }
 
 pub(crate) fn misfit_cut(spec: &mut ModelSpec) {

@@ -67,7 +67,7 @@ const EDITS: [(&str, Edit); 13] = [
         put(request, ATTENTION_MASK, mask)
     }),
     ("unknown_hook", |request| {
-        request.capture = vec![Quantity::hook("hook_\u{1b}[31mnowhere")];
+        request.capture = vec![Quantity::hook("hook_nowhere")];
         Ok(())
     }),
     ("unknown_gradient", |request| {
