@@ -158,7 +158,17 @@ impl<'a> Probe<'a> {
             Action::Zero => value.zeros_like()?,
             Action::Scale { factor } => (value * *factor)?,
             Action::Add { operand: by } => {
-                value.broadcast_add(&to_candle(operand(by)?)?.to_dtype(self.dtype)?)?
+                let tensor = operand(by)?;
+                let summand = to_candle(tensor)?.to_dtype(self.dtype)?;
+                // A larger operand would broadcast the value, and not the other way round.
+                let summand = summand.broadcast_as(value.shape()).map_err(|_| {
+                    EngineError::request(
+                        name,
+                        format!("an operand that broadcasts to {:?}", value.dims()),
+                        format!("shape {:?}", tensor.shape()),
+                    )
+                })?;
+                (value + summand)?
             }
             Action::Replace { operand: by } => self.operand(name, operand(by)?, value)?,
         };

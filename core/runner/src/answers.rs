@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use tlbench_sdk::{PlannedRequest, PluginError, Quantity, Role, Trace, TraceRequest, TraceSource};
+use tlbench_sdk::{
+    ErrorKind, PlannedRequest, PluginError, Quantity, Role, Trace, TraceRequest, TraceSource,
+};
 
 /// The two who answer.
 pub(crate) struct Parties<'a> {
@@ -77,17 +79,23 @@ impl<'a> Answers<'a> {
             .iter()
             .position(|question| question.is_asked_by(planned))
         else {
-            return self.parties.ask(planned.role, &planned.request);
+            let trace = self.parties.ask(planned.role, &planned.request)?;
+            return shown(&trace, &planned.request.capture);
         };
         let question = &mut bucket[index];
         let parties = &self.parties;
         let answer = question
             .answer
             .get_or_insert_with(|| parties.ask(question.role, &question.merged));
-        let answer = answer
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|trace| shown(trace, &planned.request.capture));
+        let answer = match answer {
+            Ok(trace) => shown(trace, &planned.request.capture),
+            // What one consumer asks for must not cost the others their answer. Whoever panicked says nothing more.
+            Err(error) if error.kind == ErrorKind::Panic => Err(error.clone()),
+            Err(error) if question.merged.capture == planned.request.capture => Err(error.clone()),
+            Err(_) => parties
+                .ask(planned.role, &planned.request)
+                .and_then(|trace| shown(&trace, &planned.request.capture)),
+        };
         question.consumers -= 1;
         if question.consumers == 0 {
             bucket.swap_remove(index);
@@ -219,5 +227,62 @@ mod tests {
             answers.questions.values().all(Vec::is_empty),
             "answers are freed after their last consumer"
         );
+    }
+
+    /// Knows nothing but logits.
+    #[derive(Default)]
+    struct Specialist(Parrot);
+
+    impl TraceSource for Specialist {
+        fn info(&self) -> SourceInfo {
+            SourceInfo::default()
+        }
+
+        fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+            match request.capture.iter().find(|q| **q != Quantity::Logits) {
+                Some(quantity) => Err(PluginError::unsupported(format!("no {quantity}"))),
+                None => self.0.trace(request),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_shown_costs_nobody_else_an_answer() {
+        let source = Specialist::default();
+        let mut answers = Answers::new(Parties {
+            subject: &source,
+            reference: &source,
+        });
+        let planned = [
+            ask(Role::Subject, 1, &[Quantity::Logits]),
+            ask(Role::Subject, 1, &[Quantity::hook("nowhere")]),
+            ask(Role::Subject, 1, &[Quantity::Generated]),
+        ];
+        planned.iter().for_each(|request| answers.announce(request));
+        let answered = planned.each_ref().map(|request| {
+            let answer = answers.take(request);
+            answer
+                .map(|trace| trace.values.len())
+                .map_err(|error| error.message)
+        });
+        let expected = [
+            Ok(1),
+            Err("no hook:nowhere".into()),
+            Err("no generated".into()),
+        ];
+        assert_eq!(answered, expected);
+    }
+
+    #[test]
+    fn what_was_not_announced_is_shown_no_more_than_it_asked_for() {
+        let source = Parrot::default();
+        let mut answers = Answers::new(Parties {
+            subject: &source,
+            reference: &source,
+        });
+        let trace = answers
+            .take(&ask(Role::Subject, 1, &[Quantity::Logits]))
+            .unwrap();
+        assert_eq!(trace.values.len(), 1);
     }
 }

@@ -325,11 +325,8 @@ impl Cli {
 
     fn tell_problems(&self, registry: &Registry, terminal: &Terminal) {
         for problem in &registry.problems {
-            terminal.error(&format!(
-                "plugin {}: {}",
-                problem.path.display(),
-                problem.error
-            ));
+            let told = format!("plugin {}: {}", problem.path.display(), problem.error);
+            terminal.error(&report::shortened(&told));
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{ConfigError, OverrideError};
 use crate::model::ModelError;
 use crate::outcome::Outcome;
 use crate::record::RecordError;
+use crate::report::shortened;
 use crate::selection::SelectionError;
 
 /// An expected failure of the command.
@@ -26,11 +27,11 @@ pub enum Failure {
     /// A benchmark that nobody offers.
     #[error(transparent)]
     Selection(#[from] SelectionError),
-    /// A model cannot be read.
-    #[error(transparent)]
+    /// A model cannot be read. The reason may be a plugin's.
+    #[error("{}", shortened(&.0.to_string()))]
     Model(#[from] ModelError),
-    /// A recording cannot be made.
-    #[error(transparent)]
+    /// A recording cannot be made. The reason may be a plugin's.
+    #[error("{}", shortened(&.0.to_string()))]
     Record(#[from] RecordError),
     /// The report cannot be written.
     #[error("{}: cannot be written: {error}", file.display())]

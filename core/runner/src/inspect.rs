@@ -7,6 +7,7 @@ use tlbench_sdk::spec::{Component, TensorSource};
 use tlbench_sdk::{HookPoint, short_name};
 
 use crate::model::Model;
+use crate::report::printable;
 
 /// The spec as a tree, the hooks, and what of config and checkpoint was used.
 pub fn human(model: &Model) -> String {
@@ -211,7 +212,7 @@ fn list(text: &mut String, title: &str, names: &[String]) {
     } else {
         names.join(", ")
     };
-    let _ = writeln!(text, "{title}: {names}");
+    let _ = writeln!(text, "{title}: {}", printable(&names));
 }
 
 /// A source with the number of its block taken out of its names.

@@ -8,6 +8,7 @@ use tabled::settings::{Padding, Style};
 use tlbench_sdk::{Benchmark, ReferenceModel};
 
 use crate::plugins::{PluginFile, Registry};
+use crate::report::shortened;
 
 /// What the plugins offer, as text.
 pub fn human(registry: &Registry) -> String {
@@ -122,7 +123,7 @@ fn section(
     let mut table = Builder::new();
     table.push_record(columns.iter().copied());
     for row in rows {
-        table.push_record(row);
+        table.push_record(row.iter().map(|cell| shortened(cell)));
     }
     let mut table = table.build();
     table.with(Style::empty()).with(Padding::new(2, 1, 0, 0));

@@ -68,6 +68,14 @@ pub enum ModelError {
         /// Its reason.
         error: PluginError,
     },
+    /// The adapter wants tensors ignored by a pattern that is none.
+    #[error("{file}: the adapter's `ignored_tensors`: {error}", file = file.display())]
+    Pattern {
+        /// The config.
+        file: PathBuf,
+        /// The pattern, and what is wrong with it.
+        error: globset::Error,
+    },
     /// A token that the model does not have.
     #[error("{origin}: expected token ids below {d_vocab}, found {token}")]
     Token {
@@ -166,13 +174,16 @@ impl Coverage {
             .into_iter()
             .map(|(_, source)| Ok(folder.weights().resolve(source)?.to_owned()))
             .collect::<Result<BTreeSet<String>, ModelError>>()?;
-        let ignored: Vec<_> = adapted
+        let ignored = adapted
             .spec
             .ignored_tensors
             .iter()
-            .filter_map(|pattern| Glob::new(pattern).ok())
-            .map(|g| g.compile_matcher())
-            .collect();
+            .map(|pattern| Ok(Glob::new(pattern)?.compile_matcher()))
+            .collect::<Result<Vec<_>, globset::Error>>()
+            .map_err(|error| ModelError::Pattern {
+                file: folder.path().join("config.json"),
+                error,
+            })?;
         let tensors_not_taken = folder
             .weights()
             .names()

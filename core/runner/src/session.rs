@@ -1,12 +1,13 @@
 //! One model on trial: its part of the plan in, events out.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
     Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, PluginError, Severity,
-    Stimulus, Tier, Verdict,
+    Stimulus, Tier, Verdict, check_plan,
 };
 
 use crate::answers::{Answers, Parties};
@@ -45,7 +46,7 @@ pub(crate) struct Session<'a> {
 struct PlannedCheck<'a> {
     id: CheckId,
     chosen: &'a ChosenBenchmark<'a>,
-    info: ModelInfo,
+    info: Rc<ModelInfo>,
     check: Check,
 }
 
@@ -221,12 +222,12 @@ impl Session<'_> {
         let stimuli = reference.stimuli(stimuli);
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
         for chosen in self.benchmarks {
-            let info = self.model_info(model, reference, stimuli, chosen);
-            match chosen.benchmark.plan(&info) {
+            let info = Rc::new(self.model_info(model, reference, stimuli, chosen));
+            match chosen.benchmark.plan(&info).and_then(checked) {
                 Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {
                     id: self.id(chosen, &reference.id, &check.variant),
                     chosen,
-                    info: info.clone(),
+                    info: Rc::clone(&info),
                     check,
                 })),
                 Err(error) => {
@@ -307,6 +308,16 @@ impl Session<'_> {
     }
 }
 
+/// A plan whose checks can be told apart, and from those that stand for what is not verified.
+fn checked(checks: Vec<Check>) -> Result<Vec<Check>, PluginError> {
+    check_plan(&checks)?;
+    if checks.iter().any(|check| check.variant == UNVERIFIED) {
+        let message = format!("plans a check of the variant `{UNVERIFIED}`, which is reserved");
+        return Err(PluginError::invalid_input(message));
+    }
+    Ok(checks)
+}
+
 /// Asks what a check asks, until it is decided.
 fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict, PluginError> {
     let PlannedCheck {
@@ -327,7 +338,13 @@ fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict
     }
     for _ in 0..MAX_ROUNDS {
         match chosen.benchmark.judge(&info, &check, &traces)? {
-            Judgement::Verdict(verdict) => return Ok(verdict),
+            Judgement::Verdict(verdict) => {
+                verdict.check(&check, info.judging)?;
+                return Ok(verdict);
+            }
+            Judgement::More(requests) if requests.is_empty() => {
+                return Err(PluginError::internal("asks for more, and for nothing"));
+            }
             Judgement::More(requests) => {
                 for request in requests {
                     traces.push(answers.take(&request)?);

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 
 use tlbench::events::{Event, EventLog, EventSink};
-use tlbench::report::Style;
+use tlbench::report::{Style, printable};
 
 /// The two streams.
 pub(crate) struct Terminal {
@@ -75,6 +75,7 @@ impl Terminal {
     }
 
     fn show(&self, message: &str) {
+        let message = printable(message);
         match &self.progress {
             Progress::Hidden => {}
             Progress::Live(width) => {

@@ -1,9 +1,12 @@
 //! One named check.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::PluginError;
 use crate::hooks::HookPoint;
+use crate::id::{IdError, check_id};
 use crate::reference::{Stimulus, Tier};
 use crate::result::Verdict;
 use crate::spec::ModelSpec;
@@ -15,7 +18,8 @@ pub trait Benchmark: Send + Sync {
     /// What it is; no work is done for it.
     fn info(&self) -> BenchmarkInfo;
 
-    /// The checks that apply to `model`, before any of them runs.
+    /// The checks that apply to `model`, before any of them runs: at least one, each with a variant of its own
+    /// ([`check_plan`]).
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where it does not apply to this model or reference.
@@ -109,6 +113,43 @@ pub struct Check {
     pub variant: String,
     /// The questions asked so far.
     pub requests: Vec<PlannedRequest>,
+}
+
+/// A plan that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A benchmark that does not apply says so by `unsupported`, so that nobody takes its silence for a pass.
+    #[error("plans no check; a benchmark that does not apply says so by `unsupported`")]
+    Empty,
+    /// A variant that is no id.
+    #[error("plans a check of the variant {0}")]
+    Variant(IdError),
+    /// Two checks of one name.
+    #[error("plans two checks of the variant `{variant}`")]
+    Twice {
+        /// Their variant.
+        variant: String,
+    },
+}
+
+/// Whether `checks` can be what a benchmark plans: there is one, and each has a variant of its own that is an id.
+///
+/// # Errors
+/// Names the first that breaks a rule.
+pub fn check_plan(checks: &[Check]) -> Result<(), PlanError> {
+    if checks.is_empty() {
+        return Err(PlanError::Empty);
+    }
+    let mut variants = BTreeSet::new();
+    for Check { variant, .. } in checks {
+        check_id(variant).map_err(PlanError::Variant)?;
+        if !variants.insert(variant) {
+            return Err(PlanError::Twice {
+                variant: variant.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A question, and to whom.

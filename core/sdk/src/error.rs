@@ -101,8 +101,22 @@ impl From<serde_json::Error> for PluginError {
     }
 }
 
-impl From<crate::tensor::ShapeError> for PluginError {
-    fn from(error: crate::tensor::ShapeError) -> Self {
-        Self::invalid_input(error.to_string())
-    }
+/// What is sent breaks a rule.
+macro_rules! from_broken_rule {
+    ($($rule:ty),* $(,)?) => {$(
+        impl From<$rule> for PluginError {
+            fn from(error: $rule) -> Self {
+                Self::invalid_input(error.to_string())
+            }
+        }
+    )*};
 }
+
+from_broken_rule!(
+    crate::benchmark::PlanError,
+    crate::reference::StimulusError,
+    crate::result::Contradiction,
+    crate::spec::SpecError,
+    crate::tensor::ShapeError,
+    crate::trace::TraceError,
+);

@@ -12,9 +12,11 @@ mod benchmark;
 pub mod compare;
 mod config;
 mod error;
+mod excerpt;
 pub mod float;
 mod hooks;
 pub mod host;
+mod id;
 mod plugin;
 mod reference;
 mod result;
@@ -24,21 +26,24 @@ mod trace;
 
 pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
 pub use benchmark::{
-    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, PlannedRequest, Role,
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, PlanError,
+    PlannedRequest, Role, check_plan,
 };
 pub use config::{ConfigError, ConfigReader};
 pub use error::{ErrorKind, PluginError};
 pub use hooks::{Dim, Gate, HookPoint, hooks, short_name};
+pub use id::{IdError, check_id};
 pub use reference::{
-    Host, OpenRequest, Padding, ReferenceInfo, ReferenceModel, SourceInfo, Stimulus, Tier,
-    TraceSource,
+    Host, OpenRequest, Padding, ReferenceInfo, ReferenceModel, SourceInfo, Stimulus, StimulusError,
+    Tier, TraceSource,
 };
-pub use result::{Detail, Divergence, Measurement, Severity, Verdict};
+pub use result::{Contradiction, Detail, Divergence, Measurement, Severity, Verdict};
 pub use spec::ModelSpec;
 pub use tensor::{DType, Element, ShapeError, Tensor, TensorMap};
 pub use trace::{
     ATTENTION_MASK, Action, Evaluation, GenerateRequest, GradientRequest, INPUT_IDS, Intervention,
-    Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceRequest,
+    Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceError,
+    TraceRequest,
 };
 
 #[doc(hidden)]

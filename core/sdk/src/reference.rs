@@ -3,6 +3,10 @@
 //! Subject and reference are roles, not types: the engine's bridge, a recording, live HuggingFace in Python and other
 //! ports all end up as a [`TraceSource`].
 
+mod stimulus;
+
+pub use stimulus::StimulusError;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,5 +1,9 @@
 //! What a check ends in.
 
+mod contradiction;
+
+pub use contradiction::Contradiction;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

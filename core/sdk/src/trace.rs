@@ -3,8 +3,10 @@
 //! Requests are data: they can be listed before anything runs, merged, memoised, sent to another process and recorded.
 //! Tensors travel beside the text, by name.
 
+mod answer;
 mod quantity;
 
+pub use answer::TraceError;
 pub use quantity::{Quantity, QuantityError};
 
 use std::collections::BTreeMap;

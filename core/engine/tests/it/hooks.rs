@@ -221,3 +221,18 @@ fn losses_are_those_of_real_pairs() {
     let log_probs = trace.value(&Quantity::LogProbs).unwrap().to_f64_vec();
     assert!((losses[0] + log_probs[ROW[1] as usize]).abs() < 1e-12);
 }
+
+#[test]
+fn an_operand_that_is_larger_than_the_value_is_refused() {
+    let small = Small::new();
+    let name = "blocks.0.hook_resid_pre";
+    let mut request = ask(&[ROW.to_vec()], Padding::Right, &[]);
+    let by = Action::Add {
+        operand: "batch".into(),
+    };
+    request.interventions.push(edit(name, by));
+    let batch = Tensor::from_vec(vec![1.0_f32; 3], &[3, 1, 1]).unwrap();
+    request.operands.insert("batch".into(), batch);
+    let error = small.bridge(DType::F32).run(&request).unwrap_err();
+    insta::assert_snapshot!(error, @"blocks.0.hook_resid_pre: expected an operand that broadcasts to [1, 5, 12], found shape [3, 1, 1]");
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::{self, FileType, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::load::{LoadError, Problem};
@@ -45,71 +47,148 @@ impl SearchPath {
             .collect()
     }
 
-    /// The files to try, each once, and what is wrong with the places themselves.
+    /// The files to try, each once whatever its names, and what is wrong with the places themselves.
     pub fn candidates(&self) -> (Vec<Candidate>, Vec<Problem>) {
-        let (mut found, mut problems, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut found = Found::default();
         for path in &self.named {
             if path.is_dir() {
-                scan(path, &mut found, &mut problems);
-            } else if path.is_file() {
-                found.push(Candidate {
-                    path: path.clone(),
-                    origin: Origin::Named,
-                });
+                found.named_folder(path);
             } else {
-                problems.push(Problem {
-                    path: path.clone(),
-                    origin: Origin::Named,
-                    error: LoadError::NotThere,
-                });
+                found.file(path.clone(), Origin::Named);
             }
         }
         for folder in self.implied.iter().filter(|folder| folder.is_dir()) {
-            scan(folder, &mut found, &mut problems);
+            found.folder(folder);
         }
-        found.retain(|candidate| {
-            seen.insert(
-                candidate
-                    .path
-                    .canonicalize()
-                    .unwrap_or_else(|_| candidate.path.clone()),
-            )
-        });
-        (found, problems)
+        (found.candidates, found.problems)
     }
 }
 
-/// The libraries of `folder` whose names have `tlbench_` in them, sorted by name.
-fn scan(folder: &Path, found: &mut Vec<Candidate>, problems: &mut Vec<Problem>) {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let error = LoadError::Unreadable(error);
-            problems.push(Problem {
-                path: folder.to_owned(),
-                origin: Origin::Named,
-                error,
-            });
-            return;
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| is_library(path))
-        .collect();
-    paths.sort();
-    found.extend(paths.into_iter().map(|path| Candidate {
-        path,
-        origin: Origin::Scanned,
-    }));
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Candidate>,
+    problems: Vec<Problem>,
+    seen: BTreeSet<Identity>,
 }
 
-fn is_library(path: &Path) -> bool {
+impl Found {
+    /// Whoever names a folder expects a plugin in it.
+    fn named_folder(&mut self, folder: &Path) {
+        if self.folder(folder) == 0 {
+            self.problem(folder.to_owned(), Origin::Named, LoadError::EmptyFolder);
+        }
+    }
+
+    /// What in `folder` is named as a plugin is, sorted by name; returns how much that is.
+    fn folder(&mut self, folder: &Path) -> usize {
+        match libraries(folder) {
+            Ok(paths) => {
+                let count = paths.len();
+                for path in paths {
+                    self.file(path, Origin::Scanned);
+                }
+                count
+            }
+            Err(error) => {
+                self.problem(
+                    folder.to_owned(),
+                    Origin::Named,
+                    LoadError::Unreadable(error),
+                );
+                1
+            }
+        }
+    }
+
+    fn file(&mut self, path: PathBuf, origin: Origin) {
+        match identity(&path) {
+            Ok(identity) => {
+                if self.seen.insert(identity) {
+                    self.candidates.push(Candidate { path, origin });
+                }
+            }
+            Err(error) => self.problem(path, origin, error),
+        }
+    }
+
+    /// Tells once what is wrong at `path`, also where it was named and is met again.
+    fn problem(&mut self, path: PathBuf, origin: Origin, error: LoadError) {
+        if self.problems.iter().all(|known| known.path != path) {
+            self.problems.push(Problem {
+                path,
+                origin,
+                error,
+            });
+        }
+    }
+}
+
+/// The entries of `folder` that are named as plugins are.
+fn libraries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| is_named_as_library(path));
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_named_as_library(path: &Path) -> bool {
     let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     path.extension() == Some(OsStr::new(std::env::consts::DLL_EXTENSION))
         && name.contains("tlbench_")
-        && path.is_file()
+}
+
+/// What two names of one file have in common.
+#[cfg(unix)]
+type Identity = (u64, u64);
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+#[cfg(unix)]
+fn identity_of(_: &Path, metadata: &Metadata) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity_of(path: &Path, _: &Metadata) -> io::Result<Identity> {
+    path.canonicalize()
+}
+
+/// The file behind `path`. Nothing is opened: that of a pipe would wait for somebody to write.
+fn identity(path: &Path) -> Result<Identity, LoadError> {
+    let metadata = path.metadata().map_err(|error| absent(path, error))?;
+    if !metadata.is_file() {
+        return Err(LoadError::NotAFile(kind(metadata.file_type())));
+    }
+    identity_of(path, &metadata).map_err(LoadError::Unreadable)
+}
+
+/// Why there is nothing at `path`.
+fn absent(path: &Path, error: io::Error) -> LoadError {
+    match (path.read_link(), error.kind()) {
+        (Ok(target), io::ErrorKind::NotFound) => LoadError::Dangling { target, error },
+        (Err(_), io::ErrorKind::NotFound) => LoadError::NotThere,
+        _ => LoadError::Unreadable(error),
+    }
+}
+
+fn kind(file_type: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+
+        if file_type.is_fifo() {
+            return "a named pipe";
+        }
+    }
+    if file_type.is_dir() {
+        "a folder"
+    } else {
+        "a device or socket"
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +213,7 @@ mod tests {
             library("libtlbench_a"),
             library("libother"),
         );
-        fs::create_dir(folder.path().join("libtlbench_folder.so")).unwrap();
+        fs::create_dir(folder.path().join("notes")).unwrap();
         let search = SearchPath {
             named: vec![other.clone(), b.clone(), folder.path().join("gone.so")],
             implied: vec![folder.path().to_owned(), folder.path().join("plugins")],

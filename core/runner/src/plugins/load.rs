@@ -1,10 +1,15 @@
 //! From a file to a plugin's objects. The only place that names libloading.
 #![expect(unsafe_code, reason = "loading a library runs its code")]
 
+use std::error::Error as _;
 use std::ffi::c_void;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 
 use libloading::Library;
+use object::{Architecture, BinaryFormat, ReadCache};
+use tlbench_sdk::IdError;
 use tlbench_sdk::host::{AttachError, LoadedPlugin, ROOT_SYMBOL, Stamp, StampError, attach};
 
 use super::candidates::{Candidate, Origin};
@@ -26,7 +31,13 @@ impl Problem {
     pub fn is_fatal(&self) -> bool {
         match (&self.error, self.origin) {
             (_, Origin::Named) => true,
-            (LoadError::NoLibrary(_) | LoadError::NoPlugin, Origin::Scanned) => false,
+            (
+                LoadError::NotAFile(_)
+                | LoadError::NoLibrary(_)
+                | LoadError::OtherMachine { .. }
+                | LoadError::NoPlugin,
+                Origin::Scanned,
+            ) => false,
             (_, Origin::Scanned) => true,
         }
     }
@@ -38,12 +49,37 @@ pub enum LoadError {
     /// A path that leads nowhere.
     #[error("no such file or folder")]
     NotThere,
+    /// A link that leads nowhere.
+    #[error("is a link to {target}: {error}", target = target.display())]
+    Dangling {
+        /// What it names.
+        target: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// It cannot be read.
     #[error("cannot be read: {0}")]
-    Unreadable(std::io::Error),
+    Unreadable(io::Error),
+    /// Something else under a plugin's name.
+    #[error("is {0}, and no file")]
+    NotAFile(&'static str),
+    /// A folder that somebody named, without anything in it that could be a plugin.
+    #[error(
+        "is a folder without plugins: none of its files is called `*tlbench_*.{}`",
+        std::env::consts::DLL_EXTENSION
+    )]
+    EmptyFolder,
     /// Some other kind of file.
     #[error("is no dynamic library ({0})")]
     NoLibrary(String),
+    /// A library that this machine cannot load, whatever its stamp says.
+    #[error("is a library for another machine ({format:?} for {architecture:?})")]
+    OtherMachine {
+        /// The kind of file.
+        format: BinaryFormat,
+        /// The processor.
+        architecture: Architecture,
+    },
     /// A library, but not one of ours.
     #[error("is no tlbench plugin: it exports no stamp")]
     NoPlugin,
@@ -51,11 +87,25 @@ pub enum LoadError {
     #[error(transparent)]
     Stamp(#[from] StampError),
     /// The system's loader refused it.
-    #[error("cannot be loaded: {0}")]
+    #[error("cannot be loaded: {}", reason(.0))]
     Dlopen(libloading::Error),
     /// It was loaded, but cannot be talked to.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// It offers something under a name that is no id.
+    #[error("offers the {kind} {error}")]
+    Id {
+        /// Architecture, model type, reference, benchmark or module.
+        kind: &'static str,
+        /// The name.
+        error: IdError,
+    },
+    /// It offers a reference under a name that means something else.
+    #[error("offers the reference `{id}`, which is what configs call the references of a tier")]
+    Reserved {
+        /// The id.
+        id: String,
+    },
     /// It offers two things under one id.
     #[error("offers the {kind} `{id}` twice")]
     Twice {
@@ -76,10 +126,18 @@ pub enum LoadError {
     },
 }
 
+/// The system's own words, where it has some.
+fn reason(error: &libloading::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// Loads one candidate. The library stays loaded for the rest of the process: objects of it may live anywhere.
 pub(super) fn load(candidate: &Candidate) -> Result<(Stamp, LoadedPlugin), LoadError> {
-    let bytes = std::fs::read(&candidate.path).map_err(LoadError::Unreadable)?;
-    let stamp = read_stamp(&bytes)?;
+    let file = File::open(&candidate.path).map_err(LoadError::Unreadable)?;
+    // Of a file that may be of any size, what is asked for is read, and no more.
+    let stamp = read_stamp(&ReadCache::new(file))?;
     Stamp::of_this_build(true).check(&stamp)?;
     // A name without a slash would be looked up in the system's folders.
     let path = candidate

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use tlbench_sdk::host::{
     ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, Stamp,
 };
-use tlbench_sdk::{ArchitectureInfo, Benchmark, ReferenceModel};
+use tlbench_sdk::{ArchitectureInfo, Benchmark, BenchmarkInfo, ReferenceModel, check_id};
 
 use super::candidates::{Candidate, SearchPath};
 use super::load::{LoadError, Problem, load};
+use crate::config::ReferenceChoice;
 
 /// A loaded plugin.
 #[derive(Clone, Debug)]
@@ -96,6 +97,7 @@ impl Registry {
 
     fn add(&mut self, candidate: &Candidate) -> Result<(), LoadError> {
         let (stamp, loaded) = load(candidate)?;
+        refuse_strange_ids(&loaded)?;
         self.refuse_duplicates(&loaded)?;
         let plugin = PluginFile {
             path: candidate.path.clone(),
@@ -143,6 +145,33 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// A plugin of which one id is none is refused as a whole, as below.
+fn refuse_strange_ids(loaded: &LoadedPlugin) -> Result<(), LoadError> {
+    let checked = |kind, id: &str| check_id(id).map_err(|error| LoadError::Id { kind, error });
+    for object in &loaded.architectures {
+        let ArchitectureInfo {
+            id, model_types, ..
+        } = object.info();
+        checked("architecture", id)?;
+        model_types
+            .iter()
+            .try_for_each(|model_type| checked("model_type", model_type))?;
+    }
+    for object in &loaded.references {
+        let id = object.info().id;
+        checked("reference", &id)?;
+        if let ReferenceChoice::Tier(_) = ReferenceChoice::from(id.as_str()) {
+            return Err(LoadError::Reserved { id });
+        }
+    }
+    for object in &loaded.benchmarks {
+        let BenchmarkInfo { id, module, .. } = object.info();
+        checked("benchmark", &id)?;
+        checked("module", &module)?;
+    }
+    Ok(())
 }
 
 /// Nobody offered this `id` before: neither another plugin (`first`), nor the same one (`own`).

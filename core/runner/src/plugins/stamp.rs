@@ -1,17 +1,18 @@
 //! Reading a plugin's stamp from its file, before any of its code can run.
 
-use object::{ExportTarget, NameOrOrdinal, Object, ObjectSection};
+use object::{
+    Architecture, BinaryFormat, ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ReadRef,
+};
 use tlbench_sdk::host::{STAMP_SYMBOL, Stamp};
 
 use super::load::LoadError;
 
-/// The stamp in the library whose bytes are `file`.
+/// The stamp in the library `file`.
 ///
 /// # Errors
 /// If it is no library, exports no stamp, or exports something else under the stamp's name.
-pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
-    let library =
-        object::File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
+pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> {
+    let library = File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
     let exports = library
         .exports()
         .map_err(|error| LoadError::NoLibrary(error.to_string()))?;
@@ -24,7 +25,7 @@ pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
             }
             _ => None,
         })
-        .ok_or(LoadError::NoPlugin)?;
+        .ok_or_else(|| no_stamp(&library))?;
     let bytes = library
         .sections()
         .find_map(|section| {
@@ -34,5 +35,38 @@ pub fn read_stamp(file: &[u8]) -> Result<Stamp, LoadError> {
                 .flatten()
         })
         .unwrap_or_default();
-    Ok(Stamp::parse(bytes)?)
+    let stamp = Stamp::parse(bytes)?;
+    // The system's loader says of such a file that it is not there.
+    if stamp.target() == Stamp::of_this_build(true).target() && !is_of_this_machine(&library) {
+        return Err(other_machine(&library));
+    }
+    Ok(stamp)
+}
+
+/// Why a library has no stamp.
+fn no_stamp<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
+    if is_of_this_machine(library) {
+        LoadError::NoPlugin
+    } else {
+        other_machine(library)
+    }
+}
+
+fn other_machine<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
+    LoadError::OtherMachine {
+        format: library.format(),
+        architecture: library.architecture(),
+    }
+}
+
+fn is_of_this_machine<'data>(library: &File<'data, impl ReadRef<'data>>) -> bool {
+    library.format() == BinaryFormat::native_object() && is_native(library.architecture())
+}
+
+fn is_native(architecture: Architecture) -> bool {
+    match architecture {
+        Architecture::X86_64 => cfg!(target_arch = "x86_64"),
+        Architecture::Aarch64 => cfg!(target_arch = "aarch64"),
+        _ => !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")),
+    }
 }

@@ -9,6 +9,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Padding};
 use tlbench_sdk::{Severity, Tier};
 
+use super::printable;
 use super::style::{Style, sign};
 use crate::events::{BenchmarkResult, Event, ModelOpened};
 use crate::outcome::{BACKTRACE, Outcome, UNVERIFIED};
@@ -26,6 +27,8 @@ enum Detail {
 
 /// The events as text. `verbose` adds the details of checks that passed.
 pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
+    let events: Vec<Event> = events.iter().map(printable::event).collect();
+    let events = events.as_slice();
     let mut text = String::new();
     let detail = if verbose {
         Detail::All

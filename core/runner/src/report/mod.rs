@@ -2,8 +2,10 @@
 
 mod human;
 mod json;
+mod printable;
 mod style;
 
 pub use human::human;
 pub use json::{SCHEMA_VERSION, json};
+pub use printable::{printable, shortened};
 pub use style::Style;

@@ -1,4 +1,6 @@
 //! What runs in the host: a plugin's objects, as the traits that they are.
+//!
+//! What a plugin checks before it sends is checked again: it may have been built to skip that.
 
 use std::any::Any;
 use std::ffi::c_void;
@@ -120,12 +122,14 @@ impl ForeignArchitecture {
     /// Reads a config.
     ///
     /// # Errors
-    /// The adapter's, or a panic of it.
+    /// The adapter's, a panic of it, or a spec that no model can have.
     pub fn adapt(
         &self,
         config: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<Adapted, PluginError> {
-        receive(self.object.spec(encode(config)?))
+        let adapted: Adapted = receive(self.object.spec(encode(config)?))?;
+        adapted.spec.check()?;
+        Ok(adapted)
     }
 }
 
@@ -152,10 +156,9 @@ impl ReferenceModel for ForeignReference {
             progress: forward_progress,
         };
         let object = from_ffi(self.object.open(message, host))?;
-        Ok(Box::new(ForeignSource {
-            info: receive(object.info())?,
-            object,
-        }))
+        let info: SourceInfo = receive(object.info())?;
+        info.check()?;
+        Ok(Box::new(ForeignSource { info, object }))
     }
 }
 
@@ -187,7 +190,9 @@ impl TraceSource for ForeignSource {
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
-        receive(self.object.trace(encode(request)?))
+        let trace: Trace = receive(self.object.trace(encode(request)?))?;
+        trace.check(request)?;
+        Ok(trace)
     }
 }
 

@@ -51,7 +51,7 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PluginError> {
 
 fn misread(error: &serde_json::Error) -> PluginError {
     PluginError::invalid_input(format!(
-        "a message that host and plugin understand differently: {error}"
+        "a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: {error}"
     ))
 }
 

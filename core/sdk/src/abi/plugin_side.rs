@@ -129,6 +129,8 @@ impl FfiArchitecture for ArchitectureObject {
         answer(&self.0, |adapter| {
             let config = ConfigReader::new(decode(config)?);
             let spec = adapter.spec(&config)?;
+            // JSON writes NaN as null; here it can still be named.
+            spec.check()?;
             Ok(Adapted {
                 spec,
                 keys_read: config.keys_read(),
@@ -161,13 +163,20 @@ struct SourceObject(Guarded<dyn TraceSource>);
 
 impl FfiSource for SourceObject {
     fn info(&self) -> FfiResult<FfiMessage> {
-        answer(&self.0, |source| Ok(source.info()))
+        answer(&self.0, |source| {
+            let info = source.info();
+            info.check()?;
+            Ok(info)
+        })
     }
 
     fn trace(&self, request: FfiMessage) -> FfiResult<FfiMessage> {
         answer(&self.0, |source| {
             let request: TraceRequest = decode(request)?;
-            source.trace(&request)
+            let trace = source.trace(&request)?;
+            // As above, for floors.
+            trace.check(&request)?;
+            Ok(trace)
         })
     }
 }

@@ -206,7 +206,8 @@ fn push_norm<'a>(tensors: &mut Vec<(String, &'a TensorSource)>, role: &str, norm
     }
 }
 
-fn join(role: &str, part: &str) -> String {
+/// A role within a component, by the part of it.
+pub(super) fn join(role: &str, part: &str) -> String {
     if role.is_empty() {
         part.to_owned()
     } else {

@@ -6,7 +6,7 @@ use tlbench_sdk::{
     Quantity, Severity, Tensor, Trace, Verdict,
 };
 
-use crate::measure::{Comparison, Outcome, ask_both, truth_of, worst};
+use crate::measure::{Comparison, Outcome, applicable, ask_both, truth_of, worst};
 use crate::report::{ratio_text, tolerance_text, with_blindness};
 use crate::{MODULE, options};
 
@@ -33,9 +33,8 @@ impl Benchmark for LogitsEquivalence {
             .stimuli
             .iter()
             .filter(|stimulus| stimulus.quantities.contains(&Quantity::Logits));
-        Ok(with_logits
-            .map(|stimulus| ask_both(stimulus, vec![Quantity::Logits]))
-            .collect())
+        let check = |stimulus| ask_both(stimulus, vec![Quantity::Logits]);
+        applicable(with_logits.map(check).collect(), "logits")
     }
 
     fn judge(

@@ -6,7 +6,7 @@ use tlbench_sdk::{
     Severity, Stimulus, Tensor, Trace, Verdict,
 };
 
-use crate::measure::{Comparison, Outcome, ask_both, truth_of};
+use crate::measure::{Comparison, Outcome, applicable, ask_both, truth_of};
 use crate::report::{ratio_text, with_blindness};
 use crate::{MODULE, options};
 
@@ -31,12 +31,8 @@ impl Benchmark for LossEquivalence {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         options::tolerance(&model.options, TOLERANCE)?;
         let check = |stimulus| ask_both(stimulus, vec![Quantity::LossPerToken, Quantity::Loss]);
-        Ok(model
-            .stimuli
-            .iter()
-            .filter(|stimulus| has_loss(stimulus))
-            .map(check)
-            .collect())
+        let with_loss = model.stimuli.iter().filter(|stimulus| has_loss(stimulus));
+        applicable(with_loss.map(check).collect(), "the loss of a next token")
     }
 
     fn judge(

@@ -136,6 +136,15 @@ pub(crate) fn ask_both(stimulus: &Stimulus, capture: Vec<Quantity>) -> Check {
     }
 }
 
+/// The checks, or that there is nothing to check: `needed` is shown on no input.
+pub(crate) fn applicable(checks: Vec<Check>, needed: &str) -> Result<Vec<Check>, PluginError> {
+    if checks.is_empty() {
+        let message = format!("the reference shows {needed} on no input");
+        return Err(PluginError::unsupported(message));
+    }
+    Ok(checks)
+}
+
 /// The stimulus that `check` is about.
 pub(crate) fn stimulus<'a>(
     model: &'a ModelInfo,

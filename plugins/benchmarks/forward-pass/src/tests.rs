@@ -2,8 +2,8 @@
 
 use tlbench_sdk::compare::Floor;
 use tlbench_sdk::{
-    Benchmark, DType, Evaluation, Judgement, Judging, Mode, ModelInfo, ModelSpec, Padding,
-    Quantity, Severity, Stimulus, Tensor, Tier, Trace, Verdict, hooks,
+    Benchmark, DType, ErrorKind, Evaluation, Judgement, Judging, Mode, ModelInfo, ModelSpec,
+    Padding, Quantity, Severity, Stimulus, Tensor, Tier, Trace, Verdict, hooks,
 };
 
 use crate::forward_pass::ForwardPass;
@@ -252,8 +252,23 @@ fn one_token_has_no_loss() {
     let mut single = Stimulus::from_rows("single", &[vec![1]], Padding::Right, 0).unwrap();
     single.quantities = quantities();
     model.stimuli = vec![single];
-    assert!(LossEquivalence.plan(&model).unwrap().is_empty());
+    let error = LossEquivalence.plan(&model).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_eq!(
+        error.message,
+        "the reference shows the loss of a next token on no input"
+    );
     assert_eq!(ForwardPass.plan(&model).unwrap().len(), 1);
+}
+
+#[test]
+fn an_input_on_which_nothing_is_compared_is_no_check() {
+    let mut model = model();
+    model.stimuli[0].quantities = vec![Quantity::LossPerToken, Quantity::Loss];
+    for benchmark in [&ForwardPass as &dyn Benchmark, &LogitsEquivalence] {
+        let error = benchmark.plan(&model).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
+    }
 }
 
 #[test]

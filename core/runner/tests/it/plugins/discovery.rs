@@ -7,7 +7,7 @@ use crate::support::built::{plugin, test_plugin};
 use crate::support::cli_test::{CliTest, Run};
 
 /// The plugins that `list` shows, as they were loaded: each with the folder that it came from.
-fn loaded(run: &Run) -> Vec<String> {
+pub(super) fn loaded(run: &Run) -> Vec<String> {
     let list = run.json();
     let plugins = list["plugins"].as_array().unwrap();
     plugins
@@ -22,7 +22,7 @@ fn loaded(run: &Run) -> Vec<String> {
         .collect()
 }
 
-fn library(name: &str) -> String {
+pub(super) fn library(name: &str) -> String {
     format!("libtlbench_{name}.{DLL_EXTENSION}")
 }
 

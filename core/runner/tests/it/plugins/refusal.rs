@@ -9,10 +9,10 @@ use crate::support::cli_test::CliTest;
 use crate::support::fixture;
 
 /// What stands before everything else in a stamp.
-const STAMP: &[u8] = b"tlbench plugin\0\x01";
+pub(super) const STAMP: &[u8] = b"tlbench plugin\0\x01";
 
 /// What is told of `bad`, while the shipped plugins are there all the same.
-fn told(test: &CliTest, bad: &Path) -> String {
+pub(super) fn told(test: &CliTest, bad: &Path) -> String {
     let bad = bad.display().to_string();
     let arguments = ["--plugin", &bad, "list", "--format", "json"];
     let run = test.run(arguments).exits(98);
@@ -22,7 +22,7 @@ fn told(test: &CliTest, bad: &Path) -> String {
 }
 
 /// A copy of the plugin `second` with the bytes after `mark` replaced.
-fn patched(test: &CliTest, mark: &[u8], offset: usize, replacement: &[u8]) -> PathBuf {
+pub(super) fn patched(test: &CliTest, mark: &[u8], offset: usize, replacement: &[u8]) -> PathBuf {
     let mut bytes = fs::read(test_plugin("second")).unwrap();
     let places: Vec<usize> = (0..bytes.len() - mark.len())
         .filter(|&at| bytes[at..].starts_with(mark))
