@@ -111,7 +111,7 @@ impl Client {
             let mut response = self.send(address, Follow::Anyone, |agent, url| agent.get(url))?;
             let body = response.body_mut().with_config().limit(MAX_TEXT);
             body.read_to_string()
-                .map_err(|error| self.transport(address, address.url, error))
+                .map_err(|error| self.transport(address, address.url, &error))
         })
     }
 
@@ -157,8 +157,13 @@ impl Client {
     }
 
     /// An error of the connection to `url`, which may be another server's.
-    pub(crate) fn transport(&self, address: Address<'_>, url: &str, error: ureq::Error) -> Failure {
-        let reason = match &error {
+    pub(crate) fn transport(
+        &self,
+        address: Address<'_>,
+        url: &str,
+        error: &ureq::Error,
+    ) -> Failure {
+        let reason = match error {
             ureq::Error::Timeout(Timeout::PerRead | Timeout::RecvBody) => {
                 format!("nothing arrived for {} s", self.patience.read.as_secs_f64())
             }
@@ -169,7 +174,7 @@ impl Client {
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
         };
-        let goes_away = match &error {
+        let goes_away = match error {
             ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => true,
             ureq::Error::Io(error) => is_transient(error.kind()),
             _ => false,
@@ -211,7 +216,7 @@ impl Client {
             }
             let mut response = request
                 .call()
-                .map_err(|error| self.transport(address, &url, error))?;
+                .map_err(|error| self.transport(address, &url, &error))?;
             let Some(next) = redirect(&url, &response) else {
                 return match response.status() {
                     status if status.is_success() => Ok(response),

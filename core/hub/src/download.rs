@@ -189,7 +189,7 @@ impl Download<'_> {
         match self.client.transport(
             arrival.address,
             arrival.address.url,
-            ureq::Error::from(error),
+            &ureq::Error::from(error),
         ) {
             // It was there before it broke.
             Failure::Final(HubError::Unreachable { reason, .. }) => {

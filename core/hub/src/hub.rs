@@ -117,7 +117,7 @@ fn is_complete(id: &HubId, repository: &Repository, commit: &Commit) -> bool {
         let presence = repository.presence(commit, name);
         matches!(presence, Presence::Present { .. } | Presence::KnownAbsent)
     };
-    OPTIONAL.iter().all(|name| is_known(name)) && check_copy(id, repository, commit).is_ok()
+    OPTIONAL.iter().all(is_known) && check_copy(id, repository, commit).is_ok()
 }
 
 /// Whether all that a model has to have is there, and nothing that is there leads nowhere.

@@ -7,9 +7,10 @@ use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
 use tlbench_sdk::{DType, OpenRequest, PluginError, ReferenceModel, Tier, TraceRequest};
 
-use crate::config::ModelEntry;
+use crate::config::{ModelEntry, RunSettings};
 use crate::events::EventSink;
 use crate::inputs::default_stimuli;
+use crate::located::Located;
 use crate::model::{Model, ModelError};
 use crate::plugins::Registry;
 use crate::references::ProgressHost;
@@ -45,16 +46,17 @@ pub enum RecordError {
 /// If the model cannot be read, HuggingFace is not to be had, or the file cannot be written.
 pub fn record(
     entry: &ModelEntry,
-    max_tokens: usize,
+    run: &RunSettings,
     registry: &Registry,
     options: &dyn Fn(&str) -> Map<String, Value>,
     out: &Path,
     sink: &dyn EventSink,
 ) -> Result<PathBuf, RecordError> {
-    let model = Model::open(&entry.path, entry.architecture.as_deref(), registry)?;
+    let located = Located::find(&entry.source, run.offline, sink).map_err(ModelError::from)?;
+    let model = Model::open(&located.folder, entry.architecture.as_deref(), registry)?;
     let (config_digest, weights_digest) =
         (model.folder.config_digest(), model.folder.weights_digest()?);
-    let stimuli = default_stimuli(&model, &entry.text, max_tokens)?;
+    let stimuli = default_stimuli(&model, &entry.text, run.max_tokens)?;
     let request = |id: &str| OpenRequest {
         folder: model.folder.path().to_owned(),
         spec: model.spec.clone(),

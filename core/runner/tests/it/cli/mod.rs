@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod exit_codes;
+mod hub;
 mod output;
 mod overview;
 mod references;
