@@ -1,37 +1,23 @@
-//! Requests to the Hub: who may see the token, what is asked again, and what a refusal means.
+//! Requests to the Hub: who is asked, and who may see the token.
 
-use std::fmt::Write as _;
+mod refusal;
+
 use std::io;
-use std::thread;
-use std::time::Duration;
 
 use ureq::http::header::{CONTENT_LENGTH, ETAG, LOCATION};
-use ureq::http::{Response, StatusCode, Uri};
+use ureq::http::{Response, StatusCode};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder, Timeout};
 
+use crate::address::{Address, encoded, malformed, origin, resolved};
 use crate::error::HubError;
 use crate::id::{Commit, HubId};
+use crate::retries::{Failure, Retries};
 use crate::settings::{Patience, Settings, Token};
 
 const MAX_REDIRECTS: usize = 10;
 /// The description of a repository with ten thousands of files takes a few MB.
 const MAX_TEXT: u64 = 64 << 20;
-const MAX_MESSAGE: usize = 300;
-
-/// Why a request came to nothing.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// It may go well another time.
-    Transient(HubError),
-    Final(HubError),
-}
-
-impl From<HubError> for Failure {
-    fn from(error: HubError) -> Self {
-        Self::Final(error)
-    }
-}
 
 /// What the Hub says of a file before it sends it.
 #[derive(Clone, Debug)]
@@ -39,15 +25,6 @@ pub(crate) struct Head {
     /// The name of the content in the cache: a sha256 for large files, a git hash for small ones.
     pub(crate) etag: String,
     pub(crate) size: Option<u64>,
-}
-
-/// What is asked for, and on whose behalf.
-#[derive(Clone, Copy)]
-pub(crate) struct Address<'a> {
-    pub(crate) id: &'a HubId,
-    /// `None`: the description of the repository.
-    pub(crate) file: Option<&'a str>,
-    pub(crate) url: &'a str,
 }
 
 /// Whom a request follows.
@@ -150,10 +127,7 @@ impl Client {
     }
 
     pub(crate) fn retries(&self) -> Retries {
-        Retries {
-            patience: self.patience,
-            failures: 0,
-        }
+        Retries::new(self.patience)
     }
 
     /// An error of the connection to `url`, which may be another server's.
@@ -217,16 +191,13 @@ impl Client {
             let mut response = request
                 .call()
                 .map_err(|error| self.transport(address, &url, &error))?;
-            let Some(next) = redirect(&url, &response) else {
+            let Some(next) = redirect(address, &url, &response)? else {
                 return match response.status() {
                     status if status.is_success() => Ok(response),
                     StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
                     _ => Err(self.refusal(address, &mut response)),
                 };
             };
-            let next = next.ok_or_else(|| {
-                malformed(address, "a redirect to an address", "one to nowhere".into())
-            })?;
             let is_answer = || header(&response, "x-linked-etag").is_some() || origin(&next) != hub;
             if follow == Follow::Hub && is_answer() {
                 return Ok(response);
@@ -235,118 +206,6 @@ impl Client {
         }
         let found = format!("more than {MAX_REDIRECTS} of them");
         Err(malformed(address, "redirects that end", found).into())
-    }
-
-    /// What the Hub means by a status that is no success.
-    fn refusal(&self, address: Address<'_>, response: &mut Response<Body>) -> Failure {
-        let id = address.id.clone();
-        let code = header(response, "x-error-code").map(str::to_owned);
-        let message = self.message(response);
-        let status = response.status();
-        if matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504) {
-            let said = message.map_or_else(String::new, |message| format!(" ({message})"));
-            return self.interrupted(
-                address,
-                format!("the server answered {}{said}", status.as_u16()),
-            );
-        }
-        let is_unknown_token = message
-            .as_deref()
-            .is_some_and(|message| message.starts_with("Invalid credentials"));
-        Failure::Final(match (code.as_deref(), status, address.file) {
-            (Some("GatedRepo"), ..) => HubError::Gated {
-                remedy: self.gate_remedy(),
-                id,
-                message,
-            },
-            (Some("RevisionNotFound"), ..) => HubError::RevisionNotFound { id },
-            (_, StatusCode::UNAUTHORIZED, _) if is_unknown_token => {
-                HubError::TokenRefused { id, message }
-            }
-            (Some("EntryNotFound"), _, Some(file)) | (None, StatusCode::NOT_FOUND, Some(file)) => {
-                HubError::FileNotFound {
-                    id,
-                    file: file.to_owned(),
-                }
-            }
-            // The Hub does not tell strangers what it has, so 401 is what they get for what is not there as well.
-            (Some("RepoNotFound"), ..)
-            | (None, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED, _) => {
-                HubError::RepositoryNotFound {
-                    id,
-                    endpoint: self.endpoint.clone(),
-                    remedy: self.absence_remedy(),
-                }
-            }
-            _ => HubError::Status {
-                id,
-                url: address.url.to_owned(),
-                status: status.as_u16(),
-                message,
-            },
-        })
-    }
-
-    fn gate_remedy(&self) -> &'static str {
-        match self.token {
-            Some(_) => "ask for access on the model's page, or use a token that may read it",
-            None => "ask for access on the model's page, and name a token in HF_TOKEN",
-        }
-    }
-
-    fn absence_remedy(&self) -> &'static str {
-        match self.token {
-            Some(_) => "if it is private, the token has to be of somebody who may read it",
-            None => "if it is private, name a token in HF_TOKEN",
-        }
-    }
-
-    /// What the Hub says for people, on one line.
-    fn message(&self, response: &mut Response<Body>) -> Option<String> {
-        let text = match header(response, "x-error-message") {
-            Some(text) => text.to_owned(),
-            None => {
-                let body = response.body_mut().with_config().limit(MAX_TEXT);
-                let value: serde_json::Value =
-                    serde_json::from_str(&body.read_to_string().ok()?).ok()?;
-                value.get("error")?.as_str()?.to_owned()
-            }
-        };
-        let words: Vec<&str> = text.trim_end_matches('.').split_whitespace().collect();
-        let line: String = words.join(" ").chars().take(MAX_MESSAGE).collect();
-        (!line.is_empty()).then_some(line)
-    }
-}
-
-/// Counts failures, and waits longer after each.
-pub(crate) struct Retries {
-    patience: Patience,
-    failures: u32,
-}
-
-impl Retries {
-    /// Something arrived: what failed before does not count any more.
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    /// Waits, if there is to be another attempt.
-    pub(crate) fn after(&mut self, failure: Failure) -> Result<(), HubError> {
-        let error = match failure {
-            Failure::Transient(error) => error,
-            Failure::Final(error) => return Err(error),
-        };
-        self.failures += 1;
-        if self.failures >= self.patience.attempts {
-            return Err(error);
-        }
-        thread::sleep(self.wait());
-        Ok(())
-    }
-
-    fn wait(&self) -> Duration {
-        let doublings = self.failures.saturating_sub(1).min(6);
-        self.patience.wait * 2_u32.pow(doublings)
     }
 }
 
@@ -386,95 +245,25 @@ fn head(address: Address<'_>, response: &Response<Body>) -> Result<Head, HubErro
     })
 }
 
-pub(crate) fn malformed(address: Address<'_>, expected: &'static str, found: String) -> HubError {
-    HubError::Malformed {
-        id: address.id.clone(),
-        url: address.url.to_owned(),
-        expected,
-        found,
-    }
-}
-
 pub(crate) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// Where `response` sends whoever asked for `url`: nowhere at all, or `None` if it does not say where.
-fn redirect(url: &str, response: &Response<Body>) -> Option<Option<String>> {
-    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    is_redirect.then(|| {
-        let location = header(response, LOCATION.as_str())?;
-        let next = if let Some(rest) = location.strip_prefix("//") {
-            format!("{}://{rest}", url.split_once("://")?.0)
-        } else if location.starts_with('/') {
-            format!("{}{location}", origin(url)?)
-        } else {
-            location.to_owned()
-        };
-        origin(&next).map(|_| next)
-    })
-}
-
-/// Scheme, host and port: to whom a secret may be told.
-pub(crate) fn origin(url: &str) -> Option<String> {
-    let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let port = match (uri.port_u16(), scheme.as_str()) {
-        (Some(443), "https") | (Some(80), "http") | (None, "https" | "http") => String::new(),
-        (Some(port), "https" | "http") => format!(":{port}"),
-        _ => return None,
-    };
-    Some(format!(
-        "{scheme}://{}{port}",
-        uri.host()?.to_ascii_lowercase()
-    ))
-}
-
-/// `text` as one segment of a URL's path.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
+/// Where `response` sends whoever asked for `url`, if it sends anywhere.
+fn redirect(
+    address: Address<'_>,
+    url: &str,
+    response: &Response<Body>,
+) -> Result<Option<String>, HubError> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = header(response, LOCATION.as_str());
+    match location.and_then(|location| resolved(url, location)) {
+        Some(next) => Ok(Some(next)),
+        None => {
+            let found = format!("{:?}", location.unwrap_or_default());
+            Err(malformed(address, "a redirect to an address", found))
         }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        for (url, expected) in [
-            ("https://Hub.example/a?b", Some("https://hub.example")),
-            ("https://hub.example:443/", Some("https://hub.example")),
-            ("http://hub.example:443/", Some("http://hub.example:443")),
-            ("http://user@hub.example/", Some("http://hub.example")),
-            ("http://[::1]:8080/x", Some("http://[::1]:8080")),
-            ("ftp://hub.example/", None),
-            ("/a/b", None),
-        ] {
-            assert_eq!(origin(url).as_deref(), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_segment_of_a_url_has_no_slash() {
-        assert_eq!(encoded("refs/pr/1"), "refs%2Fpr%2F1");
-        assert_eq!(encoded("a b#?%é"), "a%20b%23%3F%25%C3%A9");
-    }
-
-    #[test]
-    fn each_attempt_waits_longer_than_the_one_before() {
-        let patience = Patience::default();
-        let waits = (1..=4).map(|failures| Retries { patience, failures }.wait().as_secs());
-        assert_eq!(waits.collect::<Vec<_>>(), [1, 2, 4, 8]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::client::{Address, malformed};
+use crate::address::{Address, malformed};
 use crate::error::HubError;
 use crate::id::Commit;
 

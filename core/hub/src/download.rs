@@ -5,13 +5,16 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use ureq::http::StatusCode;
+use ureq::Body;
+use ureq::http::{Response, StatusCode};
 
+use crate::address::{Address, malformed};
 use crate::cache::{Presence, Repository};
-use crate::client::{Address, Client, Failure, Head, header, malformed};
+use crate::client::{Client, Head, header};
 use crate::description::RemoteFile;
 use crate::error::HubError;
 use crate::id::{Commit, HubId};
+use crate::retries::Failure;
 use crate::step::{Meter, Step};
 
 const CHUNK: usize = 128 * 1024;
@@ -103,8 +106,10 @@ impl Download<'_> {
                         retries.reset();
                     }
                     if let Failure::Transient(error) = &failure {
-                        let (file, reason) = (arrival.name, error.to_string());
-                        (self.watch)(Step::Retrying { file, reason });
+                        (self.watch)(Step::Retrying {
+                            file: arrival.name,
+                            reason: error.reason(),
+                        });
                     }
                     retries.after(failure)?;
                 }
@@ -137,31 +142,58 @@ impl Download<'_> {
             start
         };
         let response = self.client.content(arrival.address, start)?;
-        let mut done = match response.status() {
+        let start = self.offset(arrival, file, start, &response)?;
+        let done = self.copy(arrival, file, start, response.into_body(), meter)?;
+        if done < arrival.size {
+            return Err(Failure::Transient(wrong_size(arrival, done)));
+        }
+        Ok(())
+    }
+
+    /// Where the body of `response` belongs, which was asked for from byte `start` on.
+    fn offset(
+        &self,
+        arrival: &Arrival<'_>,
+        file: &File,
+        start: u64,
+        response: &Response<Body>,
+    ) -> Result<u64, Failure> {
+        match response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                let range = header(&response, "content-range").unwrap_or("none");
-                if !range.starts_with(&format!("bytes {start}-")) {
-                    let expected = "a Content-Range that begins where the file on disk ends";
-                    return Err(malformed(arrival.address, expected, range.to_owned()).into());
+                let range = header(response, "content-range").unwrap_or("none");
+                if range.starts_with(&format!("bytes {start}-")) {
+                    return Ok(start);
                 }
-                start
+                let expected = "a Content-Range that begins where the file on disk ends";
+                Err(malformed(arrival.address, expected, range.to_owned()).into())
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 truncate(file, arrival)?;
                 let reason = format!("the server has nothing behind byte {start}");
-                return Err(self.client.interrupted(arrival.address, reason));
+                Err(self.client.interrupted(arrival.address, reason))
             }
             // It sends all of it, whatever was asked for.
             _ => {
                 truncate(file, arrival)?;
-                0
+                Ok(0)
             }
-        };
-        let mut body = response.into_body().into_reader();
+        }
+    }
+
+    /// Appends `body` behind the first `done` bytes, and says how many there are then.
+    fn copy(
+        &self,
+        arrival: &Arrival<'_>,
+        file: &mut File,
+        mut done: u64,
+        body: Body,
+        meter: &mut Meter<'_>,
+    ) -> Result<u64, Failure> {
+        let mut body = body.into_reader();
         let mut chunk = vec![0; CHUNK];
         loop {
             let count = match body.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => return Ok(done),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.broken(arrival, done, error)),
@@ -175,10 +207,6 @@ impl Download<'_> {
                 .map_err(HubError::io(arrival.incomplete, "write"))?;
             meter.arrived(done);
         }
-        if done < arrival.size {
-            return Err(Failure::Transient(wrong_size(arrival, done)));
-        }
-        Ok(())
     }
 
     /// The connection broke off behind `done` bytes.

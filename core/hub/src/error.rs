@@ -10,7 +10,7 @@ use crate::id::HubId;
 pub enum HubError {
     /// Nobody answers at the Hub's address.
     #[error(
-        "{id}: {endpoint} cannot be reached: {reason}; offline (HF_HUB_OFFLINE=1), what is in the cache is used"
+        "{id}: {endpoint} cannot be reached: {reason}; --offline or HF_HUB_OFFLINE=1 takes what is in the cache"
     )]
     Unreachable {
         /// The model.
@@ -210,6 +210,17 @@ impl HubError {
             self,
             Self::RepositoryNotFound { .. } | Self::NotCached { .. } | Self::Unreachable { .. }
         )
+    }
+
+    /// What happened, without what it happened to.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Interrupted { reason, .. } => reason.clone(),
+            Self::Size {
+                expected, found, ..
+            } => format!("expected {expected} bytes, found {found}"),
+            other => other.to_string(),
+        }
     }
 
     /// For `map_err` at a call of the operating system.

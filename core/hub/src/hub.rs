@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::address::Address;
 use crate::cache::{Presence, Repository};
-use crate::client::{Address, Client};
+use crate::client::Client;
 use crate::description::Description;
 use crate::download::Download;
 use crate::error::HubError;

@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 
+mod address;
 mod cache;
 mod client;
 mod description;
@@ -17,6 +18,7 @@ mod download;
 mod error;
 mod hub;
 mod id;
+mod retries;
 mod selection;
 mod settings;
 mod step;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::client::origin;
+use crate::address::origin;
 use crate::error::HubError;
 
 const ENDPOINT: &str = "https://huggingface.co";

@@ -39,19 +39,18 @@ pub enum LocateError {
         hint: String,
     },
     /// It is not to be had from the Hub.
-    #[error("{error}{}", beside(.error))]
-    Hub {
-        /// Why.
+    #[error(transparent)]
+    Hub(HubError),
+    /// It is not to be had from the Hub, and may be meant to be a folder.
+    #[error("{error}; nor has the folder `{folder}` a `{name}` in it")]
+    NorFolder {
+        /// Why it is not to be had from the Hub.
         error: HubError,
+        /// A folder that is here.
+        folder: String,
+        /// What is not in it.
+        name: String,
     },
-}
-
-fn beside(error: &HubError) -> &'static str {
-    if error.is_absence() {
-        " (there is no folder of that name, either)"
-    } else {
-        ""
-    }
 }
 
 impl Located {
@@ -67,7 +66,7 @@ impl Located {
         match source {
             ModelSource::Folder(path) => folder(path),
             ModelSource::Hub(id) => {
-                fetch(id, offline, sink).map_err(|error| LocateError::Hub { error })
+                fetch(id, offline, sink).map_err(|error| not_to_be_had(id, error))
             }
         }
     }
@@ -96,7 +95,8 @@ fn hint(text: &str) -> Option<String> {
     match text.parse::<HubId>() {
         _ if is_path || text.ends_with('/') => None,
         Ok(id) if !text.contains('/') => {
-            Some(format!("a model of the Hub is named owner/{id} or {id}"))
+            let name = id.name();
+            Some(format!("a model of the Hub is named owner/{name} or {id}"))
         }
         Ok(_) => None,
         Err(error) => Some(format!("nor is it a model of the Hub: {}", error.problem)),
@@ -114,6 +114,20 @@ fn fetch(id: &HubId, offline: bool, sink: &dyn EventSink) -> Result<Located, Hub
             commit: snapshot.commit.to_string(),
         }),
     })
+}
+
+/// A mistyped path may have the form of a name on the Hub.
+fn not_to_be_had(id: &HubId, error: HubError) -> LocateError {
+    match id.repository().split_once('/') {
+        Some((folder, name)) if error.is_absence() && Path::new(folder).is_dir() => {
+            LocateError::NorFolder {
+                error,
+                folder: folder.to_owned(),
+                name: name.to_owned(),
+            }
+        }
+        _ => LocateError::Hub(error),
+    }
 }
 
 fn event(step: &Step<'_>) -> Event {

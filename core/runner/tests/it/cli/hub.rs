@@ -55,7 +55,12 @@ fn a_model_is_downloaded_once_and_passes_offline_as_well() {
         .exits(0);
     assert_eq!(site.requests().len(), requests);
     let opened = &run.events("model_opened")[0];
-    insta::assert_json_snapshot!(opened["hub"], @"");
+    insta::assert_json_snapshot!(opened["hub"], @r#"
+    {
+      "commit": "0123456789abcdef0123456789abcdef01234567",
+      "id": "owner/tiny@main"
+    }
+    "#);
     let folder = test.path(&format!(
         "hugging_face/hub/models--owner--tiny/snapshots/{COMMIT}"
     ));
@@ -90,7 +95,11 @@ fn inspect_and_record_take_them_as_well() {
     let test = test(site.url());
     let run = test.run(["inspect", "owner/tiny", "--quiet"]).exits(0);
     assert!(run.stdout.contains("3 layers"), "{run}");
-    insta::assert_snapshot!(test.run(["record", "owner/tiny"]), @"");
+    insta::assert_snapshot!(test.run(["record", "owner/tiny"]), @"
+    exit code 2
+    ----- stderr -----
+    error: owner/tiny@main: the cache of the Hub is no place for a recording; name a file with --out FILE
+    ");
     let arguments = [
         "record",
         "owner/tiny",
@@ -106,20 +115,33 @@ fn inspect_and_record_take_them_as_well() {
 
 #[test]
 fn what_is_neither_a_folder_nor_on_the_hub() {
-    let test = test(hub().url());
-    let lines: Vec<String> = [
+    let site = hub();
+    let test = test(site.url());
+    test.write("models/other/config.json", "{}");
+    let models = [
         "other/tiny",
+        "models/tiny",
         "tiny",
         "tiny@v1",
         "other/no--model",
         "./tiny",
         "a/b/c",
         "src/",
-    ]
-    .iter()
-    .map(|model| test.run(["inspect", model, "--quiet"]).exits(101).stderr)
-    .collect();
-    settings().bind(|| insta::assert_snapshot!(lines.concat(), @""));
+    ];
+    let lines = models.map(|model| {
+        let run = test.run(["inspect", model, "--quiet"]);
+        run.exits(101).stderr
+    });
+    settings().bind(|| insta::assert_snapshot!(lines.concat(), @"
+    error: other/tiny@main: found no such repository at [HUB]; if it is private, name a token in HF_TOKEN
+    error: models/tiny@main: found no such repository at [HUB]; if it is private, name a token in HF_TOKEN; nor has the folder `models` a `tiny` in it
+    error: tiny: expected a folder with a config.json, found nothing; a model of the Hub is named owner/tiny or tiny@main
+    error: tiny@v1: found no such repository at [HUB]; if it is private, name a token in HF_TOKEN
+    error: other/no--model: expected a folder with a config.json, found nothing; nor is it a model of the Hub: no owner and no name has `--` in it
+    error: ./tiny: expected a folder with a config.json, found nothing
+    error: a/b/c: expected a folder with a config.json, found nothing
+    error: src/: expected a folder with a config.json, found nothing
+    "));
 }
 
 #[test]
