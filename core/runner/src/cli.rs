@@ -1,15 +1,16 @@
 //! The command line.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tlbench::config::{
-    Device, ModelEntry, Overrides, Prompt, UnknownWord, parse_dtype, parse_judging,
+    Device, ModelEntry, ModelSource, Overrides, Prompt, UnknownWord, parse_dtype, parse_judging,
 };
 use tlbench::model::Model;
-use tlbench::{Config, Failure, Outcome, Registry, SearchPath, inspect, list, report};
+use tlbench::{Config, Failure, Located, Outcome, Registry, SearchPath, inspect, list, report};
 use tlbench_checkpoint::RECORDING_FILE;
 use tlbench_sdk::{DType, Judging, Tier};
 
@@ -63,6 +64,9 @@ pub(crate) struct Common {
         allow_negative_numbers = true
     )]
     tokens: Option<Vec<u32>>,
+    /// Models of the Hub from the cache alone
+    #[arg(long, global = true, env = "HF_HUB_OFFLINE", value_parser = parse_truth)]
+    offline: bool,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -82,10 +86,16 @@ const PATH_SEPARATOR: char = ';';
 #[cfg(not(windows))]
 const PATH_SEPARATOR: char = ':';
 
+/// A variable's word, as Python understands it.
+fn parse_truth(word: &str) -> Result<bool, Infallible> {
+    Ok(tlbench_hub::is_true(word))
+}
+
 #[derive(Args)]
 struct RunOptions {
-    /// A checkpoint's folder, or a model of the config; may be given more than once
-    #[arg(long = "model", value_name = "FOLDER")]
+    /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config; may be given more than
+    /// once
+    #[arg(long = "model", value_name = "MODEL")]
     models: Vec<String>,
     /// Where the model runs
     #[arg(long, env = "TLBENCH_DEVICE", value_parser = |word: &str| word.parse::<Device>())]
@@ -119,14 +129,14 @@ enum Command {
     List,
     /// What an adapter makes of a checkpoint: components, hooks, tensors, config keys
     Inspect {
-        /// A checkpoint's folder, or a model of the config
+        /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
         model: String,
     },
     /// Writes what live HuggingFace answers as a recording
     Record {
-        /// A checkpoint's folder, or a model of the config
-        folder: String,
-        /// The file; by default recording.safetensors beside the checkpoint
+        /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
+        model: String,
+        /// The file; by default recording.safetensors in the checkpoint's folder
         #[arg(long)]
         out: Option<PathBuf>,
         /// The precisions whose rounding errors are measured
@@ -170,7 +180,8 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Some(Command::Inspect { model }) => {
             cli.tell_problems(&registry, terminal);
             let entry = entry(&config, model)?;
-            let model = Model::open(&entry.path, entry.architecture.as_deref(), &registry)?;
+            let located = Located::find(&entry.source, config.run.offline, terminal)?;
+            let model = Model::open(&located.folder, entry.architecture.as_deref(), &registry)?;
             cli.write(
                 terminal,
                 match cli.common.format {
@@ -181,19 +192,25 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             Ok(plugin_code(&registry))
         }
         Some(Command::Record {
-            folder,
+            model,
             out,
             precisions,
         }) => {
             cli.tell_problems(&registry, terminal);
-            let entry = entry(&config, folder)?;
-            let out = out
-                .clone()
-                .unwrap_or_else(|| entry.path.join(RECORDING_FILE));
+            let entry = entry(&config, model)?;
+            let out = match (out, &entry.source) {
+                (Some(out), _) => out.clone(),
+                (None, ModelSource::Folder(folder)) => folder.join(RECORDING_FILE),
+                (None, model) => {
+                    return Err(Failure::NoPlaceForRecording {
+                        model: model.clone(),
+                    });
+                }
+            };
             let options = |id: &str| config.reference_options(id);
             let written = tlbench::record(
                 entry,
-                config.run.max_tokens,
+                &config.run,
                 precisions,
                 &registry,
                 &options,
@@ -254,9 +271,7 @@ impl Cli {
             None => Config::default(),
         };
         let mut config = config.with_overrides(self.overrides())?;
-        if let Some(Command::Inspect { model } | Command::Record { folder: model, .. }) =
-            &self.command
-        {
+        if let Some(Command::Inspect { model } | Command::Record { model, .. }) = &self.command {
             config = config.with_overrides(Overrides {
                 models: vec![model.clone()],
                 ..Overrides::default()
@@ -286,6 +301,7 @@ impl Cli {
             dtype: self.run.dtype,
             prompt: self.prompt(),
             judging: self.run.judging,
+            offline: self.common.offline.then_some(true),
             compat: self.run.no_compat.then_some(false),
             excluded_tiers: excluded
                 .into_iter()

@@ -9,9 +9,13 @@
 //! references = ["hf", "ht", "bridge"]
 //! compat = true
 //! max_tokens = 256
+//! offline = false
 //!
 //! [[models]]
 //! path = "models/tiny"
+//!
+//! [[models]]
+//! hub = "owner/name@main"
 //!
 //! [[benchmarks]]
 //! name = "*"
@@ -24,7 +28,7 @@
 //! python = "python3"
 //! ```
 //!
-//! Every table and every key may be absent, but for the `path` of a model and the `name` of a benchmark. Paths are
+//! Every table and every key may be absent, but for the `path` or `hub` of a model and the `name` of a benchmark. Paths are
 //! relative to the folder of the file. A key that is not known, or does not hold what it should, is an error; all of
 //! a file are reported at once. What the command line says wins over the environment, and that over the file:
 //! [`Config::with_overrides`].
@@ -34,6 +38,7 @@ mod parse;
 mod problem;
 mod prompt;
 mod section;
+mod source;
 mod words;
 
 #[cfg(test)]
@@ -50,6 +55,7 @@ pub use overrides::{OverrideError, Overrides};
 pub use problem::{ConfigError, Hint, Position, Problem, ProblemKind};
 pub use prompt::Prompt;
 use section::Section;
+pub use source::ModelSource;
 pub use words::{Device, ReferenceChoice, UnknownWord, parse_dtype, parse_judging};
 
 /// What a run tries, and how.
@@ -70,10 +76,10 @@ pub struct Config {
 /// One of `[[models]]`, with what it takes over from `[run]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelEntry {
-    /// `name`: how check ids and reports call it. By default the name of its folder.
+    /// `name`: how check ids and reports call it. By default the name of its folder or repository.
     pub name: String,
-    /// `path`: the folder of the checkpoint.
-    pub path: PathBuf,
+    /// `path` or `hub`: where it comes from.
+    pub source: ModelSource,
     /// `recording`: a recording that lies elsewhere than beside the checkpoint.
     pub recording: Option<PathBuf>,
     /// `architecture`: the id of the adapter. By default the one that serves the checkpoint's `model_type`.
@@ -104,6 +110,8 @@ pub struct RunSettings {
     pub compat: bool,
     /// `max_tokens`: the longest input, where the model's context is longer.
     pub max_tokens: usize,
+    /// `offline`: whether models of the Hub are taken from the cache alone.
+    pub offline: bool,
     /// Tiers that the command line excludes; no key of the file.
     pub excluded_tiers: BTreeSet<Tier>,
 }
@@ -124,6 +132,7 @@ impl Default for RunSettings {
             .into(),
             compat: true,
             max_tokens: 256,
+            offline: false,
             excluded_tiers: BTreeSet::new(),
         }
     }

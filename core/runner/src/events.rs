@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tlbench_sdk::{DType, Detail, Divergence, Judging, Measurement, Mode, Severity, Tier, Verdict};
 
+use crate::located::HubCopy;
+
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -33,6 +35,17 @@ pub enum Event {
     Progress {
         /// What.
         message: String,
+    },
+    /// Bytes of a model of the Hub arrived.
+    Download {
+        /// The file.
+        file: String,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes that it has.
+        total: u64,
+        /// How fast they come.
+        bytes_per_second: f64,
     },
     /// A model was read and is ready.
     ModelOpened(ModelOpened),
@@ -98,6 +111,9 @@ pub struct ModelOpened {
     pub model: String,
     /// Its folder.
     pub folder: PathBuf,
+    /// The model of the Hub that the folder is a copy of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubCopy>,
     /// The adapter's id.
     pub architecture: String,
     /// Who is on trial.

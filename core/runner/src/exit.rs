@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, OverrideError};
+use crate::config::{ConfigError, ModelSource, OverrideError};
+use crate::located::LocateError;
 use crate::model::ModelError;
 use crate::outcome::Outcome;
 use crate::record::RecordError;
@@ -19,7 +20,7 @@ pub enum Failure {
     #[error(transparent)]
     Override(#[from] OverrideError),
     /// There is nothing to work on.
-    #[error("no model: name one with --model FOLDER, or a config with --config FILE (there is no {} here)", file.display())]
+    #[error("no model: name one with --model MODEL, or a config with --config FILE (there is no {} here)", file.display())]
     NoModel {
         /// The config that is read by default.
         file: PathBuf,
@@ -27,6 +28,17 @@ pub enum Failure {
     /// A benchmark that nobody offers.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    /// The cache of the Hub belongs to others as well.
+    #[error(
+        "{model}: the cache of the Hub is no place for a recording; name a file with --out FILE"
+    )]
+    NoPlaceForRecording {
+        /// The model.
+        model: ModelSource,
+    },
+    /// A model is nowhere.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// A model cannot be read. The reason may be a plugin's.
     #[error("{}", shortened(&.0.to_string()))]
     Model(#[from] ModelError),
@@ -47,10 +59,10 @@ impl Failure {
     /// The process's exit code.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NoModel { .. } => 2,
+            Self::NoModel { .. } | Self::NoPlaceForRecording { .. } => 2,
             Self::Selection(_) => Outcome::NothingSelected.exit_code(),
             Self::Config(_) | Self::Override(_) => 96,
-            Self::Model(_) | Self::Record(_) | Self::Output { .. } => {
+            Self::Locate(_) | Self::Model(_) | Self::Record(_) | Self::Output { .. } => {
                 Outcome::CouldNotRun.exit_code()
             }
         }

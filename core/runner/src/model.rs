@@ -8,6 +8,7 @@ use tlbench_checkpoint::{CheckpointError, ModelFolder};
 use tlbench_engine::EngineError;
 use tlbench_sdk::{HookPoint, ModelSpec, PluginError, hooks};
 
+use crate::located::LocateError;
 use crate::plugins::Registry;
 
 /// A model that was read, but whose weights were not loaded yet.
@@ -39,6 +40,9 @@ pub struct Coverage {
 /// Why a model cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
+    /// It is nowhere.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// The checkpoint cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

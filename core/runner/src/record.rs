@@ -11,9 +11,10 @@ use tlbench_sdk::{
     TraceSource,
 };
 
-use crate::config::ModelEntry;
+use crate::config::{ModelEntry, RunSettings};
 use crate::events::EventSink;
 use crate::inputs::default_stimuli;
+use crate::located::Located;
 use crate::model::{Model, ModelError};
 use crate::plugins::Registry;
 use crate::references::ProgressHost;
@@ -50,15 +51,16 @@ pub enum RecordError {
 /// If the model cannot be read, HuggingFace is not to be had, or the file cannot be written.
 pub fn record(
     entry: &ModelEntry,
-    max_tokens: usize,
+    run: &RunSettings,
     precisions: &[DType],
     registry: &Registry,
     options: &dyn Fn(&str) -> Map<String, Value>,
     out: &Path,
     sink: &dyn EventSink,
 ) -> Result<PathBuf, RecordError> {
-    let model = Model::open(&entry.path, entry.architecture.as_deref(), registry)?;
-    let stimuli = default_stimuli(&model, &entry.prompt, max_tokens)?;
+    let located = Located::find(&entry.source, run.offline, sink).map_err(ModelError::from)?;
+    let model = Model::open(&located.folder, entry.architecture.as_deref(), registry)?;
+    let stimuli = default_stimuli(&model, &entry.prompt, run.max_tokens)?;
     let mut recording = Recording {
         provenance: BTreeMap::new(),
         config_digest: model.folder.config_digest(),

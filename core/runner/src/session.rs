@@ -14,6 +14,7 @@ use crate::answers::{Answers, Parties};
 use crate::config::{ModelEntry, RunSettings};
 use crate::events::{BenchmarkResult, CheckId, Event, EventSink, ModelOpened};
 use crate::inputs::default_stimuli;
+use crate::located::Located;
 use crate::model::{Model, ModelError};
 use crate::notes::notes;
 use crate::outcome::{BACKTRACE, UNVERIFIED};
@@ -62,21 +63,22 @@ impl Session<'_> {
     }
 
     fn try_run(&self) -> Result<(), ModelError> {
-        self.progress(format!("reading {}", self.entry.path.display()));
+        self.progress(format!("reading {}", self.entry.source));
+        let located = Located::find(&self.entry.source, self.run.offline, self.sink)?;
         let model = Model::open(
-            &self.entry.path,
+            &located.folder,
             self.entry.architecture.as_deref(),
             self.registry,
         )?;
         let subject = Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype).map_err(
             |error| ModelError::Engine {
-                folder: self.entry.path.clone(),
+                folder: located.folder.clone(),
                 error,
             },
         )?;
         let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
         self.sink
-            .emit(Event::ModelOpened(self.opened(&model, &digests)));
+            .emit(Event::ModelOpened(self.opened(&located, &model, &digests)));
         let stimuli = default_stimuli(&model, &self.entry.prompt, self.run.max_tokens)?;
         let search = Search {
             model: &model,
@@ -114,10 +116,16 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn opened(&self, model: &Model, [config_digest, weights_digest]: &[String; 2]) -> ModelOpened {
+    fn opened(
+        &self,
+        located: &Located,
+        model: &Model,
+        [config_digest, weights_digest]: &[String; 2],
+    ) -> ModelOpened {
         ModelOpened {
             model: self.entry.name.clone(),
-            folder: self.entry.path.clone(),
+            folder: located.folder.clone(),
+            hub: located.hub.clone(),
             architecture: model.architecture.clone(),
             subject: SUBJECT.into(),
             dtype: self.entry.dtype,

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use tlbench::events::{Event, EventLog, EventSink};
 use tlbench::report::{Style, printable};
+use tlbench_hub::Bytes;
 
 /// The two streams.
 pub(crate) struct Terminal {
@@ -74,6 +75,21 @@ impl Terminal {
         }
     }
 
+    /// A bar while it lasts; in a log a line once it is over.
+    fn show_download(&self, file: &str, done: u64, total: u64, bytes_per_second: f64) {
+        let rate = Bytes(bytes_per_second as u64);
+        let all = Bytes(total);
+        match self.progress {
+            Progress::Hidden => {}
+            Progress::Live(_) => {
+                let (bar, here) = (bar(done, total), Bytes(done));
+                self.show(&format!("{bar} {here} of {all}, {rate}/s  {file}"));
+            }
+            Progress::Lines if done == total => self.show(&format!("{file}: {all}, {rate}/s")),
+            Progress::Lines => {}
+        }
+    }
+
     fn show(&self, message: &str) {
         let message = printable(message);
         match &self.progress {
@@ -100,8 +116,36 @@ impl EventSink for Terminal {
             Event::CheckStarted { check } if matches!(self.progress, Progress::Live(_)) => {
                 self.show(&check.to_string());
             }
+            Event::Download {
+                file,
+                done,
+                total,
+                bytes_per_second,
+            } => self.show_download(file, *done, *total, *bytes_per_second),
             _ => {}
         }
         self.log.emit(event);
+    }
+}
+
+/// How much of `total` is there.
+fn bar(done: u64, total: u64) -> String {
+    const WIDTH: usize = 20;
+    let share = done as f64 / total.max(1) as f64;
+    let filled = ((share * WIDTH as f64) as usize).min(WIDTH);
+    format!("[{}{}]", "#".repeat(filled), ".".repeat(WIDTH - filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_full_when_everything_is_there() {
+        assert_eq!(bar(0, 3), "[....................]");
+        assert_eq!(bar(1, 3), "[######..............]");
+        assert_eq!(bar(2, 3), "[#############.......]");
+        assert_eq!(bar(3, 3), "[####################]");
+        assert_eq!(bar(0, 0), "[....................]");
     }
 }

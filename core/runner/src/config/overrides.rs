@@ -1,17 +1,17 @@
 //! What the command line and the environment say instead of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tlbench_sdk::{DType, Judging, Tier};
 
-use super::parse::folder_name;
-use super::{BenchmarkEntry, Config, Device, ModelEntry, Prompt};
+use super::{BenchmarkEntry, Config, Device, ModelEntry, ModelSource, Prompt};
 
 /// What the command line says, and where it says nothing, the environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// `--model`: only these. Each is the name of a model of the file, or else a folder.
+    /// `--model`: only these. Each is the name of a model of the file, or else a folder, or else a
+    /// model of the Hub.
     pub models: Vec<String>,
     /// `--recording`: the recording of the one model.
     pub recording: Option<PathBuf>,
@@ -27,6 +27,8 @@ pub struct Overrides {
     pub compat: Option<bool>,
     /// `--no-hf-reference`, `--no-ht-reference`: no reference of these tiers, named or not.
     pub excluded_tiers: BTreeSet<Tier>,
+    /// `--offline` or `HF_HUB_OFFLINE`.
+    pub offline: Option<bool>,
     /// `--benchmark`: only these. The file's options still apply to them.
     pub benchmarks: Vec<String>,
     /// `--plugin`, then `TLBENCH_PLUGIN_PATH`: before those of the file.
@@ -73,6 +75,7 @@ impl Config {
         if let Some(prompt) = &overrides.prompt {
             run.prompt.clone_from(prompt);
         }
+        run.offline = overrides.offline.unwrap_or(run.offline);
         run.excluded_tiers.extend(overrides.excluded_tiers);
         if !overrides.models.is_empty() {
             self.models = self.chosen(&overrides.models);
@@ -107,7 +110,7 @@ impl Config {
         let mut chosen: Vec<ModelEntry> = Vec::new();
         for model in models {
             let named = self.models.iter().find(|entry| entry.name == *model);
-            let mut entry = named.cloned().unwrap_or_else(|| self.folder(model));
+            let mut entry = named.cloned().unwrap_or_else(|| self.unnamed(model));
             if chosen.iter().any(|other| other.name == entry.name) {
                 entry.name.clone_from(model);
             }
@@ -120,11 +123,11 @@ impl Config {
     }
 
     /// A model that the file does not know.
-    fn folder(&self, path: &str) -> ModelEntry {
-        let path = Path::new(path);
+    fn unnamed(&self, model: &str) -> ModelEntry {
+        let source = ModelSource::of_argument(model);
         ModelEntry {
-            name: folder_name(path),
-            path: path.to_owned(),
+            name: source.name(),
+            source,
             recording: None,
             architecture: None,
             dtype: self.run.dtype,

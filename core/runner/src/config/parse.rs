@@ -1,7 +1,7 @@
 //! From text to a [`Config`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::DeTable;
 
@@ -9,7 +9,7 @@ use super::problem::{ConfigError, Position, ProblemKind};
 use super::prompt::read_prompt;
 use super::section::{Document, Schema, Section};
 use super::words::{Device, ReferenceChoice, parse_dtype, parse_judging};
-use super::{BenchmarkEntry, Config, ModelEntry, PluginSettings, RunSettings};
+use super::{BenchmarkEntry, Config, ModelEntry, ModelSource, PluginSettings, RunSettings};
 
 static TOP: Schema = Schema {
     place: "at the top level",
@@ -26,6 +26,7 @@ static RUN: Schema = Schema {
         "references",
         "compat",
         "max_tokens",
+        "offline",
     ],
 };
 static MODEL: Schema = Schema {
@@ -33,6 +34,7 @@ static MODEL: Schema = Schema {
     keys: &[
         "name",
         "path",
+        "hub",
         "recording",
         "architecture",
         "dtype",
@@ -118,6 +120,7 @@ fn read_run(section: &Section<'_>) -> RunSettings {
         references: read_references(section).unwrap_or(default.references),
         compat: section.flag("compat").unwrap_or(default.compat),
         max_tokens: section.size("max_tokens").unwrap_or(default.max_tokens),
+        offline: section.flag("offline").unwrap_or(default.offline),
         excluded_tiers: default.excluded_tiers,
     }
 }
@@ -152,28 +155,38 @@ fn read_models(
 }
 
 fn read_model(section: &Section<'_>, run: &RunSettings, folder: &Path) -> Option<ModelEntry> {
-    let model = ModelEntry {
-        name: String::new(),
-        path: PathBuf::new(),
-        recording: section.text("recording").map(|path| folder.join(path)),
-        architecture: section.text("architecture"),
-        dtype: section.word("dtype", parse_dtype).unwrap_or(run.dtype),
-        prompt: read_prompt(section).unwrap_or_else(|| run.prompt.clone()),
-        references: read_references(section).unwrap_or_else(|| run.references.clone()),
-    };
+    let recording = section.text("recording").map(|path| folder.join(path));
+    let architecture = section.text("architecture");
+    let dtype = section.word("dtype", parse_dtype).unwrap_or(run.dtype);
+    let prompt = read_prompt(section).unwrap_or_else(|| run.prompt.clone());
+    let references = read_references(section).unwrap_or_else(|| run.references.clone());
     let name = section.text("name");
-    let path = section.needed_text("path", "the folder of a checkpoint")?;
+    let source = read_source(section, folder)?;
     Some(ModelEntry {
-        name: name.unwrap_or_else(|| folder_name(Path::new(&path))),
-        path: folder.join(path),
-        ..model
+        name: name.unwrap_or_else(|| source.name()),
+        source,
+        recording,
+        architecture,
+        dtype,
+        prompt,
+        references,
     })
 }
 
-/// How a model is called that is given by its folder.
-pub(super) fn folder_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
+fn read_source(section: &Section<'_>, folder: &Path) -> Option<ModelSource> {
+    if section.has("hub") {
+        section.excludes("hub", "path");
+        return section.hub_id("hub").map(ModelSource::Hub);
+    }
+    if !section.has("path") {
+        section.note_missing(
+            "path",
+            "the folder of a checkpoint, or `hub` with a model of the Hub",
+        );
+        return None;
+    }
+    let path = section.needed_text("path", "the folder of a checkpoint")?;
+    Some(ModelSource::Folder(folder.join(path)))
 }
 
 fn read_benchmark(section: &Section<'_>) -> Option<BenchmarkEntry> {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tlbench_hub::HubIdError;
+
 use super::words::UnknownWord;
 
 /// A config file that cannot be used.
@@ -112,16 +114,6 @@ pub enum ProblemKind {
         /// What it should hold.
         expected: &'static str,
     },
-    /// Two keys of which one says what the other does.
-    #[error("key `{key}` {place}: `{other}` is there as well; give one of the two")]
-    Alternatives {
-        /// The key.
-        key: &'static str,
-        /// The one that it excludes.
-        other: &'static str,
-        /// The table that they stand in.
-        place: &'static str,
-    },
     /// A value of the wrong kind.
     #[error("key `{key}` {place}: expected {expected}, found {found}")]
     WrongValue {
@@ -143,6 +135,26 @@ pub enum ProblemKind {
         place: &'static str,
         /// The word, and the known ones.
         word: UnknownWord,
+    },
+    /// Two keys of which either is enough.
+    #[error("key `{key}` {place}: expected either `{other}` or `{key}`, found both")]
+    Exclusive {
+        /// The key.
+        key: &'static str,
+        /// The other one.
+        other: &'static str,
+        /// The table that they stand in.
+        place: &'static str,
+    },
+    /// A text that names no model of the Hub.
+    #[error("key `{key}` {place}: {error}")]
+    NoHubId {
+        /// The key.
+        key: &'static str,
+        /// The table that it stands in.
+        place: &'static str,
+        /// What is wrong with it.
+        error: HubIdError,
     },
     /// A second model of the same name.
     #[error(

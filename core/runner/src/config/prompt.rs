@@ -1,7 +1,6 @@
 //! What the inputs of a run are made of.
 
 use super::Section;
-use super::problem::ProblemKind;
 
 /// What the inputs of a run are made of, where no recording says what its inputs were.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +29,9 @@ impl Default for Prompt {
 
 /// Reads `text` or `input_ids`, if one of them is there.
 pub(super) fn read_prompt(section: &Section<'_>) -> Option<Prompt> {
-    let text = section.text("text").map(Prompt::Text);
-    let tokens = section.token_ids("input_ids").map(Prompt::Tokens);
-    if text.is_some() && tokens.is_some() {
-        section.note("input_ids", |place| ProblemKind::Alternatives {
-            key: "input_ids",
-            other: "text",
-            place,
-        });
+    if section.has("input_ids") {
+        section.excludes("input_ids", "text");
+        return section.token_ids("input_ids").map(Prompt::Tokens);
     }
-    tokens.or(text)
+    section.text("text").map(Prompt::Text)
 }

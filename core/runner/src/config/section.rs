@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
+use tlbench_hub::HubId;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -120,11 +121,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes a problem with `key`, given the place of the table.
-    pub(super) fn note(&self, key: &str, kind: impl FnOnce(&'static str) -> ProblemKind) {
-        self.document.note(&self.span(key), kind(self.schema.place));
-    }
-
     /// Where a problem with `key` is shown.
     pub(super) fn span(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or(self.span.clone(), Spanned::span)
@@ -137,15 +133,45 @@ impl<'a> Section<'a> {
 
     /// Some text that has to be there.
     pub(super) fn needed_text(&self, key: &'static str, expected: &'static str) -> Option<String> {
-        if self.table.get(key).is_none() {
-            let missing = ProblemKind::MissingKey {
-                key,
-                place: self.schema.place,
-                expected,
-            };
-            self.document.note(&self.span, missing);
+        if !self.has(key) {
+            self.note_missing(key, expected);
         }
         self.typed(key, expected, non_empty_text)
+    }
+
+    /// Whether there is a `key`, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// Notes that `key` should be there.
+    pub(super) fn note_missing(&self, key: &'static str, expected: &'static str) {
+        let missing = ProblemKind::MissingKey {
+            key,
+            place: self.schema.place,
+            expected,
+        };
+        self.document.note(&self.span, missing);
+    }
+
+    /// Notes that there is an `other` beside `key`, if there is.
+    pub(super) fn excludes(&self, key: &'static str, other: &'static str) {
+        if self.has(other) {
+            let place = self.schema.place;
+            let exclusive = ProblemKind::Exclusive { key, other, place };
+            self.document.note(&self.span(key), exclusive);
+        }
+    }
+
+    /// A model of the Hub.
+    pub(super) fn hub_id(&self, key: &'static str) -> Option<HubId> {
+        let found = self.typed(key, "a model of the Hub", non_empty_text)?;
+        let place = self.schema.place;
+        let wrong = |error| ProblemKind::NoHubId { key, place, error };
+        found
+            .parse()
+            .map_err(|error| self.document.note(&self.span(key), wrong(error)))
+            .ok()
     }
 
     /// A list of texts.

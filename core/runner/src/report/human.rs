@@ -12,6 +12,7 @@ use tlbench_sdk::{Severity, Tier};
 use super::printable;
 use super::style::{Style, sign};
 use crate::events::{BenchmarkResult, Event, ModelOpened};
+use crate::located::HubCopy;
 use crate::outcome::{BACKTRACE, Outcome, UNVERIFIED};
 
 const WIDTH: usize = 80;
@@ -148,6 +149,7 @@ fn opening(text: &mut String, event: &Event, style: Style) {
             );
         }
         Event::Progress { .. }
+        | Event::Download { .. }
         | Event::CheckStarted { .. }
         | Event::RunStarted { .. }
         | Event::Planned { .. }
@@ -159,6 +161,7 @@ fn opening(text: &mut String, event: &Event, style: Style) {
 fn model_opened(text: &mut String, opened: &ModelOpened, style: Style) {
     let ModelOpened {
         model,
+        hub,
         architecture,
         subject,
         dtype,
@@ -169,6 +172,12 @@ fn model_opened(text: &mut String, opened: &ModelOpened, style: Style) {
         text,
         format!("{tick} {model}: {subject} of architecture {architecture}, {dtype}"),
     );
+    if let Some(HubCopy { id, commit }) = hub {
+        line(
+            text,
+            format!("{tick} {model}: {id} of the Hub, commit {commit}"),
+        );
+    }
     for (what, names) in [
         ("config keys not read", &opened.keys_not_read),
         ("checkpoint tensors not taken", &opened.tensors_not_taken),

@@ -64,7 +64,9 @@ pub(super) fn event(event: &Event) -> Event {
             *file = PathBuf::from(shortened(&file.display().to_string()));
             *message = shortened(message);
         }
-        Event::Progress { message } => *message = shortened(message),
+        Event::Progress { message } | Event::Download { file: message, .. } => {
+            *message = shortened(message);
+        }
         Event::ModelOpened(opened) => model_opened(opened),
         Event::ModelFailed { model, message } => {
             (*model, *message) = (shortened(model), shortened(message));
@@ -109,6 +111,7 @@ fn model_opened(opened: &mut ModelOpened) {
         weights_digest: _,
         keys_not_read,
         tensors_not_taken,
+        hub: _,
     } = opened;
     for text in [model, architecture, subject] {
         *text = shortened(text);

@@ -129,9 +129,20 @@ fn what_should_be_a_table_is_none() {
 #[test]
 fn keys_that_are_missing() {
     insta::assert_snapshot!(problems("[[models]]\nname = 'a'\n[[benchmarks]]"), @"
-    tlbench.toml:1:1: no key `path` in [[models]]: expected the folder of a checkpoint
+    tlbench.toml:1:1: no key `path` in [[models]]: expected the folder of a checkpoint, or `hub` with a model of the Hub
     tlbench.toml:3:1: no key `name` in [[benchmarks]]: expected a benchmark, a module of benchmarks, or a glob
     ");
+}
+
+#[test]
+fn models_that_come_from_two_places_or_from_none_that_there_is() {
+    let text = "[[models]]\npath = 'a'\nhub = 'owner/tiny'\n[[models]]\nhub = 3\n[[models]]\nhub = 'https://hub/owner/tiny'\n[[models]]\nhub = 'owner/tiny@'";
+    insta::assert_snapshot!(problems(text), @r#"
+    tlbench.toml:3:7: key `hub` in [[models]]: expected either `path` or `hub`, found both
+    tlbench.toml:5:7: key `hub` in [[models]]: expected a model of the Hub, found 3
+    tlbench.toml:7:7: key `hub` in [[models]]: expected a model of the Hub as owner/name or owner/name@revision, found "https://hub/owner/tiny": the Hub allows letters, digits, `-`, `_` and `.`, and not `:`
+    tlbench.toml:9:7: key `hub` in [[models]]: expected a model of the Hub as owner/name or owner/name@revision, found "owner/tiny@": `` is no branch, tag, commit or refs/pr/NUMBER
+    "#);
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn every_key_is_read() {
         references = ["bridge", "hf-python"]
         compat = false
         max_tokens = 0x20
+        offline = true
 
         [[models]]
         name = "first"
@@ -46,7 +47,9 @@ fn every_key_is_read() {
         models: [
             ModelEntry {
                 name: "first",
-                path: "project/models/tiny",
+                source: Folder(
+                    "project/models/tiny",
+                ),
                 recording: Some(
                     "project/recordings/tiny.safetensors",
                 ),
@@ -81,6 +84,7 @@ fn every_key_is_read() {
             ],
             compat: false,
             max_tokens: 32,
+            offline: true,
             excluded_tiers: {},
         },
         benchmarks: [
@@ -135,9 +139,22 @@ fn a_model_takes_over_what_holds_for_the_run() {
 }
 
 #[test]
+fn a_model_of_the_hub_is_named_after_its_repository() {
+    let config = parse("[[models]]\nhub = 'owner/tiny'\n[[models]]\nhub = 'old@v1'\nname = 'mine'");
+    let summary: Vec<_> = config
+        .models
+        .iter()
+        .map(|model| (model.name.as_str(), model.source.to_string()))
+        .collect();
+    let expected = [("tiny", "owner/tiny@main"), ("mine", "old@v1")];
+    assert_eq!(summary, expected.map(|(name, id)| (name, id.to_owned())));
+}
+
+#[test]
 fn paths_are_relative_to_the_folder_of_the_file() {
     let config = parse("[[models]]\npath = '../tiny'\n[plugins]\npaths = ['/abs', 'rel']");
-    assert_eq!(config.models[0].path, Path::new("project/../tiny"));
+    let tiny = ModelSource::Folder("project/../tiny".into());
+    assert_eq!(config.models[0].source, tiny);
     assert_eq!(config.models[0].name, "tiny");
     assert_eq!(
         config.plugins.paths,

@@ -42,6 +42,7 @@ fn what_is_said_holds_for_every_model_whatever_the_file_says_of_it() {
         judging: Some(Judging::Tolerance),
         device: Some(Device::Cpu),
         compat: Some(false),
+        offline: Some(true),
         excluded_tiers: [Tier::HuggingFace].into(),
         ..Overrides::default()
     });
@@ -51,15 +52,28 @@ fn what_is_said_holds_for_every_model_whatever_the_file_says_of_it() {
     }
     assert_eq!(config.run.judging, Judging::Tolerance);
     assert!(!config.run.compat);
+    assert!(config.run.offline);
     assert_eq!(config.run.excluded_tiers, [Tier::HuggingFace].into());
 }
 
 #[test]
-fn a_model_is_chosen_by_name_or_else_is_a_folder() {
+fn a_model_is_chosen_by_name_or_else_is_a_folder_or_else_one_of_the_hub() {
     let config = with(Overrides {
-        models: ["two", "c/three/", "d/three", "d/three"]
-            .map(str::to_owned)
-            .into(),
+        models: [
+            "two",
+            "c/three/",
+            "../three",
+            "../three",
+            "src",
+            "src/config",
+            "none",
+            "owner/four",
+            "owner/four@v1",
+            "five@v1",
+            "owner/no--model",
+        ]
+        .map(str::to_owned)
+        .into(),
         ..Overrides::default()
     });
     let summary: Vec<_> = config
@@ -68,17 +82,27 @@ fn a_model_is_chosen_by_name_or_else_is_a_folder() {
         .map(|model| {
             (
                 model.name.as_str(),
-                model.path.as_path(),
+                model.source.clone(),
                 model.dtype,
                 model.prompt.clone(),
             )
         })
         .collect();
     let x = || Prompt::Text("x".into());
+    let folder = |path: &str| ModelSource::Folder(path.into());
+    let hub = |id: &str| ModelSource::Hub(id.parse().unwrap());
     let expected = [
-        ("two", Path::new("project/b"), DType::F64, x()),
-        ("three", Path::new("c/three/"), DType::F32, x()),
-        ("d/three", Path::new("d/three"), DType::F32, x()),
+        ("two", folder("project/b"), DType::F64, x()),
+        ("three", folder("c/three/"), DType::F32, x()),
+        ("../three", folder("../three"), DType::F32, x()),
+        ("src", folder("src"), DType::F32, x()),
+        // The tests run in the folder of the crate.
+        ("config", folder("src/config"), DType::F32, x()),
+        ("none", folder("none"), DType::F32, x()),
+        ("four", hub("owner/four@main"), DType::F32, x()),
+        ("owner/four@v1", hub("owner/four@v1"), DType::F32, x()),
+        ("five", hub("five@v1"), DType::F32, x()),
+        ("no--model", folder("owner/no--model"), DType::F32, x()),
     ];
     assert_eq!(summary, expected);
 }

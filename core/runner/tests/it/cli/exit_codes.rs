@@ -30,7 +30,7 @@ fn wrong_usage_is_2() {
 
       tip: a similar argument exists: '--model'
 
-    Usage: tlbench --model <FOLDER>
+    Usage: tlbench --model <MODEL>
 
     For more information, try '--help'.
     ");
@@ -42,7 +42,7 @@ fn wrong_usage_is_2() {
     insta::assert_snapshot!(test.run::<&str>([]), @"
     exit code 2
     ----- stderr -----
-    error: no model: name one with --model FOLDER, or a config with --config FILE (there is no tlbench.toml here)
+    error: no model: name one with --model MODEL, or a config with --config FILE (there is no tlbench.toml here)
     ");
 }
 

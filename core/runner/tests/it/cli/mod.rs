@@ -3,6 +3,7 @@
 mod checkpoints;
 mod exit_codes;
 mod forms;
+mod hub;
 mod output;
 mod overview;
 mod precisions;

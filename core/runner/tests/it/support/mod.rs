@@ -4,6 +4,12 @@ pub(crate) mod built;
 pub(crate) mod checkpoint;
 pub(crate) mod cli_test;
 mod normalise;
+#[path = "../../../../hub/tests/it/support/server.rs"]
+#[expect(dead_code, reason = "the tests of the Hub do more with it")]
+pub(crate) mod server;
+#[path = "../../../../hub/tests/it/support/site.rs"]
+#[expect(dead_code, reason = "the tests of the Hub do more with it")]
+pub(crate) mod site;
 
 use std::path::{Path, PathBuf};
 

@@ -98,6 +98,18 @@ fn abi_stable_and_libloading_have_one_dependent_each() {
 }
 
 #[test]
+fn only_the_runner_reaches_the_network_and_only_through_the_hub() {
+    assert_eq!(dependents(&all_manifests(), "tlbench-hub"), ["core/runner"]);
+    assert_eq!(dependents(&all_manifests(), "ureq"), ["core/hub"]);
+    let ours = closure("tlbench-hub");
+    let ours: Vec<_> = ours
+        .iter()
+        .filter(|name| name.starts_with("tlbench"))
+        .collect();
+    assert_eq!(ours, ["tlbench-hub"]);
+}
+
+#[test]
 fn architectures_and_benchmarks_are_built_without_candle() {
     let plugins: Vec<PathBuf> = ["architectures", "plugins/benchmarks"]
         .iter()
