@@ -98,8 +98,8 @@ fn token_ids_that_are_none() {
 #[test]
 fn a_text_and_tokens_at_once() {
     insta::assert_snapshot!(problems("[run]\ntext = 'a'\ninput_ids = [1]\n[[models]]\npath = 'a'\ninput_ids = [1]\ntext = 'a'"), @"
-    tlbench.toml:3:13: key `input_ids` in [run]: `text` is there as well; give one of the two
-    tlbench.toml:6:13: key `input_ids` in [[models]]: `text` is there as well; give one of the two
+    tlbench.toml:3:13: key `input_ids` in [run]: expected either `text` or `input_ids`, found both
+    tlbench.toml:6:13: key `input_ids` in [[models]]: expected either `text` or `input_ids`, found both
     ");
 }
 

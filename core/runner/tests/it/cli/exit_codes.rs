@@ -37,7 +37,7 @@ fn wrong_usage_is_2() {
     insta::assert_snapshot!(test.run(["--dtype", "bf16"]), @"
     exit code 2
     ----- stderr -----
-    error: no model: name one with --model FOLDER, or a config with --config FILE (there is no tlbench.toml here)
+    error: no model: name one with --model MODEL, or a config with --config FILE (there is no tlbench.toml here)
     ");
     insta::assert_snapshot!(test.run::<&str>([]), @"
     exit code 2

@@ -54,7 +54,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         match (path.is_dir(), name.as_str()) {
-            (true, "tests" | "benches" | "examples") | (false, "tests.rs") => {}
+            (true, "tests" | "benches" | "examples" | "target") | (false, "tests.rs") => {}
             (true, _) => collect(&path, files),
             (false, name) if name.ends_with(".rs") => files.push(path),
             (false, _) => {}
