@@ -228,7 +228,7 @@ fn resolved(state: &State, request: &Request, stored: &Stored) -> Response {
     Response::new(302)
         .header("Location", format!("{address}/large/{}", stored.etag()))
         .header("X-Linked-Etag", format!("\"{}\"", stored.etag()))
-        .header("X-Linked-Size", stored.content.len())
+        .header("X-Linked-Size", stored.content.len().to_string())
         .header("X-Repo-Commit", COMMIT)
 }
 
