@@ -1,0 +1,119 @@
+//! A real Python with real libraries, where one is named.
+
+use std::path::{Path, PathBuf};
+
+use tlbench_sdk::spec::HfTap;
+use tlbench_sdk::{Dim, HookPoint, Padding, Quantity, Stimulus, TraceRequest};
+
+use super::*;
+
+/// The checkpoints in this repository.
+fn fixtures() -> Vec<PathBuf> {
+    let entries = |folder: PathBuf| {
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    entries(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../architectures"))
+        .flat_map(|family| entries(family.join("fixtures")))
+        .filter(|folder| folder.join("config.json").is_file())
+        .collect()
+}
+
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn a_real_python_answers() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let folders = fixtures();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let logits = answered(&folder, &python);
+        assert!(
+            logits.iter().all(|value| value.is_finite()),
+            "{}",
+            folder.display()
+        );
+    }
+}
+
+/// The logits of one checkpoint, announced and unannounced.
+fn answered(folder: &Path, python: &str) -> Vec<f64> {
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let vocabulary = usize::try_from(config["vocab_size"].as_u64().unwrap()).unwrap();
+    let head = HookPoint {
+        name: "unembed.hook_out".to_owned(),
+        shape: vec![
+            Dim::Batch,
+            Dim::Pos,
+            Dim::Size {
+                name: "d_vocab_out".to_owned(),
+                size: vocabulary,
+            },
+        ],
+        order: 0,
+        gate: None,
+        hf_tap: Some(HfTap::output("lm_head")),
+    };
+    let stimulus = |id: &str, rows: &[Vec<i64>], quantities: &[Quantity]| {
+        let stimulus = Stimulus::from_rows(id, rows, Padding::Left, 0).unwrap();
+        Stimulus {
+            quantities: quantities.to_vec(),
+            ..stimulus
+        }
+    };
+    let shown = [Quantity::Logits, Quantity::Loss, Quantity::hook(&head.name)];
+    let announced = stimulus(
+        "padded",
+        &[vec![1, 2, 3, 4, 5, 6, 7, 8, 9], vec![4, 5]],
+        &shown,
+    );
+    let request = OpenRequest {
+        hooks: vec![head.clone()],
+        stimuli: vec![announced.clone()],
+        ..request(folder, python)
+    };
+    let source = HfPython::default()
+        .open(&request, &Listener::default())
+        .unwrap();
+    assert_eq!(source.info().stimuli, std::slice::from_ref(&announced));
+    let long = source
+        .trace(&TraceRequest::new(announced.inputs.clone(), shown.to_vec()))
+        .unwrap();
+    assert_eq!(long.value(&shown[0]), long.value(&shown[2]));
+    let floor = long.floor(&Quantity::Logits).unwrap();
+    assert!(
+        floor.cumulative > 0.0 && floor.local.is_some_and(|local| local <= floor.cumulative),
+        "{floor:?}"
+    );
+
+    // A padded row is the same as the row alone.
+    let alone = stimulus("alone", &[vec![4, 5]], &[]);
+    let asked = TraceRequest::new(alone.inputs, vec![Quantity::Logits]);
+    let short = source.trace(&asked).unwrap();
+    let (short, long) = (
+        short.value(&Quantity::Logits).unwrap(),
+        long.value(&Quantity::Logits).unwrap(),
+    );
+    assert_eq!(short.shape(), [1, 2, vocabulary]);
+    let (short, long) = (short.to_f64_vec(), long.to_f64_vec());
+    let tail = &long[long.len() - 2 * vocabulary..];
+    let worst = short
+        .iter()
+        .zip(tail)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
+    assert!(worst <= 1e-6, "{worst}");
+
+    let chunked = TraceRequest {
+        chunks: vec![1, 1],
+        ..asked
+    };
+    assert_eq!(
+        source.trace(&chunked).unwrap_err().kind,
+        ErrorKind::Unsupported
+    );
+    short
+}
