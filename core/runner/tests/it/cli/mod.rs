@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod exit_codes;
+#[cfg(unix)]
+mod interrupts;
 mod output;
 mod overview;
 mod references;

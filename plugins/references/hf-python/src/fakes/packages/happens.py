@@ -64,6 +64,10 @@ def is_missing():
 
 
 def happen(name):
-    """Makes it happen, if there is a name."""
-    if name:
-        globals()[name]()
+    """Makes it happen, if there is a name, and leaves a file that says so."""
+    if not name:
+        return
+    if path := os.environ.get("FAKE_LOG"):
+        with open(path, "w") as log:
+            log.write(name)
+    globals()[name]()

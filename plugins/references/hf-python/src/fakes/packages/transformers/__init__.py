@@ -24,7 +24,7 @@ class FakeForCausalLM:
     pass
 
 
-CONFIG_MAPPING = {"fake": Config}
+CONFIG_MAPPING = {"fake": Config, "gpt2": Config}
 MODEL_FOR_CAUSAL_LM_MAPPING = {Config: FakeForCausalLM}
 
 
