@@ -33,8 +33,8 @@ impl Pool {
 
     fn take_free(&self, options: &Options) -> Option<Shared> {
         let mut all = lock(&self.0);
-        // One that failed its last model is of no use to the next.
-        all.retain(|shared| !is_free(shared) || lock(shared).is_idle());
+        // One that failed its last model is of no use to the next, nor one that may be in the middle of an answer.
+        all.retain(|shared| !is_free(shared) || (!shared.is_poisoned() && lock(shared).is_idle()));
         all.iter()
             .find(|shared| is_free(shared) && lock(shared).runs(&options.python))
             .cloned()
@@ -45,7 +45,7 @@ fn is_free(shared: &Shared) -> bool {
     Arc::strong_count(shared) == 1
 }
 
-/// A conversation that panicked is judged by [`Worker::is_idle`], like any other.
+/// Whoever panicked before, this one goes on.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -119,6 +119,7 @@ fn libraries_that_cannot_be_had_are_named_with_the_remedy() {
     with_python3!(|python: Python| {
         let said = [
             "missing_torch",
+            "lacks_numpy",
             "broken_torch",
             "exits_at_import",
             "old_torch",
@@ -180,6 +181,7 @@ fn one_that_failed_is_replaced_for_the_next_model_and_one_that_only_refused_serv
             "exits",
             "lacks_memory",
             "lacks_memory_in_torch",
+            "lacks_memory_for_a_file",
             "dies",
             "crashes",
             "is_killed",

@@ -1,6 +1,7 @@
 //! A real Python with real libraries, where one is named.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tlbench_sdk::spec::HfTap;
 use tlbench_sdk::{Dim, HookPoint, Padding, Quantity, Stimulus, TraceRequest};
@@ -29,7 +30,7 @@ fn a_real_python_answers() {
     let folders = fixtures();
     assert!(!folders.is_empty());
     for folder in folders {
-        let logits = answered(&folder, &python);
+        let logits = answered(&HfPython::default(), &folder, &python);
         assert!(
             logits.iter().all(|value| value.is_finite()),
             "{}",
@@ -38,8 +39,55 @@ fn a_real_python_answers() {
     }
 }
 
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    for folder in fixtures() {
+        let fresh = answered(&HfPython::default(), &folder, &python);
+        let (pythons, listener) = (HfPython::default(), Listener::default());
+        assert_eq!(answered(&pythons, &folder, &python), fresh);
+        // One that fails in the middle of its work, in f64.
+        let stimulus = Stimulus::from_rows("wrong", &[vec![1 << 40]], Padding::Left, 0).unwrap();
+        let wrong = OpenRequest {
+            stimuli: vec![stimulus],
+            ..request(&folder, &python)
+        };
+        let error = pythons.open(&wrong, &listener).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::InvalidInput, "{error}");
+        assert_eq!(answered(&pythons, &folder, &python), fresh);
+        let told = listener.told();
+        assert!(
+            !told.iter().any(|told| told.starts_with("starting")),
+            "{told:?}"
+        );
+    }
+}
+
+/// transformers 4 reads a checkpoint under the same mode that makes f32 f64, and views its bytes as what they are.
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let (_, precision) = sources::MODULES
+        .into_iter()
+        .find(|(name, _)| *name == "precision")
+        .unwrap();
+    let script = format!(
+        "{precision}\nwith real_double():\n    stored = torch.ones(2, dtype=torch.int32)\n    \
+         print(stored.view(torch.float32).dtype, stored.to(torch.float32).dtype, stored.view(2, 1).shape)"
+    );
+    let output = Command::new(python).args(["-c", &script]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "torch.float32 torch.float64 torch.Size([2, 1])",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// The logits of one checkpoint, announced and unannounced.
-fn answered(folder: &Path, python: &str) -> Vec<f64> {
+fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
     let config: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let vocabulary = usize::try_from(config["vocab_size"].as_u64().unwrap()).unwrap();
@@ -75,9 +123,7 @@ fn answered(folder: &Path, python: &str) -> Vec<f64> {
         stimuli: vec![announced.clone()],
         ..request(folder, python)
     };
-    let source = HfPython::default()
-        .open(&request, &Listener::default())
-        .unwrap();
+    let source = pythons.open(&request, &Listener::default()).unwrap();
     assert_eq!(source.info().stimuli, std::slice::from_ref(&announced));
     let long = source
         .trace(&TraceRequest::new(announced.inputs.clone(), shown.to_vec()))

@@ -50,14 +50,14 @@ def _import(module, progress):
     try:
         imported = importlib.import_module(module)
         imported.__version__
-    except ModuleNotFoundError as error:
-        raise unsupported(
-            f"`{sys.executable}` has no module `{error.name}`; name a Python that has torch and transformers "
-            "in TLBENCH_PYTHON, or as `python` among the options of this reference"
-        ) from error
     except MemoryError:
         raise
     except BaseException as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            raise unsupported(
+                f"`{sys.executable}` has no module `{module}`; name a Python that has torch and transformers "
+                "in TLBENCH_PYTHON, or as `python` among the options of this reference"
+            ) from error
         raise _broken(module, error) from error
     return imported
 

@@ -56,7 +56,7 @@ def _out_of_memory(error):
     reason = None
     while error is not None:
         text = " ".join(str(error).split())
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text or "Cannot allocate memory" in text:
             # A place in torch's sources stands before it.
             reason = text[max(text.find("DefaultCPUAllocator"), 0) :] or name(error)
         error = error.__cause__

@@ -55,12 +55,20 @@ def lacks_memory_in_torch():
     )
 
 
+def lacks_memory_for_a_file():
+    raise RuntimeError("unable to mmap 432792192 bytes from file </model.safetensors>: Cannot allocate memory (12)")
+
+
 def is_broken():
     raise ImportError("libcudart.so.13: cannot open shared object file:\n  No such file or directory")
 
 
 def is_missing():
     raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+
+def lacks_another():
+    raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
 
 
 def happen(name):
