@@ -26,6 +26,7 @@
 //!
 //! [reference.hf-python]
 //! python = "python3"
+//! timeout = 600
 //! ```
 //!
 //! Every table and every key may be absent, but for the `path` or `hub` of a model and the `name` of a benchmark. Paths are

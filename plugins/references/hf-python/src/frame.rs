@@ -20,6 +20,8 @@ pub(crate) struct Frame {
 pub(crate) enum FrameError {
     /// The other side has hung up.
     Ended,
+    /// The other side says nothing.
+    Silence,
     /// What came is no frame.
     Garbage(String),
     /// The pipe failed.

@@ -3,13 +3,17 @@
 //! Python computes on its own side of a pipe, so that whatever happens to it is an error here and nothing more. All
 //! that will be asked is asked in one go when a model is opened, because the rounding error on a short input is only
 //! known together with the one on a long input; the answers are kept as a [`Recording`]. What comes up later is asked
-//! then.
+//! then. One Python serves the models of a run one after the other.
 
+mod ending;
 mod floors;
 mod frame;
-mod interpreter;
+mod options;
+mod pipes;
+mod pool;
 mod questions;
 mod source;
+mod sources;
 mod stderr;
 mod tensors;
 #[cfg(test)]
@@ -20,13 +24,17 @@ use tlbench_sdk::{
     Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,
 };
 
+use crate::pool::Pool;
 use crate::source::Live;
 
 tlbench_sdk::plugin! {
-    references: [HfPython],
+    references: [HfPython::default()],
 }
 
-struct HfPython;
+#[derive(Default)]
+struct HfPython {
+    pythons: Pool,
+}
 
 impl ReferenceModel for HfPython {
     fn info(&self) -> ReferenceInfo {
@@ -44,6 +52,6 @@ impl ReferenceModel for HfPython {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
-        Ok(Box::new(Live::open(request, host)?))
+        Ok(Box::new(Live::open(&self.pythons, request, host)?))
     }
 }

@@ -10,10 +10,28 @@ use crate::floors::Measurements;
 /// The version of the protocol; the worker ships with the plugin, so another one is another program.
 pub(crate) const PROTOCOL: u32 = 1;
 
+/// What can be asked.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Method {
+    Open,
+    Record,
+}
+
+impl Method {
+    /// What a worker does that has said nothing else yet.
+    pub(crate) const fn doing(self) -> &'static str {
+        match self {
+            Self::Open => "opening the checkpoint",
+            Self::Record => "reading the inputs",
+        }
+    }
+}
+
 /// A request.
 #[derive(Serialize)]
-pub(crate) struct Question<'a, P> {
-    pub(crate) method: &'a str,
+pub(crate) struct Question<P> {
+    pub(crate) method: Method,
     pub(crate) params: P,
 }
 
@@ -36,11 +54,16 @@ pub(crate) struct Failure {
     backtrace: Option<String>,
 }
 
-impl From<Failure> for PluginError {
-    fn from(failure: Failure) -> Self {
-        Self {
-            backtrace: failure.backtrace,
-            ..Self::new(failure.kind, failure.message)
+impl Failure {
+    /// What has to do with the work, rather than with what was asked for, says which work it was.
+    pub(crate) fn while_doing(self, doing: &str) -> PluginError {
+        let error = PluginError {
+            backtrace: self.backtrace,
+            ..PluginError::new(self.kind, self.message)
+        };
+        match error.kind {
+            ErrorKind::Unsupported | ErrorKind::InvalidInput => error,
+            ErrorKind::Io | ErrorKind::Panic | ErrorKind::Internal => error.context(doing),
         }
     }
 }

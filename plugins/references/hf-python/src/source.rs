@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
 use tlbench_sdk::{
@@ -11,10 +11,10 @@ use tlbench_sdk::{
 };
 
 use crate::floors::{Measurements, pooled};
-use crate::interpreter;
-use crate::questions::{Open, Provenance, Record, Report};
+use crate::options::{Options, python_from_environment};
+use crate::pool::{Pool, Shared, lock};
+use crate::questions::{Method, Open, Provenance, Record, Report};
 use crate::tensors::{from_blob, to_blob};
-use crate::worker::Worker;
 
 /// Of the directions in which derivatives are checked.
 const SEED: u64 = 0;
@@ -31,27 +31,32 @@ pub(crate) struct Live {
 }
 
 struct Conversation {
-    worker: Worker,
+    python: Shared,
     precision: DType,
     /// Of every input so far, so that the floors of a short one are pooled with those of the longest.
     measured: Vec<Measurements>,
 }
 
 impl Live {
-    pub(crate) fn open(request: &OpenRequest, host: &dyn Host) -> Result<Self, PluginError> {
+    pub(crate) fn open(
+        pythons: &Pool,
+        request: &OpenRequest,
+        host: &dyn Host,
+    ) -> Result<Self, PluginError> {
         let precision = precision_for(request.dtype)?;
         let progress = |message: &str| host.progress(message);
-        let python = interpreter::choose(&request.options, interpreter::from_environment())?;
-        let mut worker = Worker::start(&python, &progress)?;
+        let options = Options::read(&request.options, python_from_environment())?;
+        let python = pythons.take(&options, &progress)?;
         let model = absolute(&request.folder)?;
         let open = Open {
             model: &model,
             hooks: &request.hooks,
             dtype: precision.name(),
         };
-        let (mut provenance, _) = worker.ask::<Provenance>("open", open, Vec::new(), &progress)?;
+        let (mut provenance, _) =
+            lock(&python).ask::<Provenance>(Method::Open, open, Vec::new(), &progress)?;
         let mut conversation = Conversation {
-            worker,
+            python,
             precision,
             measured: Vec::new(),
         };
@@ -100,11 +105,7 @@ impl TraceSource for Live {
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
         match self.recording.answer(request, self.precision) {
             Err(error) if error.kind == ErrorKind::Unsupported && is_plain(request) => {
-                let mut conversation = self
-                    .conversation
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                conversation.answer(request)
+                lock(&self.conversation).answer(request)
             }
             answered => answered,
         }
@@ -158,9 +159,12 @@ impl Conversation {
             stimuli,
             seed: SEED,
         };
-        let (report, blob) =
-            self.worker
-                .ask::<Report>("record", question, to_blob(&inputs)?, progress)?;
+        let (report, blob) = lock(&self.python).ask::<Report>(
+            Method::Record,
+            question,
+            to_blob(&inputs)?,
+            progress,
+        )?;
         let mut truth = from_blob(&blob)?;
         let checked = checked(&report);
         let new = self.measured.len();

@@ -53,12 +53,14 @@ impl Tail {
     }
 }
 
-/// The line that says most: the last that is not blank.
-pub(crate) fn last_line(text: &str) -> Option<&str> {
+/// The line that says most: Python's own on a crash, as the stack comes after it, or the last that is not blank.
+pub(crate) fn telling_line(text: &str) -> Option<&str> {
     // A progress bar overwrites its line.
-    text.split(['\n', '\r'])
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
+    let mut lines = text.split(['\n', '\r']).map(str::trim);
+    lines
+        .clone()
+        .rfind(|line| line.starts_with("Fatal Python error: "))
+        .or_else(|| lines.rfind(|line| !line.is_empty()))
 }
 
 #[cfg(test)]
@@ -66,12 +68,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_is_what_is_left_on_the_screen() {
-        assert_eq!(
-            last_line("Traceback:\n  File\nMemoryError\n\n"),
-            Some("MemoryError")
-        );
-        assert_eq!(last_line("loading 10%\rloading 90%\r"), Some("loading 90%"));
-        assert_eq!(last_line(" \n"), None);
+    fn the_telling_line() {
+        let crash = "a warning\nFatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File\n";
+        for (text, line) in [
+            ("Traceback:\n  File\nMemoryError\n\n", Some("MemoryError")),
+            ("loading 10%\rloading 90%\r", Some("loading 90%")),
+            (crash, Some("Fatal Python error: Aborted")),
+            (" \n", None),
+        ] {
+            assert_eq!(telling_line(text), line);
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! The Python process.
+//! The Python process, and the conversation with it.
 
-use std::ffi::OsStr;
-use std::io::{self, BufReader};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,71 +11,61 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tlbench_sdk::PluginError;
 
+use crate::ending::{Ending, Obituary};
 use crate::frame::{Frame, FrameError};
-use crate::interpreter::HOW_TO_CHOOSE;
-use crate::questions::{Hello, PROTOCOL, Question, Reply};
-use crate::stderr::{Tail, last_line};
+use crate::options::{HOW_TO_CHOOSE, Options};
+use crate::pipes::Pipes;
+use crate::questions::{Hello, Method, PROTOCOL, Question, Reply};
+use crate::sources::{BOOTSTRAP, MODULES};
+use crate::stderr::{Tail, telling_line};
 
-const BOOTSTRAP: &str = include_str!("worker/bootstrap.py");
-
-macro_rules! modules {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("worker/", $name, ".py")))),*]
-    };
-}
-
-/// The worker's modules, which the bootstrap imports from the first frame.
-const MODULES: [(&str, &str); 11] = modules![
-    "attention",
-    "checks",
-    "loading",
-    "main",
-    "measure",
-    "norms",
-    "precision",
-    "protocol",
-    "record",
-    "stimulus",
-    "taps",
-];
-
-/// How long a process may take to be gone once it has hung up.
+/// How long a process may take to be gone once it has hung up, or was hung up on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A worker that has said hello. Ends with its owner.
 pub(crate) struct Worker {
+    /// As it was asked for.
+    program: OsString,
     child: Child,
-    /// `None` once the conversation has failed.
-    pipes: Option<(ChildStdin, BufReader<ChildStdout>)>,
+    /// Or why the conversation is over.
+    pipes: Result<Pipes, PluginError>,
     tail: Tail,
-    python: String,
+    /// How long it may be silent.
+    timeout: Duration,
+    /// What it said last that it was doing.
+    doing: String,
 }
 
 impl Worker {
-    /// Starts `python`, and waits for it to have imported all that it needs.
-    pub(crate) fn start(python: &OsStr, progress: &dyn Fn(&str)) -> Result<Self, PluginError> {
-        let name = python.to_string_lossy().into_owned();
-        progress(&format!("starting {name}"));
-        let mut child = Command::new(python)
-            .args(["-c", BOOTSTRAP])
+    /// Starts a Python, and waits for it to have imported all that it needs.
+    pub(crate) fn start(options: &Options, progress: &dyn Fn(&str)) -> Result<Self, PluginError> {
+        let program = &options.python;
+        let doing = format!("starting {}", program.display());
+        progress(&doing);
+        let mut child = Command::new(program)
+            .args(["-S", "-c", BOOTSTRAP])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| cannot_start(&name, &error))?;
+            .map_err(|error| cannot_start(program, &error))?;
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(PluginError::internal(format!(
-                "`{name}` was started without pipes"
+                "`{}` was started without pipes",
+                program.display()
             )));
         };
-        let pipes = Some((input, BufReader::new(output)));
         let mut worker = Self {
+            program: program.clone(),
             child,
-            pipes,
+            pipes: Pipes::new(input, output).map_err(|error| {
+                PluginError::io(format!("cannot start a thread to wait for Python: {error}"))
+            }),
             tail: Tail::follow(errors),
-            python: name,
+            timeout: options.timeout,
+            doing,
         };
         let sources: serde_json::Map<_, _> = MODULES
             .iter()
@@ -83,7 +73,7 @@ impl Worker {
             .collect();
         let (hello, _) = worker.converse::<Hello>(&json!(sources), Vec::new(), progress)?;
         if hello.protocol != PROTOCOL {
-            let (found, python) = (hello.protocol, &worker.python);
+            let (found, python) = (hello.protocol, worker.program.display());
             return Err(PluginError::internal(format!(
                 "`{python}` speaks protocol {found} instead of {PROTOCOL}"
             )));
@@ -94,12 +84,28 @@ impl Worker {
     /// Asks one question, and passes on what the worker says meanwhile.
     pub(crate) fn ask<T: DeserializeOwned>(
         &mut self,
-        method: &str,
+        method: Method,
         params: impl Serialize,
         blob: Vec<u8>,
         progress: &dyn Fn(&str),
     ) -> Result<(T, Vec<u8>), PluginError> {
+        method.doing().clone_into(&mut self.doing);
         self.converse(&Question { method, params }, blob, progress)
+    }
+
+    /// Whether it runs `program`.
+    pub(crate) fn runs(&self, program: &OsStr) -> bool {
+        self.program == program
+    }
+
+    /// Whether it is there, and waits for a question.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.pipes.as_ref().is_ok_and(Pipes::is_idle) && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sets how long it may be silent from now on.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     fn converse<T: DeserializeOwned>(
@@ -112,70 +118,46 @@ impl Worker {
             text: serde_json::to_vec(question)?,
             blob,
         };
-        match self.exchange(&frame, progress) {
-            Ok((Reply::Ok(answer), blob)) => Ok((answer, blob)),
-            Ok((Reply::Error(failure), _)) => Err(failure.into()),
-            Ok((Reply::Progress(_), _)) => Err(PluginError::internal("progress is no answer")),
+        let pipes = self.pipes.as_ref().map_err(Clone::clone)?;
+        pipes.send(frame);
+        match listen(pipes, self.timeout, &mut self.doing, progress) {
+            Ok((answer, blob)) => Ok((answer?, blob)),
             Err(error) => Err(self.give_up(error)),
-        }
-    }
-
-    /// Sends a question, and reads on until there is an answer.
-    fn exchange<T: DeserializeOwned>(
-        &mut self,
-        question: &Frame,
-        progress: &dyn Fn(&str),
-    ) -> Result<(Reply<T>, Vec<u8>), FrameError> {
-        let (input, output) = self.pipes.as_mut().ok_or(FrameError::Ended)?;
-        match question.write(input) {
-            // It may have said why before it went.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written?,
-        }
-        loop {
-            let Frame { text, blob } = Frame::read(output)?;
-            match serde_json::from_slice(&text) {
-                Ok(Reply::Progress(message)) => progress(&message),
-                Ok(reply) => return Ok((reply, blob)),
-                Err(error) => {
-                    return Err(FrameError::Garbage(format!(
-                        "an answer that cannot be read ({error})"
-                    )));
-                }
-            }
         }
     }
 
     /// The conversation is over; says why.
     fn give_up(&mut self, error: FrameError) -> PluginError {
-        self.pipes = None;
-        let status = if matches!(error, FrameError::Ended) {
-            self.wait_for_end()
-        } else {
-            None
-        };
-        let python = &self.python;
-        let message = match error {
-            FrameError::Ended => match status {
-                Some(status) => format!("`{python}` ended without an answer ({status})"),
-                None => format!("`{python}` hung up without an answer"),
+        // At the end of its input a worker that hangs writes down where, and goes.
+        self.pipes = Err(PluginError::internal("the conversation is over"));
+        let ending = match error {
+            FrameError::Ended => match self.wait_for_end() {
+                Some(status) => Ending::Died(status),
+                None => Ending::HungUp,
             },
-            FrameError::Garbage(what) => {
-                format!("`{python}` does not run the worker: it answered with {what}")
+            FrameError::Silence => {
+                self.wait_for_end();
+                Ending::Silence(self.timeout)
             }
-            FrameError::Io(error) => format!("the pipe to `{python}` failed: {error}"),
+            FrameError::Garbage(what) => Ending::Garbage(what),
+            FrameError::Io(error) => Ending::Io(error),
         };
         self.stop();
         let last_words = self.tail.text();
-        let message = match last_line(&last_words) {
-            Some(line) => format!("{message}: {line}"),
-            None => message,
+        let obituary = Obituary {
+            python: &self.program.display().to_string(),
+            doing: &self.doing,
+            ending: &ending,
+            last_line: telling_line(&last_words),
         };
+        let message = obituary.to_string();
         let backtrace = Some(last_words).filter(|words| !words.is_empty());
-        PluginError {
+        let error = PluginError {
             backtrace,
             ..PluginError::internal(message)
-        }
+        };
+        self.pipes = Err(error.clone());
+        error
     }
 
     /// The status of a process that has closed its pipes, unless it lives on.
@@ -203,7 +185,33 @@ impl Drop for Worker {
     }
 }
 
-fn cannot_start(python: &str, error: &io::Error) -> PluginError {
+/// Reads on until there is an answer, or the worker's own account of why there is none.
+fn listen<T: DeserializeOwned>(
+    pipes: &Pipes,
+    timeout: Duration,
+    doing: &mut String,
+    progress: &dyn Fn(&str),
+) -> Result<(Result<T, PluginError>, Vec<u8>), FrameError> {
+    loop {
+        let Frame { text, blob } = pipes.receive(timeout)?;
+        match serde_json::from_slice(&text) {
+            Ok(Reply::Progress(message)) => {
+                progress(&message);
+                *doing = message;
+            }
+            Ok(Reply::Ok(answer)) => return Ok((Ok(answer), blob)),
+            Ok(Reply::Error(failure)) => return Ok((Err(failure.while_doing(doing)), blob)),
+            Err(error) => {
+                return Err(FrameError::Garbage(format!(
+                    "an answer that cannot be read ({error})"
+                )));
+            }
+        }
+    }
+}
+
+fn cannot_start(program: &OsStr, error: &io::Error) -> PluginError {
+    let python = program.display();
     match error.kind() {
         io::ErrorKind::NotFound => {
             PluginError::unsupported(format!("`{python}` was not found; {HOW_TO_CHOOSE}"))

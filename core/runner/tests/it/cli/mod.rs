@@ -4,6 +4,8 @@ mod checkpoints;
 mod exit_codes;
 mod forms;
 mod hub;
+#[cfg(unix)]
+mod interrupts;
 mod output;
 mod overview;
 mod precisions;

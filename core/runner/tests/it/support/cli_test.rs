@@ -83,7 +83,21 @@ impl CliTest {
 
     /// Runs `tlbench` with `arguments`.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
-        let mut command = Command::new(self.executable());
+        let output = self
+            .within(Command::new(self.executable()))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).expect("tlbench writes UTF-8");
+        Run {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// `command`, which is `tlbench` or ends up as it, in this folder and environment and with these plugins.
+    pub(crate) fn within(&self, mut command: Command) -> Command {
         command
             .current_dir(self.folder.path())
             .env_clear()
@@ -96,16 +110,11 @@ impl CliTest {
         for plugin in &self.plugins {
             command.arg("--plugin").arg(plugin);
         }
-        let output = command.args(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).expect("tlbench writes UTF-8");
-        Run {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        command
     }
 
-    fn executable(&self) -> PathBuf {
+    /// Where `tlbench` is.
+    pub(crate) fn executable(&self) -> PathBuf {
         self.path("bin/tlbench")
             .with_extension(std::env::consts::EXE_EXTENSION)
     }

@@ -3,18 +3,26 @@
 import json
 import os
 import textwrap
+import time
 
 import transformers
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
+from .installed import release
 from .protocol import invalid_input, unsupported
+
+# How `from_pretrained` calls the precision.
+_DTYPE = "dtype" if release(transformers) >= (4, 56) else "torch_dtype"
 
 
 class Checkpoint:
     """A model folder whose class transformers knows."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, progress):
         self.folder = folder
+        self._progress = progress
+        # The precisions in which it was loaded before.
+        self._loaded = set()
         self.model_type = _model_type(os.path.join(folder, "config.json"))
         if self.model_type not in CONFIG_MAPPING:
             version = transformers.__version__
@@ -31,10 +39,11 @@ class Checkpoint:
 
     def load(self, dtype, attention):
         """A fresh model, in evaluation mode; refuses one that would be partly random."""
+        started = time.monotonic()
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 self.folder,
-                dtype=dtype,
+                **{_DTYPE: dtype},
                 attn_implementation=attention,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -50,10 +59,16 @@ class Checkpoint:
         if missing := sorted(report["missing_keys"]):
             raise invalid_input(f"the checkpoint has no {_list(missing)}; transformers would draw it at random")
         if mismatched := sorted(report["mismatched_keys"]):
-            name, found, expected = mismatched[0]
-            raise invalid_input(f"`{name}` is {list(found)} in the checkpoint, and {list(expected)} in the model")
+            raise invalid_input(_mismatch(mismatched[0], model))
         self.unused = sorted(report["unexpected_keys"])
+        self._tell(dtype, time.monotonic() - started)
         return model.eval().requires_grad_(False)
+
+    def _tell(self, dtype, seconds):
+        """How long loading took; every input takes a fresh model, so once for each precision is enough."""
+        if dtype not in self._loaded:
+            self._loaded.add(dtype)
+            self._progress(f"{self.model_class} loaded as {str(dtype).removeprefix('torch.')} in {seconds:.1f} s")
 
 
 def switch_attention(model, attention):
@@ -77,6 +92,15 @@ def _model_type(path):
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise invalid_input(f"{path} has no text under `model_type`")
     return config["model_type"]
+
+
+def _mismatch(mismatched, model):
+    """Before 5, transformers gives the name alone."""
+    if isinstance(mismatched, str):
+        expected = list(model.state_dict()[mismatched].shape)
+        return f"`{mismatched}` is {expected} in the model, and of another shape in the checkpoint"
+    name, found, expected = mismatched
+    return f"`{name}` is {list(found)} in the checkpoint, and {list(expected)} in the model"
 
 
 def _list(names):

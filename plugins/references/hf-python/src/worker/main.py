@@ -1,58 +1,32 @@
 """Answers requests until the other side hangs up."""
 
-import os
-import platform
-import sys
+import gc
 
-from .protocol import VERSION, Channel, WorkerError, invalid_input, unsupported
+from .installed import import_all
+from .protocol import VERSION, describe, invalid_input, unsupported
 
 
-def serve(incoming, outgoing):
+def serve(channel):
     """Says hello, or why it cannot work here; then answers."""
-    channel = Channel(incoming, outgoing)
     try:
-        hello = greet()
-    except WorkerError as error:
-        channel.fail(error)
+        import_all(channel.progress)
+    except BaseException as error:
+        channel.send(describe(error))
         return
-    channel.send({"ok": hello})
+    channel.send({"ok": {"protocol": VERSION}})
     worker = Worker(channel)
-    while (request := channel.receive()) is not None:
-        message, blob = request
-        if message["method"] == "shutdown":
-            channel.send({"ok": {}})
-            return
+    while True:
+        message, blob = channel.receive()
         try:
-            channel.send(*worker.answer(message["method"], message.get("params", {}), blob))
-        except Exception as error:
-            channel.fail(error)
-
-
-def greet():
-    """What there is to work with."""
-    # Nothing here may reach for the network, whatever the environment says.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    versions = {"protocol": VERSION, "python": platform.python_version()}
-    for name in ("torch", "transformers"):
-        try:
-            versions[name] = str(__import__(name).__version__)
-        except ModuleNotFoundError as error:
-            raise unsupported(
-                f"`{sys.executable}` has no module `{error.name}`; name a Python that has torch and transformers "
-                "in TLBENCH_PYTHON, or as `python` among the options of this reference"
-            ) from error
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise unsupported(f"`{sys.executable}` cannot import `{name}`: {reason}") from error
-    if int(versions["transformers"].split(".")[0]) < 5:
-        raise unsupported(
-            f"`{sys.executable}` has transformers {versions['transformers']}; 5 or later is needed to see attention"
-        )
-    return versions
+            channel.send(*worker.answer(message["method"], message["params"], blob))
+        except BaseException as error:
+            channel.send(describe(error))
+        # Before the next model needs the memory.
+        gc.collect()
 
 
 class Worker:
-    """One checkpoint at a time."""
+    """One checkpoint at a time; nothing of one is left when the next is opened."""
 
     def __init__(self, channel):
         import transformers
@@ -77,7 +51,8 @@ class Worker:
         from .taps import parse_hooks
 
         dtype = parse_dtype(params["dtype"])
-        checkpoint = Checkpoint(params["model"])
+        self._recorder = None
+        checkpoint = Checkpoint(params["model"], self._channel.progress)
         self._recorder = Recorder(checkpoint, parse_hooks(params["hooks"]), dtype, self._channel.progress)
         return self._recorder.provenance()
 

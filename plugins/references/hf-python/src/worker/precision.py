@@ -53,6 +53,9 @@ class _Float32IsFloat64(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.Tensor.float:
             func = torch.Tensor.double
+        if func is torch.Tensor.view:
+            # With a precision it says what stored bits mean, and changes no value.
+            return func(*args, **(kwargs or {}))
         args = tuple(_widened(value) for value in args)
         return func(*args, **{name: _widened(value) for name, value in (kwargs or {}).items()})
 

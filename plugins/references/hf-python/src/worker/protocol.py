@@ -4,8 +4,7 @@ Lengths are little-endian. A request is `{"method": .., "params": {..}}`. Its re
 `{"error": {"kind", "message", "backtrace"}}`, after any number of `{"progress": ".."}`.
 """
 
-import json
-import struct
+import sys
 import traceback
 
 VERSION = 1
@@ -34,41 +33,31 @@ def internal(message):
     return WorkerError("internal", message)
 
 
-class Channel:
-    """The two pipes."""
+def describe(error):
+    """The reply that reports an exception, whatever it is."""
+    if (reason := _out_of_memory(error)) is not None:
+        kind, message = "io", f"`{sys.executable}` ran out of memory: {reason}"
+    elif isinstance(error, WorkerError):
+        kind, message = error.kind, str(error)
+    else:
+        kind, message = "internal", name(error)
+    known = isinstance(error, WorkerError)
+    trace = None if known else "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {"error": {"kind": kind, "message": message, "backtrace": trace}}
 
-    def __init__(self, incoming, outgoing):
-        self._incoming = incoming
-        self._outgoing = outgoing
 
-    def receive(self):
-        """The next message and its blob, or None when the other side has hung up."""
-        head = self._incoming.read(4)
-        if len(head) < 4:
-            return None
-        text = self._read(struct.unpack("<I", head)[0])
-        blob = self._read(struct.unpack("<Q", self._read(8))[0])
-        return json.loads(text), blob
+def name(error):
+    """An exception on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
-    def send(self, message, blob=b""):
-        text = json.dumps(message, allow_nan=False).encode()
-        self._outgoing.write(struct.pack("<I", len(text)) + text + struct.pack("<Q", len(blob)))
-        self._outgoing.write(blob)
-        self._outgoing.flush()
 
-    def progress(self, message):
-        self.send({"progress": message})
-
-    def fail(self, error):
-        """Reports an exception, whatever it is."""
-        known = isinstance(error, WorkerError)
-        message = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        trace = None if known else "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        kind = error.kind if known else "internal"
-        self.send({"error": {"kind": kind, "message": message, "backtrace": trace}})
-
-    def _read(self, length):
-        data = self._incoming.read(length)
-        if len(data) < length:
-            raise EOFError("the frame ends early")
-        return data
+def _out_of_memory(error):
+    """What was refused, if memory is what this comes from; on the CPU torch has no type for that."""
+    reason = None
+    while error is not None:
+        text = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text or "Cannot allocate memory" in text:
+            # A place in torch's sources stands before it.
+            reason = text[max(text.find("DefaultCPUAllocator"), 0) :] or name(error)
+        error = error.__cause__
+    return reason

@@ -1,0 +1,3 @@
+#!/bin/sh
+# torch that crashes.
+FAKE_WORK=crashes exec "$(dirname "$0")/python.sh" "$@"

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Reads nothing, says nothing, and stays.
+exec sleep 600

@@ -1,0 +1,1 @@
+eager_mask = None

@@ -1,0 +1,1 @@
+raise RuntimeError("the working folder is nobody's library")

@@ -1,0 +1,276 @@
+//! The real worker, in a real Python, among libraries that misbehave.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+use tlbench_sdk::{Padding, Quantity, Stimulus, TraceRequest};
+
+use super::*;
+
+/// Generous, as machines are busy; what hangs is waited for so long.
+const SILENCE: f64 = 5.0;
+
+/// Where `python3` is, if it is new enough.
+fn python3() -> Option<String> {
+    let script = "import sys; print(sys.executable if sys.version_info >= (3, 9) else '')";
+    let output = Command::new("python3").args(["-c", script]).output().ok()?;
+    let path = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    (!path.is_empty()).then_some(path)
+}
+
+/// Runs `$test` with the path of `python3`; says so where there is none.
+macro_rules! with_python3 {
+    ($test:expr) => {
+        match python3() {
+            Some(python) => $test(Python(python)),
+            None => eprintln!("SKIPPED: there is no `python3` of 3.9 or later on this machine"),
+        }
+    };
+}
+
+struct Python(String);
+
+impl Python {
+    /// `text` without what differs from machine to machine.
+    fn normal(&self, fake_name: &str, text: &str) -> String {
+        let text = text
+            .replace(&fake(fake_name), fake_name)
+            .replace(&self.0, "[PYTHON]")
+            .replace(" (core dumped)", "");
+        let version = Command::new(&self.0).arg("--version").output().unwrap();
+        let version = String::from_utf8(version.stdout).unwrap();
+        text.replace(version.trim(), "Python [VERSION]")
+    }
+
+    fn told(&self, fake_name: &str, told: &[String]) -> String {
+        let told = self.normal(fake_name, &told.join("\n"));
+        let time = told
+            .rfind(" imported in ")
+            .map_or(told.len(), |at| at + " imported in ".len());
+        let after = told[time..].find(" s").map_or(told.len(), |at| time + at);
+        format!("{}[TIME]{}", &told[..time], &told[after..])
+    }
+
+    /// Kind and message of what opening with a fake fails with.
+    fn failure(&self, fake_name: &str) -> String {
+        let request = with_timeout(request(Path::new("/nowhere"), &fake(fake_name)), SILENCE);
+        let (error, _) = failure(&request);
+        format!("{}: {}", error.kind, self.normal(fake_name, &error.message))
+    }
+}
+
+/// A checkpoint of which transformers reads the config, and makes happen what that says.
+fn checkpoint(happens: Option<&str>) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let config = json!({"model_type": "fake", "happens": happens}).to_string();
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    folder
+}
+
+/// A question that nobody announced.
+fn question() -> TraceRequest {
+    let stimulus = Stimulus::from_rows("any", &[vec![1, 2]], Padding::Right, 0).unwrap();
+    TraceRequest::new(stimulus.inputs, vec![Quantity::Logits])
+}
+
+fn opens(fake_name: &str) {
+    let folder = checkpoint(None);
+    let request = with_timeout(request(folder.path(), &fake(fake_name)), SILENCE);
+    let source = HfPython::default()
+        .open(&request, &Listener::default())
+        .unwrap();
+    assert_eq!(source.info().provenance["model_class"], "FakeForCausalLM");
+}
+
+#[test]
+fn what_starting_costs_is_told() {
+    with_python3!(|python: Python| {
+        let (folder, listener) = (checkpoint(None), Listener::default());
+        HfPython::default()
+            .open(&request(folder.path(), &fake("python")), &listener)
+            .unwrap();
+        insta::assert_snapshot!(python.told("python", &listener.told()));
+    });
+}
+
+#[test]
+fn what_is_printed_at_import_disturbs_nobody() {
+    with_python3!(|_| opens("prints_at_import"));
+}
+
+#[test]
+fn what_is_printed_at_work_disturbs_nobody() {
+    with_python3!(|_| {
+        let (folder, pythons) = (checkpoint(Some("prints")), HfPython::default());
+        for _ in 0..2 {
+            let request = request(folder.path(), &fake("python"));
+            pythons.open(&request, &Listener::default()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_environment_disturbs_nobody() {
+    with_python3!(|_| opens("odd_environment"));
+}
+
+#[test]
+fn libraries_that_cannot_be_had_are_named_with_the_remedy() {
+    with_python3!(|python: Python| {
+        let said = [
+            "missing_torch",
+            "lacks_numpy",
+            "broken_torch",
+            "exits_at_import",
+            "old_torch",
+            "old_transformers",
+            "old_python",
+        ]
+        .map(|name| python.failure(name));
+        insta::assert_snapshot!(said.join("\n"));
+    });
+}
+
+#[test]
+fn imports_that_end_the_process_are_named() {
+    with_python3!(|python: Python| {
+        let said = ["dies_at_import", "crashes_at_import"].map(|name| python.failure(name));
+        insta::assert_snapshot!(said.join("\n"));
+    });
+}
+
+#[test]
+fn silence_ends_with_what_it_was_about_and_where_it_hung() {
+    with_python3!(|python: Python| {
+        let request = with_timeout(
+            request(Path::new("/nowhere"), &fake("hangs_at_import")),
+            SILENCE,
+        );
+        let (error, _) = failure(&request);
+        insta::assert_snapshot!(python.normal("hangs_at_import", &error.message));
+        assert!(error.backtrace.unwrap().contains("happens.py\", line"));
+    });
+}
+
+/// What becomes of a model of which `happens` happens while it is opened, and of the next one.
+fn opened_in_turn(python: &Python, happens: &str) -> String {
+    let (bad, good) = (checkpoint(Some(happens)), checkpoint(None));
+    let (pythons, listener) = (HfPython::default(), Listener::default());
+    let open = |folder: &TempDir| {
+        let request = with_timeout(request(folder.path(), &fake("python")), SILENCE);
+        pythons.open(&request, &listener)
+    };
+    let error = open(&bad).err().unwrap();
+    open(&good).unwrap();
+    let starts = listener
+        .told()
+        .iter()
+        .filter(|told| told.starts_with("starting"))
+        .count();
+    let message = python
+        .normal("python", &error.to_string())
+        .replace(&bad.path().display().to_string(), "[FOLDER]");
+    format!("{happens}: {}: {message}; {starts} started", error.kind)
+}
+
+#[test]
+fn one_that_failed_is_replaced_for_the_next_model_and_one_that_only_refused_serves_it() {
+    with_python3!(|python: Python| {
+        let said = [
+            "is_broken",
+            "exits",
+            "lacks_memory",
+            "lacks_memory_in_torch",
+            "lacks_memory_for_a_file",
+            "dies",
+            "crashes",
+            "is_killed",
+            "hangs",
+            "spins",
+        ]
+        .map(|happens| opened_in_turn(&python, happens));
+        insta::assert_snapshot!(said.join("\n"));
+    });
+}
+
+#[test]
+fn one_python_serves_model_after_model_and_another_one_two_at_once() {
+    with_python3!(|_| {
+        let (folder, listener) = (checkpoint(None), Listener::default());
+        let pythons = HfPython::default();
+        let starts = || {
+            listener
+                .told()
+                .iter()
+                .filter(|told| told.starts_with("starting"))
+                .count()
+        };
+        let open = |name| {
+            pythons
+                .open(&request(folder.path(), &fake(name)), &listener)
+                .unwrap()
+        };
+        drop(open("python"));
+        let first = open("python");
+        assert_eq!(starts(), 1);
+        let second = open("python");
+        assert_eq!(starts(), 2);
+        drop((first, second));
+        drop((open("python"), open("python")));
+        assert_eq!(starts(), 2);
+        // Another interpreter, though it has the same libraries.
+        drop(open("prints_at_import"));
+        assert_eq!(starts(), 3);
+    });
+}
+
+#[test]
+fn one_that_hangs_or_crashes_at_work() {
+    with_python3!(|python: Python| {
+        let said = ["hangs_at_work", "crashes_at_work"].map(|name| {
+            let folder = checkpoint(None);
+            let request = with_timeout(request(folder.path(), &fake(name)), SILENCE);
+            let source = HfPython::default()
+                .open(&request, &Listener::default())
+                .unwrap();
+            let error = source.trace(&question()).unwrap_err();
+            // Nobody answers any more, for the same reason.
+            assert_eq!(source.trace(&question()).unwrap_err(), error);
+            python.normal(name, &error.message)
+        });
+        insta::assert_snapshot!(said.join("\n"));
+    });
+}
+
+#[test]
+fn every_module_of_the_worker_parses_in_python_3_9() {
+    with_python3!(|python: Python| {
+        let script = "import ast, sys; ast.parse(sys.argv[1], feature_version=(3, 9))";
+        for (name, source) in sources::MODULES {
+            let output = Command::new(&python.0)
+                .args(["-c", script, source])
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{name}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    });
+}
+
+#[test]
+fn every_module_of_the_worker_is_sent() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/worker");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "bootstrap.py")
+        .collect();
+    files.sort();
+    assert_eq!(
+        files,
+        sources::MODULES.map(|(name, _)| format!("{name}.py"))
+    );
+}

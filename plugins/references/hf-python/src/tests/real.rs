@@ -1,0 +1,165 @@
+//! A real Python with real libraries, where one is named.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tlbench_sdk::spec::HfTap;
+use tlbench_sdk::{Dim, HookPoint, Padding, Quantity, Stimulus, TraceRequest};
+
+use super::*;
+
+/// The checkpoints in this repository.
+fn fixtures() -> Vec<PathBuf> {
+    let entries = |folder: PathBuf| {
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    entries(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../architectures"))
+        .flat_map(|family| entries(family.join("fixtures")))
+        .filter(|folder| folder.join("config.json").is_file())
+        .collect()
+}
+
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn a_real_python_answers() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let folders = fixtures();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let logits = answered(&HfPython::default(), &folder, &python);
+        assert!(
+            logits.iter().all(|value| value.is_finite()),
+            "{}",
+            folder.display()
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    for folder in fixtures() {
+        let fresh = answered(&HfPython::default(), &folder, &python);
+        let (pythons, listener) = (HfPython::default(), Listener::default());
+        assert_eq!(answered(&pythons, &folder, &python), fresh);
+        // One that fails in the middle of its work, in f64.
+        let stimulus = Stimulus::from_rows("wrong", &[vec![1 << 40]], Padding::Left, 0).unwrap();
+        let wrong = OpenRequest {
+            stimuli: vec![stimulus],
+            ..request(&folder, &python)
+        };
+        let error = pythons.open(&wrong, &listener).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::InvalidInput, "{error}");
+        assert_eq!(answered(&pythons, &folder, &python), fresh);
+        let told = listener.told();
+        assert!(
+            !told.iter().any(|told| told.starts_with("starting")),
+            "{told:?}"
+        );
+    }
+}
+
+/// transformers 4 reads a checkpoint under the same mode that makes f32 f64, and views its bytes as what they are.
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let (_, precision) = sources::MODULES
+        .into_iter()
+        .find(|(name, _)| *name == "precision")
+        .unwrap();
+    let script = format!(
+        "{precision}\nwith real_double():\n    stored = torch.ones(2, dtype=torch.int32)\n    \
+         print(stored.view(torch.float32).dtype, stored.to(torch.float32).dtype, stored.view(2, 1).shape)"
+    );
+    let output = Command::new(python).args(["-c", &script]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "torch.float32 torch.float64 torch.Size([2, 1])",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The logits of one checkpoint, announced and unannounced.
+fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let vocabulary = usize::try_from(config["vocab_size"].as_u64().unwrap()).unwrap();
+    let head = HookPoint {
+        name: "unembed.hook_out".to_owned(),
+        shape: vec![
+            Dim::Batch,
+            Dim::Pos,
+            Dim::Size {
+                name: "d_vocab_out".to_owned(),
+                size: vocabulary,
+            },
+        ],
+        order: 0,
+        gate: None,
+        hf_tap: Some(HfTap::output("lm_head")),
+    };
+    let stimulus = |id: &str, rows: &[Vec<i64>], quantities: &[Quantity]| {
+        let stimulus = Stimulus::from_rows(id, rows, Padding::Left, 0).unwrap();
+        Stimulus {
+            quantities: quantities.to_vec(),
+            ..stimulus
+        }
+    };
+    let shown = [Quantity::Logits, Quantity::Loss, Quantity::hook(&head.name)];
+    let announced = stimulus(
+        "padded",
+        &[vec![1, 2, 3, 4, 5, 6, 7, 8, 9], vec![4, 5]],
+        &shown,
+    );
+    let request = OpenRequest {
+        hooks: vec![head.clone()],
+        stimuli: vec![announced.clone()],
+        ..request(folder, python)
+    };
+    let source = pythons.open(&request, &Listener::default()).unwrap();
+    assert_eq!(source.info().stimuli, std::slice::from_ref(&announced));
+    let long = source
+        .trace(&TraceRequest::new(announced.inputs.clone(), shown.to_vec()))
+        .unwrap();
+    assert_eq!(long.value(&shown[0]), long.value(&shown[2]));
+    let floor = long.floor(&Quantity::Logits).unwrap();
+    assert!(
+        floor.cumulative > 0.0 && floor.local.is_some_and(|local| local <= floor.cumulative),
+        "{floor:?}"
+    );
+
+    // A padded row is the same as the row alone.
+    let alone = stimulus("alone", &[vec![4, 5]], &[]);
+    let asked = TraceRequest::new(alone.inputs, vec![Quantity::Logits]);
+    let short = source.trace(&asked).unwrap();
+    let (short, long) = (
+        short.value(&Quantity::Logits).unwrap(),
+        long.value(&Quantity::Logits).unwrap(),
+    );
+    assert_eq!(short.shape(), [1, 2, vocabulary]);
+    let (short, long) = (short.to_f64_vec(), long.to_f64_vec());
+    let tail = &long[long.len() - 2 * vocabulary..];
+    let worst = short
+        .iter()
+        .zip(tail)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
+    assert!(worst <= 1e-6, "{worst}");
+
+    let chunked = TraceRequest {
+        chunks: vec![1, 1],
+        ..asked
+    };
+    assert_eq!(
+        source.trace(&chunked).unwrap_err().kind,
+        ErrorKind::Unsupported
+    );
+    short
+}
