@@ -47,10 +47,8 @@ fn read(config: &ConfigReader) {
             config
                 .optional_number(names)
                 .map(|number| assert!(number.is_none_or(f64::is_finite))),
-            config.flag_or(names, true).map(|_| ()),
-            config
-                .choice_or(names, "gelu", &[("gelu", ()), ("relu", ())])
-                .map(|()| ()),
+            config.flag_or(names, true).map(drop),
+            config.choice_or(names, "gelu", &[("gelu", ()), ("relu", ())]),
         ];
         for error in told.into_iter().filter_map(Result::err) {
             assert!(error.to_string().contains(names[0]), "{error}");

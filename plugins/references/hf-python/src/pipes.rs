@@ -1,5 +1,6 @@
 //! The pipes to and from a process, each with a thread to wait for it: a pipe can be full, or empty, for ever.
 
+use std::cell::Cell;
 use std::io::{self, BufReader};
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -15,6 +16,8 @@ const STEP: Duration = Duration::from_secs(1);
 pub(crate) struct Pipes {
     outbox: Sender<Frame>,
     inbox: Receiver<Result<Frame, FrameError>>,
+    /// Set once a pipe has failed: the thread of the other one may take a moment to notice.
+    is_over: Cell<bool>,
 }
 
 impl Pipes {
@@ -45,7 +48,11 @@ impl Pipes {
                 }
             }
         })?;
-        Ok(Self { outbox, inbox })
+        Ok(Self {
+            outbox,
+            inbox,
+            is_over: Cell::new(false),
+        })
     }
 
     /// Lets a frame be written. What becomes of it shows in what is received next.
@@ -55,6 +62,14 @@ impl Pipes {
 
     /// The next frame, or that there was none for so long. A process that was stopped and goes on has not waited.
     pub(crate) fn receive(&self, patience: Duration) -> Result<Frame, FrameError> {
+        let received = self.wait(patience);
+        if !matches!(received, Ok(_) | Err(FrameError::Silence)) {
+            self.is_over.set(true);
+        }
+        received
+    }
+
+    fn wait(&self, patience: Duration) -> Result<Frame, FrameError> {
         let mut left = patience;
         loop {
             let step = left.min(STEP);
@@ -69,7 +84,7 @@ impl Pipes {
 
     /// Whether the other side is there, and waits.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.inbox.try_recv(), Err(TryRecvError::Empty))
+        !self.is_over.get() && matches!(self.inbox.try_recv(), Err(TryRecvError::Empty))
     }
 }
 
