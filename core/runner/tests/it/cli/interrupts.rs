@@ -118,9 +118,11 @@ fn start(test: &CliTest, model: &Path, moment: Moment) -> Child {
 }
 
 fn there_is_a_python() -> bool {
-    let there = Command::new("python3").arg("--version").output().is_ok();
+    let script = "import sys; sys.exit(sys.version_info < (3, 9))";
+    let python = Command::new("python3").args(["-c", script]).status();
+    let there = python.is_ok_and(|status| status.success());
     if !there {
-        eprintln!("SKIPPED: there is no `python3` on this machine");
+        eprintln!("SKIPPED: there is no `python3` of 3.9 or later on this machine");
     }
     there
 }
