@@ -1,4 +1,5 @@
-//! The cache on disk, as Python's `huggingface_hub` lays it out:
+//! The cache on disk, as Python's `huggingface_hub` lays it out. The names are those of the `hf-hub` crate, which knows
+//! half of it:
 //!
 //! ```text
 //! models--owner--name/refs/main                  the commit that the branch stood for
@@ -12,11 +13,14 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
+use hf_hub::{Cache, CacheRepo, Repo};
+
 use crate::error::HubError;
 use crate::id::{Commit, HubId, Revision};
 
 /// The part of the cache that one repository has.
 pub(crate) struct Repository {
+    layout: CacheRepo,
     root: PathBuf,
     locks: PathBuf,
 }
@@ -37,8 +41,10 @@ pub(crate) enum Presence {
 
 impl Repository {
     pub(crate) fn new(cache: &Path, id: &HubId) -> Self {
-        let folder = format!("models--{}", id.repository().replace('/', "--"));
+        let repository = Repo::model(id.repository());
+        let folder = repository.folder_name();
         Self {
+            layout: Cache::new(cache.to_owned()).repo(repository),
             root: cache.join(&folder),
             locks: cache.join(".locks").join(folder),
         }
@@ -70,7 +76,7 @@ impl Repository {
     }
 
     pub(crate) fn snapshot(&self, commit: &Commit) -> PathBuf {
-        self.root.join("snapshots").join(commit.as_str())
+        self.layout.pointer_path(commit.as_str())
     }
 
     pub(crate) fn presence(&self, commit: &Commit, file: &str) -> Presence {
