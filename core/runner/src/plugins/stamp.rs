@@ -3,7 +3,7 @@
 use object::{
     Architecture, BinaryFormat, ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ReadRef,
 };
-use tlbench_sdk::host::{STAMP_SYMBOL, Stamp};
+use tlbench_sdk::host::{STAMP_SYMBOL, Stamp, StampError};
 
 use super::load::LoadError;
 
@@ -36,9 +36,11 @@ pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> 
         })
         .unwrap_or_default();
     let stamp = Stamp::parse(bytes)?;
+    let expected = Stamp::of_this_build(true).target();
     // The system's loader says of such a file that it is not there.
-    if stamp.target() == Stamp::of_this_build(true).target() && !is_of_this_machine(&library) {
-        return Err(other_machine(&library));
+    if stamp.target() == expected && !is_of_this_machine(&library) {
+        let found = format!("{:?} ({:?})", library.architecture(), library.format());
+        return Err(StampError::Target { expected, found }.into());
     }
     Ok(stamp)
 }
@@ -46,13 +48,8 @@ pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> 
 /// Why a library has no stamp.
 fn no_stamp<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
     if is_of_this_machine(library) {
-        LoadError::NoPlugin
-    } else {
-        other_machine(library)
+        return LoadError::NoPlugin;
     }
-}
-
-fn other_machine<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
     LoadError::OtherMachine {
         format: library.format(),
         architecture: library.architecture(),
