@@ -60,9 +60,9 @@ fn plans() {
     fine
     plans no check; a benchmark that does not apply says so by `unsupported`
     plans two checks of the variant `text`
-    plans a check whose variant "" is no id: expected 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
-    plans a check whose variant "a/b" is no id: expected 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
-    plans a check whose variant "\u{1b}[2K\r🟢 [PASS]" is no id: expected 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
+    plans a check of the variant "": expected an id of 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
+    plans a check of the variant "a/b": expected an id of 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
+    plans a check of the variant "\u{1b}[2K\r🟢 [PASS]": expected an id of 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
     "#);
 }
 
@@ -262,7 +262,7 @@ fn inputs_of_a_reference() {
     })), @r#"
     fine
     two inputs of the name `text`
-    an input whose name "te/xt" is no id: expected 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
+    an input of the name "te/xt": expected an id of 1 to 64 ASCII letters, digits, `_`, `-` or `.`, of which the first is a letter or digit
     input `text`: input_ids: expected i64 [batch, pos] with at least one token, found nothing
     input `text`: attention_mask: expected i64 [2, 3], found nothing
     input `text`: input_ids: expected i64 [batch, pos] with at least one token, found i64 [2, 0]

@@ -58,7 +58,7 @@ impl SearchPath {
             }
         }
         for folder in self.implied.iter().filter(|folder| folder.is_dir()) {
-            found.folder(folder);
+            found.folder(folder, libraries(folder));
         }
         (found.candidates, found.problems)
     }
@@ -74,28 +74,24 @@ struct Found {
 impl Found {
     /// Whoever names a folder expects a plugin in it.
     fn named_folder(&mut self, folder: &Path) {
-        if self.folder(folder) == 0 {
-            self.problem(folder.to_owned(), Origin::Named, LoadError::EmptyFolder);
+        match libraries(folder) {
+            Ok(paths) if paths.is_empty() => {
+                self.problem(folder.to_owned(), Origin::Named, LoadError::EmptyFolder);
+            }
+            libraries => self.folder(folder, libraries),
         }
     }
 
-    /// What in `folder` is named as a plugin is, sorted by name; returns how much that is.
-    fn folder(&mut self, folder: &Path) -> usize {
-        match libraries(folder) {
+    fn folder(&mut self, folder: &Path, libraries: io::Result<Vec<PathBuf>>) {
+        match libraries {
             Ok(paths) => {
-                let count = paths.len();
                 for path in paths {
                     self.file(path, Origin::Scanned);
                 }
-                count
             }
             Err(error) => {
-                self.problem(
-                    folder.to_owned(),
-                    Origin::Named,
-                    LoadError::Unreadable(error),
-                );
-                1
+                let error = LoadError::Unreadable(error);
+                self.problem(folder.to_owned(), Origin::Named, error);
             }
         }
     }
@@ -123,7 +119,7 @@ impl Found {
     }
 }
 
-/// The entries of `folder` that are named as plugins are.
+/// The entries of `folder` that are named as plugins are, sorted.
 fn libraries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))

@@ -72,7 +72,7 @@ pub enum LoadError {
     /// Some other kind of file.
     #[error("is no dynamic library ({0})")]
     NoLibrary(String),
-    /// A library that this machine cannot load, whatever its stamp says.
+    /// A library without a stamp that this machine could not load anyway.
     #[error("is a library for another machine ({format:?} for {architecture:?})")]
     OtherMachine {
         /// The kind of file.

@@ -4,7 +4,7 @@ use object::{
     Architecture, BinaryFormat, ExportTarget, File, NameOrOrdinal, Object, ObjectSection,
     ObjectSymbol, ReadRef,
 };
-use tlbench_sdk::host::{STAMP_SYMBOL, Stamp};
+use tlbench_sdk::host::{STAMP_SYMBOL, Stamp, StampError};
 
 use super::load::LoadError;
 
@@ -15,7 +15,7 @@ use super::load::LoadError;
 pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> {
     let library = File::parse(file).map_err(|error| LoadError::NoLibrary(error.to_string()))?;
     if library.format() != BinaryFormat::native_object() {
-        return Err(other_machine(&library));
+        return Err(no_stamp(&library));
     }
     let address = stamp_address(&library)?.ok_or_else(|| no_stamp(&library))?;
     let bytes = library
@@ -28,9 +28,11 @@ pub fn read_stamp<'data>(file: impl ReadRef<'data>) -> Result<Stamp, LoadError> 
         })
         .unwrap_or_default();
     let stamp = Stamp::parse(bytes)?;
+    let expected = Stamp::of_this_build(true).target();
     // The system's loader says of such a file that it is not there.
-    if stamp.target() == Stamp::of_this_build(true).target() && !is_of_this_machine(&library) {
-        return Err(other_machine(&library));
+    if stamp.target() == expected && !is_of_this_machine(&library) {
+        let found = format!("{:?} ({:?})", library.architecture(), library.format());
+        return Err(StampError::Target { expected, found }.into());
     }
     Ok(stamp)
 }
@@ -66,13 +68,8 @@ fn stamp_address<'data>(
 /// Why a library has no stamp.
 fn no_stamp<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
     if is_of_this_machine(library) {
-        LoadError::NoPlugin
-    } else {
-        other_machine(library)
+        return LoadError::NoPlugin;
     }
-}
-
-fn other_machine<'data>(library: &File<'data, impl ReadRef<'data>>) -> LoadError {
     LoadError::OtherMachine {
         format: library.format(),
         architecture: library.architecture(),

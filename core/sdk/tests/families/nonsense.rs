@@ -235,3 +235,59 @@ fn what_is_checked_can_be_walked() {
     assert_eq!(spec.check(), Ok(()));
     assert!(hooks(&spec).len() > 4096 * 10);
 }
+
+/// Puts `number` in the place of the `nth` number in `value`.
+fn renumber(value: &mut Value, nth: &mut usize, number: &Value) {
+    match value {
+        Value::Number(_) => {
+            if *nth == 0 {
+                *value = number.clone();
+            }
+            *nth = nth.wrapping_sub(1);
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| renumber(item, nth, number)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|item| renumber(item, nth, number)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_number_anywhere_is_too_much_for_the_check() {
+    let numbers = [
+        0.into(),
+        1.into(),
+        u32::MAX.into(),
+        u64::MAX.into(),
+        (-1).into(),
+        1e308.into(),
+    ];
+    for (name, spec) in families() {
+        let value = serde_json::to_value(&spec).unwrap();
+        for index in 0.. {
+            let mut nth = index;
+            renumber(&mut value.clone(), &mut nth, &Value::Null);
+            if nth < usize::MAX / 2 {
+                break;
+            }
+            for number in &numbers {
+                let (mut changed, mut nth) = (value.clone(), index);
+                renumber(&mut changed, &mut nth, number);
+                // A size of -1 is no spec at all.
+                let Ok(spec) = serde_json::from_value::<ModelSpec>(changed) else {
+                    continue;
+                };
+                match spec.check() {
+                    Ok(()) => assert!(
+                        !hooks(&spec).is_empty() && !spec.components().is_empty(),
+                        "{name}"
+                    ),
+                    Err(error) => assert!(error.to_string().len() < 1000, "{name}: {error}"),
+                }
+            }
+        }
+    }
+}
