@@ -49,7 +49,8 @@ fn the_files_of_a_model_and_no_others() {
 
 #[test]
 fn the_hf_hub_crate_finds_what_was_downloaded() {
-    let test = Test::new(&model());
+    let site = model();
+    let test = Test::new(&site);
     let snapshot = test.fetch("owner/tiny").unwrap();
     let cache = hf_hub::Cache::new(test.settings.cache.clone());
     let found = cache.model("owner/tiny".into()).get("model.safetensors");
