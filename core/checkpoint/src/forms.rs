@@ -1,7 +1,7 @@
 //! The forms in which weights lie in a folder: two that are read, and those that are refused with a remedy.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -15,21 +15,34 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// The name of the index of weights that lie in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// A form that is refused, and how to tell it.
-struct Form {
+/// A form of weights that is refused, and how to tell it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RefusedForm {
     suffix: &'static str,
-    name: &'static str,
-    reason: &'static str,
-    remedy: &'static str,
+    /// What it is, in the plural.
+    pub name: &'static str,
+    /// Why it is not read.
+    pub reason: &'static str,
+    /// What the user can do.
+    pub remedy: &'static str,
 }
 
-impl Form {
+impl RefusedForm {
     const fn pickled(suffix: &'static str) -> Self {
         Self {
             suffix,
             name: "pickled weights",
             reason: "to unpickle a file is to run the code in it",
-            remedy: "load the model with transformers and save it with save_pretrained(folder)",
+            remedy: SAVE_AGAIN,
+        }
+    }
+
+    const fn of_another_library(suffix: &'static str, name: &'static str) -> Self {
+        Self {
+            suffix,
+            name,
+            reason: "their names and layout are not those of PyTorch",
+            remedy: SAVE_AGAIN,
         }
     }
 
@@ -43,26 +56,42 @@ impl Form {
     }
 }
 
-/// The first that matches counts.
-const REFUSED: [Form; 7] = [
-    Form::adapter("adapter_model.safetensors"),
-    Form::adapter("adapter_model.bin"),
-    Form {
+const SAVE_AGAIN: &str =
+    "load the model with transformers and save it with save_pretrained(folder)";
+
+/// The first that matches counts: weights of one model lie about in several forms.
+const REFUSED: [RefusedForm; 10] = [
+    RefusedForm::adapter("adapter_model.safetensors"),
+    RefusedForm::adapter("adapter_model.bin"),
+    RefusedForm {
         suffix: ".safetensors",
         name: "weights under another name than model.safetensors",
         reason: "which file is meant would be a guess",
         remedy: "rename it to model.safetensors if it holds the whole model",
     },
-    Form::pickled(".bin"),
-    Form::pickled(".pt"),
-    Form::pickled(".pth"),
-    Form {
+    RefusedForm::pickled(".bin"),
+    RefusedForm::pickled(".pt"),
+    RefusedForm::pickled(".pth"),
+    RefusedForm::pickled(".ckpt"),
+    RefusedForm {
         suffix: ".gguf",
         name: "GGUF weights",
         reason: "their names and layout are those of llama.cpp, and most are quantised",
         remedy: "load the model with from_pretrained(folder, gguf_file=\"NAME\") and save it with save_pretrained(folder)",
     },
+    RefusedForm::of_another_library(".h5", "TensorFlow weights"),
+    RefusedForm::of_another_library(".msgpack", "Flax weights"),
 ];
+
+/// The form of weights that files of these `names` show, and the file that shows it, where none is a form that is read.
+pub fn refused_form<'n>(names: &[&'n str]) -> Option<(&'n str, &'static RefusedForm)> {
+    let shows = |form: &'static RefusedForm| {
+        let mut weights = names.iter().filter(|name| !is_companion(name));
+        let name = weights.find(|name| name.ends_with(form.suffix))?;
+        Some((*name, form))
+    };
+    REFUSED.iter().find_map(shows)
+}
 
 /// Opens the weights in `folder`, whose config is `config`.
 pub(crate) fn open_weights(
@@ -111,27 +140,25 @@ fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 }
 
 fn refusal(folder: &Path, names: &[String]) -> CheckpointError {
-    let matching = |form: &Form| {
-        let file = |name: &&String| name.ends_with(form.suffix) && !is_companion(name);
-        names.iter().find(file).cloned()
-    };
-    let found = REFUSED
-        .iter()
-        .find_map(|form| Some((form, matching(form)?)));
-    match found {
-        Some((form, name)) => CheckpointError::UnreadForm {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match refused_form(&names) {
+        Some((name, form)) => CheckpointError::UnreadForm {
             file: folder.join(name),
             form: form.name.to_owned(),
             reason: form.reason,
             remedy: form.remedy,
         },
         None => CheckpointError::NoWeights {
-            folder: PathBuf::from(folder),
+            folder: folder.to_owned(),
         },
     }
 }
 
 /// Files that lie beside weights under the same suffixes.
 fn is_companion(name: &str) -> bool {
-    name == RECORDING_FILE || name == "training_args.bin" || name.starts_with("optimizer.")
+    name == RECORDING_FILE
+        || name == "training_args.bin"
+        || ["optimizer.", "scheduler."]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }

@@ -14,8 +14,8 @@ use tlbench_sdk::spec::TensorSource;
 use tlbench_sdk::{DType, Element, Tensor};
 
 use self::header::{Entry, Header};
-pub use self::index::IndexProblem;
 use self::index::{Index, Shards};
+pub use self::index::{IndexProblem, shard_names};
 pub use self::problem::HeaderProblem;
 use self::stored_file::StoredFile;
 use crate::error::CheckpointError;

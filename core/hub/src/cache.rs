@@ -11,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo, Repo};
 
@@ -163,14 +163,6 @@ impl Repository {
         let markers = self.root.join(".no_exist");
         markers.join(commit.as_str()).join(file)
     }
-}
-
-/// Whether `file`, as somebody else named it, lies in the folder that it is looked for in.
-pub(crate) fn stays_inside(file: &str) -> bool {
-    let mut components = Path::new(file).components();
-    !file.is_empty()
-        && !file.contains(['\\', ':', '\0'])
-        && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
 fn create_parent(file: &Path) -> Result<&Path, HubError> {

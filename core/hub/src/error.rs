@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use tlbench_checkpoint::{CheckpointError, INDEX_FILE, RefusedForm, WEIGHTS_FILE};
+
 use crate::id::HubId;
 
 /// A model of the Hub that cannot be had.
@@ -109,28 +111,33 @@ pub enum HubError {
         found: String,
     },
     /// Weights in a form that is not read. Nothing of them was downloaded.
-    #[error("{id}: {file}: {form} are not read; {remedy}")]
+    #[error(
+        "{id}: {file}: {} are not read: {}; {}, or name a revision that has a {WEIGHTS_FILE} (often refs/pr/1)",
+        .form.name, .form.reason, .form.remedy
+    )]
     UnreadForm {
         /// The model.
         id: HubId,
         /// The file that shows the form.
         file: String,
-        /// The form, in the plural.
-        form: &'static str,
-        /// What the user can do.
-        remedy: &'static str,
+        /// The form.
+        form: &'static RefusedForm,
     },
-    /// An index of shards that does not say which they are.
-    #[error("{id}: {file}: expected {expected}, found {found}")]
+    /// An index of shards that cannot be used.
+    #[error("{id}: {source}")]
     Index {
         /// The model.
         id: HubId,
-        /// The index.
-        file: String,
-        /// In words.
-        expected: &'static str,
-        /// What is there instead.
-        found: String,
+        /// What is wrong with it.
+        source: Box<CheckpointError>,
+    },
+    /// A shard that the index names and the repository does not have.
+    #[error("{id}: {INDEX_FILE}: expected the shard `{shard}` in the repository, found none")]
+    NoShard {
+        /// The model.
+        id: HubId,
+        /// The shard.
+        shard: String,
     },
     /// A file of another length than the Hub said.
     #[error("{id}: {file}: expected {expected} bytes, found {found}")]

@@ -1,7 +1,9 @@
 //! From a name to a folder.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+use tlbench_checkpoint::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, shard_names};
 
 use crate::address::Address;
 use crate::cache::{Presence, Repository};
@@ -10,7 +12,7 @@ use crate::description::Description;
 use crate::download::Download;
 use crate::error::HubError;
 use crate::id::{Commit, HubId};
-use crate::selection::{CONFIG, INDEX, OPTIONAL, Selection, WEIGHTS, Weights, listed, shards};
+use crate::selection::{OPTIONAL, Selection, Weights, listed};
 use crate::settings::Settings;
 use crate::step::Step;
 
@@ -87,7 +89,7 @@ impl Hub {
         };
         if weights == Weights::Sharded {
             download.missing(&files)?;
-            let names = shards(id, &read_index(repository, commit)?)?;
+            let names = shards(id, repository, commit)?;
             files = listed(id, &description, &names)?;
         }
         download.missing(&files)?;
@@ -136,23 +138,31 @@ fn check_copy(id: &HubId, repository: &Repository, commit: &Commit) -> Result<()
             Err(incomplete(name, "it is missing from the copy in the cache"))
         }
     };
-    check(CONFIG)?;
+    check(CONFIG_FILE)?;
     for name in OPTIONAL {
         if presence(name) == Presence::Dangling {
             check(name)?;
         }
     }
     // A copy that others made may have either form of the weights.
-    if matches!(presence(INDEX), Presence::Present { .. })
-        && !matches!(presence(WEIGHTS), Presence::Present { .. })
+    if matches!(presence(INDEX_FILE), Presence::Present { .. })
+        && !matches!(presence(WEIGHTS_FILE), Presence::Present { .. })
     {
-        let names = shards(id, &read_index(repository, commit)?)?;
+        let names = shards(id, repository, commit)?;
         return names.iter().try_for_each(|name| check(name));
     }
-    check(WEIGHTS)
+    check(WEIGHTS_FILE)
 }
 
-fn read_index(repository: &Repository, commit: &Commit) -> Result<String, HubError> {
-    let file = repository.snapshot(commit).join(INDEX);
-    fs::read_to_string(&file).map_err(HubError::io(file, "read"))
+/// The shards that the index in the cache names.
+fn shards(
+    id: &HubId,
+    repository: &Repository,
+    commit: &Commit,
+) -> Result<BTreeSet<String>, HubError> {
+    let index = repository.snapshot(commit).join(INDEX_FILE);
+    shard_names(&index).map_err(|error| HubError::Index {
+        id: id.clone(),
+        source: Box::new(error),
+    })
 }

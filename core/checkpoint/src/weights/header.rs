@@ -3,7 +3,7 @@
 //! The rules are those of the `safetensors` crate, whose types these are; it is stricter in one point (a name that is
 //! there twice), and says for each rule which tensor breaks it and how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use safetensors::Dtype;
@@ -65,6 +65,7 @@ impl Header {
             } = error.into();
             HeaderProblem::Json { column, message }
         })?;
+        check_names(&raw.tensors)?;
         let mut tensors = BTreeMap::new();
         let mut extents = Vec::with_capacity(raw.tensors.len());
         for (name, info) in raw.tensors {
@@ -77,9 +78,7 @@ impl Header {
                 begin,
                 bytes,
             };
-            if tensors.insert(name.clone(), entry).is_some() {
-                return Err(HeaderProblem::Duplicate { tensor: name });
-            }
+            tensors.insert(name, entry);
             extents.push(extent);
         }
         check_cover(extents, available)?;
@@ -87,6 +86,17 @@ impl Header {
             tensors,
             metadata: raw.metadata,
         })
+    }
+}
+
+/// Each name is there once. Asked before anything else: of two declarations, the one that is wrong may not be meant.
+fn check_names(tensors: &[(String, TensorInfo)]) -> Result<(), HeaderProblem> {
+    let mut names = BTreeSet::new();
+    match tensors.iter().find(|(name, _)| !names.insert(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(HeaderProblem::Duplicate {
+            tensor: name.clone(),
+        }),
     }
 }
 

@@ -64,6 +64,14 @@ pub enum IndexProblem {
     },
 }
 
+/// The files that an index names, which need not be there yet.
+///
+/// # Errors
+/// If it cannot be read, or contradicts itself.
+pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
+    Ok(Index::read(index)?.places.into_values().collect())
+}
+
 /// An index whose shards were not looked at yet.
 #[derive(Debug)]
 pub(super) struct Index {

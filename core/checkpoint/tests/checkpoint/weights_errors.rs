@@ -99,6 +99,11 @@ fn the_layout_of_the_data() {
             r#""a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
                "a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}"#,
         ),
+        // The one that is wrong may not be meant.
+        refusal_of(
+            r#""a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]},
+               "a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}"#,
+        ),
         refusal(&two_tensors()[..two_tensors().len() - 1]),
     ];
     insta::assert_snapshot!(messages.join("\n"), @r"
@@ -110,6 +115,7 @@ fn the_layout_of_the_data() {
     tensor `b` begins at byte 8, inside tensor `a`, which ends at byte 12
     data: bytes 4 to 8 belong to no tensor
     data: bytes 12 to 16 belong to no tensor
+    header: tensor `a` is declared twice
     header: tensor `a` is declared twice
     tensor `b`: data_offsets end at byte 22, but the file holds 21 bytes of data
     ");

@@ -152,14 +152,14 @@ fn an_index_may_name_the_files_of_the_repository_alone() {
         json!({ "weight_map": { "a": "model-00004-of-00002.safetensors" } }),
     ];
     let errors = maps.map(|map| Test::new(&sharded(&map)).error("owner/tiny"));
-    insta::assert_snapshot!(errors.join("\n"), @r#"
-    owner/tiny@main: model.safetensors.index.json: expected an index with a `weight_map` from tensors to files, found none
-    owner/tiny@main: model.safetensors.index.json: expected the files of the weights, found none
-    owner/tiny@main: model.safetensors.index.json: expected the name of a file beside the index, found 1
-    owner/tiny@main: model.safetensors.index.json: expected the name of a file beside the index, found "../../../.ssh/authorized_keys"
-    owner/tiny@main: model.safetensors.index.json: expected the name of a file beside the index, found "/etc/passwd"
-    owner/tiny@main: model.safetensors.index.json: expected files that the repository has, found `model-00004-of-00002.safetensors`, which it has not
-    "#);
+    insta::assert_snapshot!(errors.join("\n"), @"
+    owner/tiny@main: [CACHE]/models--owner--tiny/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors.index.json: line 1, column 2: missing field `weight_map`
+    owner/tiny@main: [CACHE]/models--owner--tiny/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors.index.json: key `weight_map`: expected the shard of each tensor, found no tensor
+    owner/tiny@main: [CACHE]/models--owner--tiny/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors.index.json: line 1, column 20: invalid type: integer `1`, expected a string
+    owner/tiny@main: [CACHE]/models--owner--tiny/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors.index.json: tensor `a`: expected the name of a file beside the index, found `../../../.ssh/authorized_keys`
+    owner/tiny@main: [CACHE]/models--owner--tiny/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors.index.json: tensor `a`: expected the name of a file beside the index, found `/etc/passwd`
+    owner/tiny@main: model.safetensors.index.json: expected the shard `model-00004-of-00002.safetensors` in the repository, found none
+    ");
 }
 
 #[test]
