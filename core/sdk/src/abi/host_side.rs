@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use abi_stable::library::{AbiHeaderRef, LibraryError};
 use abi_stable::std_types::{RResult, RStr, RString, RVec};
@@ -102,6 +103,7 @@ fn list(module: PluginModuleRef) -> Result<LoadedPlugin, PluginError> {
             Ok(ForeignBenchmark {
                 info: receive(object.info())?,
                 object,
+                planned: Mutex::default(),
             })
         })?,
     })
@@ -200,6 +202,14 @@ impl TraceSource for ForeignSource {
 pub struct ForeignBenchmark {
     info: BenchmarkInfo,
     object: FfiBenchmarkBox,
+    /// The model that it planned for last, which the plugin has kept.
+    planned: Mutex<Option<ModelInfo>>,
+}
+
+impl ForeignBenchmark {
+    fn planned(&self) -> MutexGuard<'_, Option<ModelInfo>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Benchmark for ForeignBenchmark {
@@ -208,7 +218,11 @@ impl Benchmark for ForeignBenchmark {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        receive(self.object.plan(encode(model)?))
+        // What the plugin has kept after a plan that failed is not known.
+        *self.planned() = None;
+        let checks = receive(self.object.plan(encode(model)?))?;
+        *self.planned() = Some(model.clone());
+        Ok(checks)
     }
 
     fn judge(
@@ -217,8 +231,9 @@ impl Benchmark for ForeignBenchmark {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
+        let is_known = self.planned().as_ref() == Some(model);
         receive(self.object.judge(encode(&Question {
-            model,
+            model: (!is_known).then_some(model),
             check,
             answers,
         })?))
@@ -238,4 +253,85 @@ fn from_ffi<T>(result: FfiResult<T>) -> Result<T, PluginError> {
 
 fn parse_error(text: &RString) -> PluginError {
     serde_json::from_str(text.as_str()).unwrap_or_else(|_| PluginError::internal(text.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::plugin_side::benchmark_object;
+    use super::*;
+    use crate::result::{Severity, Verdict};
+
+    /// Tells which model it was asked about, and plans for none that is called `refused`.
+    struct Echo;
+
+    impl Benchmark for Echo {
+        fn info(&self) -> BenchmarkInfo {
+            BenchmarkInfo {
+                id: "echo".into(),
+                module: "echo".into(),
+                description: String::new(),
+            }
+        }
+
+        fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+            if model.name == "refused" {
+                return Err(PluginError::unsupported("no"));
+            }
+            Ok(Vec::new())
+        }
+
+        fn judge(
+            &self,
+            model: &ModelInfo,
+            _: &Check,
+            _: &[Trace],
+        ) -> Result<Judgement, PluginError> {
+            let verdict = Verdict::new(Severity::Info, model.name.clone());
+            Ok(Judgement::Verdict(verdict))
+        }
+    }
+
+    fn model(name: &str) -> ModelInfo {
+        let tokens = json!({"names": ["wte"], "shape": [3, 2]});
+        let spec = json!({
+            "architecture": "Bigram",
+            "d_model": 2,
+            "d_vocab": 3,
+            "n_ctx": null,
+            "embedding": {"tokens": tokens, "module": null},
+            "layers": [],
+            "final_norm": null,
+            "unembed": {"projection": {"weight": tokens, "bias": null, "tap": null}, "d_vocab_out": 3},
+        });
+        let model = json!({
+            "name": name, "subject": "bridge", "mode": "raw", "dtype": "f32", "spec": spec, "hooks": [],
+            "reference": "r", "tier": "hugging_face", "stimuli": [], "judging": "calibrated", "options": {},
+        });
+        serde_json::from_value(model).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_about_the_model_that_it_names_whatever_was_planned_before() {
+        let benchmark = ForeignBenchmark {
+            info: Echo.info(),
+            object: benchmark_object(Box::new(Echo)),
+            planned: Mutex::default(),
+        };
+        let check = Check {
+            variant: "x".into(),
+            requests: Vec::new(),
+        };
+        let judged = |name: &str| match benchmark.judge(&model(name), &check, &[]) {
+            Ok(Judgement::Verdict(verdict)) => verdict.message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(judged("a"), "a");
+        benchmark.plan(&model("a")).unwrap();
+        assert_eq!([judged("a"), judged("b"), judged("a")], ["a", "b", "a"]);
+        // The plugin has kept the model of a plan that failed.
+        benchmark.plan(&model("refused")).unwrap_err();
+        assert_eq!([judged("a"), judged("refused")], ["a", "refused"]);
+    }
 }

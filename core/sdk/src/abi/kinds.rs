@@ -67,7 +67,7 @@ fn again_as_question(message: FfiMessage) -> Result<Message, PluginError> {
         answers,
     } = decode(message)?;
     written(&Question {
-        model: &model,
+        model: model.as_ref(),
         check: &check,
         answers: &answers,
     })

@@ -212,14 +212,18 @@ impl<M: Incoming> Incoming for Vec<M> {
 
 /// What a benchmark is to judge, as the host sends it.
 pub(super) struct Question<'a> {
-    pub(super) model: &'a ModelInfo,
+    /// `None`: the one that it planned for last, which is large and the same for all of its checks.
+    pub(super) model: Option<&'a ModelInfo>,
     pub(super) check: &'a Check,
     pub(super) answers: &'a [Trace],
 }
 
 impl Outgoing for Question<'_> {
     fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        let (model, model_tensors) = self.model.to_message()?;
+        let (model, model_tensors) = match self.model {
+            Some(model) => model.to_message()?,
+            None => (Value::Null, TensorMap::new()),
+        };
         let (check, check_tensors) = self.check.to_message()?;
         let (answers, answer_tensors) = self.answers.to_message()?;
         let tensors = [
@@ -239,7 +243,7 @@ impl Outgoing for Question<'_> {
 
 /// A [`Question`] as it arrives.
 pub(super) struct ReceivedQuestion {
-    pub(super) model: ModelInfo,
+    pub(super) model: Option<ModelInfo>,
     pub(super) check: Check,
     pub(super) answers: Vec<Trace>,
 }
@@ -253,8 +257,12 @@ impl Incoming for ReceivedQuestion {
             answers: Value,
         }
         let parts: Parts = from_value(json)?;
+        let model = match parts.model {
+            Value::Null => None,
+            model => Some(ModelInfo::from_message(model, take(&mut tensors, "model"))?),
+        };
         Ok(Self {
-            model: ModelInfo::from_message(parts.model, take(&mut tensors, "model"))?,
+            model,
             check: Check::from_message(parts.check, take(&mut tensors, "check"))?,
             answers: Vec::from_message(parts.answers, take(&mut tensors, "answers"))?,
         })
@@ -290,9 +298,11 @@ fn prefixed(prefix: &str, map: TensorMap) -> Vec<(String, crate::tensor::Tensor)
 /// Takes what stands under `prefix/` out of `tensors`.
 fn take(tensors: &mut TensorMap, prefix: &str) -> TensorMap {
     let prefix = format!("{prefix}/");
+    // They stand together; to look at all the others would take a plan of many checks the square of its length.
     let names: Vec<String> = tensors
-        .keys()
-        .filter(|name| name.starts_with(&prefix))
+        .range(prefix.clone()..)
+        .map(|(name, _)| name)
+        .take_while(|name| name.starts_with(&prefix))
         .cloned()
         .collect();
     names

@@ -1,5 +1,7 @@
 //! What runs inside a plugin: its registry, and the objects that it hands out.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 pub use abi_stable::library::LibHeader;
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
@@ -101,12 +103,17 @@ extern "C" fn references() -> FfiResult<RVec<FfiReferenceBox>> {
 
 extern "C" fn benchmarks() -> FfiResult<RVec<FfiBenchmarkBox>> {
     collect(|registration| match registration {
-        Registration::Benchmark(make) => Some(FfiBenchmark_TO::from_value(
-            BenchmarkObject(Guarded::new(make())),
-            TD_Opaque,
-        )),
+        Registration::Benchmark(make) => Some(benchmark_object(make())),
         _ => None,
     })
+}
+
+pub(super) fn benchmark_object(benchmark: Box<dyn Benchmark>) -> FfiBenchmarkBox {
+    let object = BenchmarkObject {
+        benchmark: Guarded::new(benchmark),
+        planned: Mutex::default(),
+    };
+    FfiBenchmark_TO::from_value(object, TD_Opaque)
 }
 
 fn collect<T>(wrap: impl Fn(&Registration) -> Option<T>) -> FfiResult<RVec<T>> {
@@ -181,24 +188,41 @@ impl FfiSource for SourceObject {
     }
 }
 
-struct BenchmarkObject(Guarded<dyn Benchmark>);
+struct BenchmarkObject {
+    benchmark: Guarded<dyn Benchmark>,
+    /// The model that was planned for last.
+    planned: Mutex<Option<Arc<ModelInfo>>>,
+}
+
+impl BenchmarkObject {
+    fn planned(&self) -> MutexGuard<'_, Option<Arc<ModelInfo>>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl FfiBenchmark for BenchmarkObject {
     fn info(&self) -> FfiResult<FfiMessage> {
-        answer(&self.0, |benchmark| Ok(benchmark.info()))
+        answer(&self.benchmark, |benchmark| Ok(benchmark.info()))
     }
 
     fn plan(&self, model: FfiMessage) -> FfiResult<FfiMessage> {
-        into_ffi(self.0.call(|benchmark| {
-            let model: ModelInfo = decode(model)?;
+        into_ffi(self.benchmark.call(|benchmark| {
+            let model: Arc<ModelInfo> = Arc::new(decode(model)?);
+            *self.planned() = Some(Arc::clone(&model));
             encode(benchmark.plan(&model)?.as_slice())
         }))
     }
 
     fn judge(&self, question: FfiMessage) -> FfiResult<FfiMessage> {
-        answer(&self.0, |benchmark| {
+        answer(&self.benchmark, |benchmark| {
             let question: ReceivedQuestion = decode(question)?;
-            benchmark.judge(&question.model, &question.check, &question.answers)
+            let model = match question.model {
+                Some(model) => Arc::new(model),
+                None => self.planned().clone().ok_or_else(|| {
+                    PluginError::internal("asked about the model of a plan that was not made")
+                })?,
+            };
+            benchmark.judge(&model, &question.check, &question.answers)
         })
     }
 }
