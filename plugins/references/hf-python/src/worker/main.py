@@ -46,11 +46,13 @@ class Worker:
 
     def _open(self, params):
         from .loading import Checkpoint
-        from .precision import parse_dtype
+        from .precision import DTYPES
         from .record import Recorder
         from .taps import parse_hooks
 
-        dtype = parse_dtype(params["dtype"])
+        dtype = DTYPES.get(params["dtype"])
+        if dtype is None:
+            raise unsupported(f"rounding is measured in {', '.join(DTYPES)}, not in {params['dtype']}")
         self._recorder = None
         checkpoint = Checkpoint(params["model"], self._channel.progress)
         self._recorder = Recorder(checkpoint, parse_hooks(params["hooks"]), dtype, self._channel.progress)

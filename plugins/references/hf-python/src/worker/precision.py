@@ -5,22 +5,13 @@ import contextlib
 import torch
 from torch.overrides import TorchFunctionMode
 
-from .protocol import unsupported
-
-# By the name that the other side gives it.
-_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-
-
-def parse_dtype(name):
-    """The precision whose rounding is measured."""
-    if name not in _DTYPES:
-        raise unsupported(f"rounding is measured in {', '.join(_DTYPES)}, not in {name}")
-    return _DTYPES[name]
+# The precisions whose rounding is measured, as the other side calls them.
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def dtype_name(dtype):
     """As the other side calls it."""
-    return next(name for name, known in _DTYPES.items() if known == dtype)
+    return next(name for name, known in DTYPES.items() if known == dtype)
 
 
 def roundoff(dtype):
