@@ -33,15 +33,34 @@ impl From<serde_json::Error> for Position {
     }
 }
 
+/// Reads `bytes` as a `T`. All of them have to be UTF-8, also where nothing is read: so it is for every other reader.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Position> {
+    let text = str::from_utf8(bytes).map_err(|error| Position::of(bytes, error.valid_up_to()))?;
+    serde_json::from_str(text).map_err(Position::from)
+}
+
+impl Position {
+    /// The first byte that is no UTF-8, at `offset`.
+    fn of(bytes: &[u8], offset: usize) -> Self {
+        let before = &bytes[..offset];
+        let line_start = before.iter().rposition(|&byte| byte == b'\n');
+        Self {
+            line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+            column: offset - line_start.map_or(0, |newline| newline + 1) + 1,
+            message: "invalid UTF-8".to_owned(),
+        }
+    }
+}
+
 /// Reads `file` as a `T`.
 pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, CheckpointError> {
     let text = fs::read(file).map_err(CheckpointError::io(file, "read"))?;
-    serde_json::from_slice(&text).map_err(|error| {
+    parse(&text).map_err(|error| {
         let Position {
             line,
             column,
             message,
-        } = error.into();
+        } = error;
         CheckpointError::Json {
             file: file.to_owned(),
             line,

@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use super::problem::HeaderProblem;
 use super::stored_file::StoredFile;
 use crate::error::CheckpointError;
-use crate::json::Position;
+use crate::json::{self, Position};
 
 /// Bytes of the field that holds the header's length.
 const LENGTH_FIELD: u64 = 8;
@@ -59,10 +59,10 @@ impl Header {
 
     /// Reads `text`; the data begin at byte `data_begin` of the file, and are `available` bytes long.
     fn parse(text: &[u8], data_begin: u64, available: u64) -> Result<Self, HeaderProblem> {
-        let raw: RawHeader = serde_json::from_slice(text).map_err(|error| {
+        let raw: RawHeader = json::parse(text).map_err(|error| {
             let Position {
                 column, message, ..
-            } = error.into();
+            } = error;
             HeaderProblem::Json { column, message }
         })?;
         check_names(&raw.tensors)?;

@@ -40,10 +40,11 @@ fn what_is_no_model_folder() {
 
 #[test]
 fn what_is_wrong_with_a_config() {
-    let configs: [&[u8]; 8] = [
+    let configs: [&[u8]; 9] = [
         b"",
         b"{\n  \"model_type\": \"x\",\n  \"n_layer\": 2,\n}",
         b"{\"model_type\": \"\xff\"}",
+        b"{\n  \"model_type\": \"x\",\n  \"note\": \"\xff\"}",
         b"[1, 2]",
         b"{\"eps\": NaN}",
         b"{}",
@@ -54,7 +55,8 @@ fn what_is_wrong_with_a_config() {
     insta::assert_snapshot!(messages.join("\n"), @r#"
     [folder]/config.json: line 1, column 1: EOF while parsing a value
     [folder]/config.json: line 4, column 1: trailing comma
-    [folder]/config.json: line 1, column 17: invalid unicode code point
+    [folder]/config.json: line 1, column 17: invalid UTF-8
+    [folder]/config.json: line 3, column 12: invalid UTF-8
     [folder]/config.json: line 1, column 1: expected an object, found [1,2]
     [folder]/config.json: line 1, column 9: expected value
     [folder]/config.json: key `model_type`: expected the name of a model family, found nothing

@@ -18,7 +18,7 @@ fn ones(names: &[&str]) -> Vec<u8> {
     });
     let declared: Vec<String> = declared.collect();
     let data = 1.0_f32.to_le_bytes().repeat(names.len());
-    safetensors(&format!("{{{}}}", declared.join(",")), &data)
+    safetensors(format!("{{{}}}", declared.join(",")), &data)
 }
 
 fn index(weight_map: &Value) -> String {

@@ -43,9 +43,10 @@ impl Folder {
 }
 
 /// A safetensors file with `header` as it is given.
-pub(crate) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn safetensors(header: impl AsRef<[u8]>, data: &[u8]) -> Vec<u8> {
+    let header = header.as_ref();
     let length = u64::try_from(header.len()).unwrap();
-    [&length.to_le_bytes(), header.as_bytes(), data].concat()
+    [&length.to_le_bytes(), header, data].concat()
 }
 
 /// A file with tensors `a` of f32 `[2, 2]` and `b` of bf16 `[3]`.

@@ -15,7 +15,7 @@ fn refusal(content: impl AsRef<[u8]>) -> String {
 
 /// Says what is wrong with a file of 16 bytes of data that declares these tensors.
 fn refusal_of(tensors: &str) -> String {
-    refusal(safetensors(&format!("{{{tensors}}}"), &[0; 16]))
+    refusal(safetensors(format!("{{{tensors}}}"), &[0; 16]))
 }
 
 #[test]
@@ -51,6 +51,7 @@ fn the_structure_of_the_header() {
         refusal(safetensors("{\"a\"}", &[])),
         refusal(safetensors("{} trailing", &[])),
         refusal_of(r#""__metadata__": {"format": 1}"#),
+        refusal(safetensors(b"{\"later\": {\"a\": \"\xff\"}}", &[])),
         refusal_of(r#""a": 1"#),
         refusal_of(r#""a": {"shape": [4], "data_offsets": [0, 16]}"#),
         refusal_of(r#""a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}"#),
@@ -62,6 +63,7 @@ fn the_structure_of_the_header() {
     header: column 5: tensor `a`: expected `:`
     header: column 4: trailing characters
     header: column 29: key `__metadata__`: invalid type: integer `1`, expected a string
+    header: column 18: invalid UTF-8
     header: column 7: tensor `a`: invalid type: integer `1`, expected struct TensorInfo
     header: column 45: tensor `a`: missing field `dtype`
     header: column 35: tensor `a`: invalid value: integer `-4`, expected usize
