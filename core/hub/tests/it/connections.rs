@@ -157,8 +157,8 @@ fn a_server_that_hangs() {
         "/api/",
         Response::new(200).delay(Duration::from_secs(5)),
     );
-    let test = Test::new(&site);
-    insta::assert_snapshot!(test.error("owner/tiny"), @"owner/tiny@main: [HUB]/api/models/owner/tiny/revision/main?blobs=true: no answer within 0.5 s, 3 times in a row");
+    let test = Test::new(&site).impatient();
+    insta::assert_snapshot!(test.error("owner/tiny"), @"owner/tiny@main: [HUB]/api/models/owner/tiny/revision/main?blobs=true: no answer within 1 s, 3 times in a row");
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn a_server_that_hangs_in_the_middle_of_a_file() {
         thread::sleep(Duration::from_secs(5));
     });
     let site = model().elsewhere(address);
-    let test = Test::new(&site);
-    insta::assert_snapshot!(test.error("owner/tiny"), @"owner/tiny@main: [HUB]/owner/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model.safetensors: nothing arrived for 0.5 s, 3 times in a row");
+    let test = Test::new(&site).impatient();
+    insta::assert_snapshot!(test.error("owner/tiny"), @"owner/tiny@main: [HUB]/owner/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model.safetensors: nothing arrived for 1 s, 3 times in a row");
 }
 
 #[test]

@@ -51,8 +51,9 @@ impl Test {
                 token: None,
                 offline: false,
                 patience: Patience {
-                    answer: Duration::from_millis(500),
-                    read: Duration::from_millis(500),
+                    // Machines may be busy; only what tests a silence is to wait for one.
+                    answer: Duration::from_secs(30),
+                    read: Duration::from_secs(30),
                     attempts: 3,
                     wait: Duration::from_millis(1),
                 },
@@ -64,6 +65,12 @@ impl Test {
 
     pub(crate) fn token(mut self, token: &str) -> Self {
         self.settings.token = Token::new(token);
+        self
+    }
+
+    pub(crate) fn impatient(mut self) -> Self {
+        self.settings.patience.answer = Duration::from_secs(1);
+        self.settings.patience.read = Duration::from_secs(1);
         self
     }
 
