@@ -228,7 +228,7 @@ fn two_that_want_the_same_wait_for_each_other() {
     // Slow enough that the second comes while the first is at it.
     let slow = Response::new(200)
         .body(weights())
-        .delay(Duration::from_millis(300));
+        .delay(Duration::from_millis(1500));
     site.replace("GET", "/large/", slow);
     let test = Test::new(&site);
     let snapshots: Vec<_> = std::thread::scope(|scope| {
