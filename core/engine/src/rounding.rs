@@ -11,7 +11,7 @@ use tlbench_sdk::{
 use crate::arithmetic::Arithmetic;
 use crate::bridge::Bridge;
 
-/// The bridge in f64 as truth, with the error of runs in the precision on trial and in other orders of summation as floor.
+/// The bridge in f64 as truth, with the error of runs in the precision on trial, summed in other orders, as floor.
 ///
 /// It measures rounding alone: a mistake in spec or engine is in both.
 pub struct RoundingReference {

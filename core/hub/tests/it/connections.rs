@@ -1,6 +1,5 @@
 //! Connections that break, servers that fail, and to whom the token goes.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::server::Response;
 use crate::support::site::{COMMIT, Site};
-use crate::support::{Test, model, weights};
+use crate::support::{Test, assert_whole, model, weights};
 
 const SECRET: &str = "hf_secret";
 
@@ -68,8 +67,7 @@ fn a_repository_that_was_renamed() {
     }
     let test = Test::new(&site).token(SECRET);
     let snapshot = test.fetch("owner/old").unwrap();
-    let content = fs::read(snapshot.folder.join("model.safetensors")).unwrap();
-    assert!(content == weights());
+    assert_whole(&snapshot);
     assert!(
         site.requests()
             .iter()
@@ -189,8 +187,7 @@ fn a_connection_that_breaks_is_taken_up_where_it_broke() {
     site.replace_times(Some(1), "GET", "/large/", half);
     let test = Test::new(&site);
     let snapshot = test.fetch("owner/tiny").unwrap();
-    let content = fs::read(snapshot.folder.join("model.safetensors")).unwrap();
-    assert!(content == weights());
+    assert_whole(&snapshot);
     assert!(site.log().contains("bytes=2000000-"), "{}", site.log());
 }
 

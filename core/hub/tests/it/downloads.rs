@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::server::Response;
 use crate::support::site::{COMMIT, Site};
-use crate::support::{Test, model, weights};
+use crate::support::{Test, assert_whole, model, weights};
 
 #[test]
 fn the_files_of_a_model_and_no_others() {
@@ -16,10 +16,7 @@ fn the_files_of_a_model_and_no_others() {
     let snapshot = test.fetch("owner/tiny").unwrap();
     assert_eq!(snapshot.commit.as_str(), COMMIT);
     assert_eq!(snapshot.folder, test.path(&format!("snapshots/{COMMIT}")));
-    assert_eq!(
-        fs::read(snapshot.folder.join("model.safetensors")).unwrap(),
-        weights()
-    );
+    assert_whole(&snapshot);
     insta::assert_snapshot!(site.log(), @"
     GET /api/models/owner/tiny/revision/main?blobs=true
     HEAD /owner/tiny/resolve/0123456789abcdef0123456789abcdef01234567/config.json
@@ -169,10 +166,7 @@ fn a_download_goes_on_where_it_was_left() {
     let blob = blob_of_weights();
     test.write(&format!("blobs/{blob}.incomplete"), &weights()[..3_000_000]);
     let snapshot = test.fetch("owner/tiny").unwrap();
-    assert_eq!(
-        fs::read(snapshot.folder.join("model.safetensors")).unwrap(),
-        weights()
-    );
+    assert_whole(&snapshot);
     assert!(site.log().contains("bytes=3000000-"), "{}", site.log());
 }
 
@@ -184,10 +178,7 @@ fn a_server_that_does_not_go_on_where_it_was_left_sends_all_of_it() {
     let blob = blob_of_weights();
     test.write(&format!("blobs/{blob}.incomplete"), &weights()[..3_000_000]);
     let snapshot = test.fetch("owner/tiny").unwrap();
-    assert_eq!(
-        fs::read(snapshot.folder.join("model.safetensors")).unwrap(),
-        weights()
-    );
+    assert_whole(&snapshot);
 }
 
 #[test]
@@ -197,10 +188,7 @@ fn more_than_all_of_a_file_is_no_beginning_of_it() {
     let blob = blob_of_weights();
     test.write(&format!("blobs/{blob}.incomplete"), vec![0; 5_000_000]);
     let snapshot = test.fetch("owner/tiny").unwrap();
-    assert_eq!(
-        fs::read(snapshot.folder.join("model.safetensors")).unwrap(),
-        weights()
-    );
+    assert_whole(&snapshot);
 }
 
 #[test]

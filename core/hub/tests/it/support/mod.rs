@@ -30,6 +30,13 @@ pub(crate) fn model() -> Site {
         .large("pytorch_model.bin", "pickled")
 }
 
+/// The weights of [`model`] are there, byte by byte.
+#[track_caller]
+pub(crate) fn assert_whole(snapshot: &Snapshot) {
+    let content = fs::read(snapshot.folder.join("model.safetensors")).unwrap();
+    assert!(content == weights(), "{} bytes", content.len());
+}
+
 /// A cache, and how the Hub is reached.
 pub(crate) struct Test {
     folder: TempDir,
