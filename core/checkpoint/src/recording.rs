@@ -5,15 +5,14 @@
 //! `tlbench_recording` of the file's `__metadata__`:
 //!
 //! ```json
-//! {"format": 2, "provenance": {"transformers": "5.23.0"}, "config_digest": "sha256:...",
+//! {"format": 3, "provenance": {"transformers": "5.23.0"}, "config_digest": "sha256:...",
 //!  "weights_digest": "sha256:...",
-//!  "answers": [{"stimulus": {"id": "text", "quantities": ["logits"]}, "question": {"capture": []},
-//!               "values": ["logits"],
+//!  "answers": [{"id": "text", "request": {"capture": ["logits"]},
 //!               "floors": {"f32": {"logits": {"cumulative": 1e-7, "local": 1e-8}}}}]}
 //! ```
 //!
 //! The tensors of answer `0` are `0/inputs/input_ids`, `0/inputs/attention_mask` and `0/inputs/position_ids`, what its
-//! question names beside (`0/operands/NAME`, `0/truth/NAME`), and `0/value/QUANTITY` for each of its `values`.
+//! question names beside (`0/operands/NAME`, `0/truth/NAME`), and `0/value/QUANTITY` for all that it captures.
 //! There is one truth, and floors for each precision that the reference ran in, the same ones for every answer.
 //! A quantity that follows from another one (`log_probs`) may have a floor and no value. The same recording is
 //! the same bytes.
@@ -28,7 +27,7 @@ mod write;
 use std::collections::BTreeMap;
 
 use tlbench_sdk::compare::Floor;
-use tlbench_sdk::{DType, Quantity, SourceInfo, Stimulus, Tensor, TraceRequest};
+use tlbench_sdk::{DType, Quantity, SourceInfo, Stimulus, Tensor};
 
 pub use self::error::RecordingError;
 
@@ -36,7 +35,7 @@ pub use self::error::RecordingError;
 pub const RECORDING_FILE: &str = "recording.safetensors";
 
 /// The format that this build reads and writes.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 
 /// What one reference answered about one model.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,17 +46,15 @@ pub struct Recording {
     pub config_digest: String,
     /// Of the model's weights: [`weights_digest`](crate::weights_digest).
     pub weights_digest: String,
-    /// The answers, no two of them to the same question.
+    /// The answers, no two of them to the same question or of the same name.
     pub answers: Vec<RecordedAnswer>,
 }
 
 /// One question, and the answer to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedAnswer {
-    /// The input, by name. Its tensors are those of the question.
+    /// The question, with everything that is known of the answer as its `capture`.
     pub stimulus: Stimulus,
-    /// The question, with its tensors. What is captured is up to who asks: `capture` is empty.
-    pub question: TraceRequest,
     /// All that was captured.
     pub values: BTreeMap<Quantity, Tensor>,
     /// How large the reference's own rounding error is, by the precision that it ran in.
@@ -77,31 +74,16 @@ impl Recording {
             .flat_map(|answer| answer.floors.keys().copied())
     }
 
-    /// The inputs that there are answers for, each with all that is shown on it, and who answered. For a subject that
-    /// is judged by floors of `precision`.
+    /// The questions that there are answers for, and who answered. For a subject that is judged by floors of
+    /// `precision`.
     pub fn source_info(&self, precision: DType) -> SourceInfo {
-        let mut stimuli: Vec<Stimulus> = Vec::new();
-        for RecordedAnswer { stimulus, .. } in &self.answers {
-            match stimuli
-                .iter_mut()
-                .find(|known| known.id == stimulus.id && known.inputs == stimulus.inputs)
-            {
-                None => stimuli.push(stimulus.clone()),
-                Some(known) => {
-                    let new = stimulus
-                        .quantities
-                        .iter()
-                        .filter(|quantity| !known.quantities.contains(quantity));
-                    let new: Vec<_> = new.cloned().collect();
-                    known.quantities.extend(new);
-                }
-            }
-        }
         let mut provenance = self.provenance.clone();
         provenance.insert("dtype".to_owned(), precision.to_string());
+        let stimuli = self.answers.iter().map(|answer| answer.stimulus.clone());
         SourceInfo {
-            stimuli,
+            stimuli: stimuli.collect(),
             provenance,
+            ..SourceInfo::default()
         }
     }
 }

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|i| i * 31 % spec.d_vocab as i64)
         .collect();
     let stimulus = Stimulus::from_rows("timed", &[row], Padding::Right, 0)?;
-    let request = TraceRequest::new(stimulus.inputs, vec![Quantity::Logits]);
+    let request = TraceRequest::new(stimulus.request.inputs, vec![Quantity::Logits]);
     let mut seconds = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         let started = Instant::now();

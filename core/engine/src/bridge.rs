@@ -146,6 +146,7 @@ impl TraceSource for Bridge {
 
 fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
     let unanswerable = [
+        (!request.processing.is_raw(), "processed weights"),
         (!request.chunks.is_empty(), "a run in chunks"),
         (request.gradients.is_some(), "a gradient"),
         (request.generate.is_some(), "generation"),
@@ -156,7 +157,10 @@ fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
     let strange = request.capture.iter().find(|quantity| {
         matches!(
             quantity,
-            Quantity::Generated | Quantity::HookGradient(_) | Quantity::ParameterGradient(_)
+            Quantity::Generated
+                | Quantity::HookGradient(_)
+                | Quantity::ParameterGradient(_)
+                | Quantity::Weight(_)
         )
     });
     strange.map_or(Ok(()), |quantity| {

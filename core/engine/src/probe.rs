@@ -34,6 +34,11 @@ impl<'a> Probe<'a> {
         for intervention in &request.interventions {
             match &intervention.target {
                 Target::Hook(name) => edits.entry(name).or_default().push(intervention),
+                Target::HookGradient(name) => {
+                    return Err(EngineError::Unanswerable(format!(
+                        "an edit of the gradient at `{name}`"
+                    )));
+                }
                 Target::Weight(name) => {
                     return Err(EngineError::Unanswerable(format!(
                         "an edit of the weight `{name}`"
@@ -171,6 +176,9 @@ impl<'a> Probe<'a> {
                 (value + summand)?
             }
             Action::Replace { operand: by } => self.operand(name, operand(by)?, value)?,
+            Action::Perturb { .. } => {
+                return Err(EngineError::Unanswerable("a perturbation".to_owned()));
+            }
         };
         match (&edit.rows, &edit.positions) {
             (None, None) => Ok(edited),

@@ -97,8 +97,8 @@ impl TraceSource for RoundingReference {
         )]
         .into();
         SourceInfo {
-            stimuli: Vec::new(),
             provenance,
+            ..SourceInfo::default()
         }
     }
 

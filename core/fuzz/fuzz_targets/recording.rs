@@ -33,7 +33,7 @@ fn read_again(recording: &Recording, folder: &Path) {
         let capture = answer.values.keys().cloned().collect();
         let request = TraceRequest {
             capture,
-            ..answer.question.clone()
+            ..answer.stimulus.request.clone()
         };
         for precision in recording.precisions() {
             let trace = recording.answer(&request, precision);

@@ -106,17 +106,11 @@ impl<'a> Answers<'a> {
 
 impl Question {
     fn is_asked_by(&self, planned: &PlannedRequest) -> bool {
-        let same = |a: &TraceRequest, b: &TraceRequest| {
-            a.inputs == b.inputs
-                && a.truth == b.truth
-                && a.operands == b.operands
-                && a.evaluation == b.evaluation
-                && a.chunks == b.chunks
-                && a.gradients == b.gradients
-                && a.interventions == b.interventions
-                && a.generate == b.generate
+        let with_the_same_capture = TraceRequest {
+            capture: self.merged.capture.clone(),
+            ..planned.request.clone()
         };
-        self.role == planned.role && same(&self.merged, &planned.request)
+        self.role == planned.role && self.merged == with_the_same_capture
     }
 }
 

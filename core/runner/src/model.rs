@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use globset::Glob;
 use tlbench_checkpoint::{CheckpointError, ModelFolder};
 use tlbench_engine::EngineError;
-use tlbench_sdk::{HookPoint, ModelSpec, PluginError, hooks};
+use tlbench_sdk::{HookPoint, ModelSpec, Parameter, PluginError, hooks};
 
 use crate::located::LocateError;
 use crate::plugins::Registry;
@@ -160,6 +160,23 @@ impl Model {
             coverage,
             folder,
         })
+    }
+}
+
+impl Model {
+    /// The checkpoint tensors that the spec takes.
+    pub(crate) fn parameters(&self) -> Vec<Parameter> {
+        let weights = self.folder.weights();
+        let taken = self.coverage.tensors_taken.iter();
+        taken
+            .map(|name| Parameter {
+                name: name.clone(),
+                shape: weights
+                    .shape(name)
+                    .map(<[usize]>::to_vec)
+                    .unwrap_or_default(),
+            })
+            .collect()
     }
 }
 

@@ -25,7 +25,10 @@ pub(crate) fn notes(
         }
         _ => {}
     }
-    let longest = stimuli.iter().map(|stimulus| stimulus.shape()[1]).max();
+    let longest = stimuli
+        .iter()
+        .map(|stimulus| stimulus.request.shape()[1])
+        .max();
     if let (Some(longest), Some(n_ctx)) = (longest, model.spec.n_ctx)
         && longest < n_ctx
     {
@@ -35,7 +38,9 @@ pub(crate) fn notes(
         ));
     }
     let shown = |name: &str| {
-        let quantities = stimuli.iter().flat_map(|stimulus| &stimulus.quantities);
+        let quantities = stimuli
+            .iter()
+            .flat_map(|stimulus| &stimulus.request.capture);
         quantities
             .into_iter()
             .any(|quantity| quantity.as_hook() == Some(name))

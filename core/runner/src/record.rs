@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
 use tlbench_sdk::{
-    DType, OpenRequest, PluginError, ReferenceModel, Stimulus, Tier, Trace, TraceRequest,
-    TraceSource,
+    DType, OpenRequest, PluginError, ReferenceModel, Stimulus, Tier, Trace, TraceSource,
 };
 
 use crate::config::{ModelEntry, RunSettings};
@@ -120,10 +119,8 @@ fn open_live(
 /// Everything that `source` knows, with the rounding errors of `precision`.
 fn answers(source: &dyn TraceSource, precision: DType) -> Result<Vec<RecordedAnswer>, PluginError> {
     let answer = |stimulus: Stimulus| {
-        let question = TraceRequest::new(stimulus.inputs.clone(), stimulus.quantities.clone());
-        let Trace { values, floors } = source.trace(&question)?;
+        let Trace { values, floors } = source.trace(&stimulus.request)?;
         Ok(RecordedAnswer {
-            question: TraceRequest::new(stimulus.inputs.clone(), Vec::new()),
             stimulus,
             values,
             floors: BTreeMap::from([(precision, floors)]),

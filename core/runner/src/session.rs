@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, PluginError, Severity,
-    Stimulus, Tier, Verdict, check_plan,
+    Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, PluginError, Processing,
+    Severity, Stimulus, Tier, Verdict, check_plan,
 };
 
 use crate::answers::{Answers, Parties};
@@ -180,7 +180,7 @@ impl Session<'_> {
         let inputs = |stimuli: &[Stimulus]| -> Vec<_> {
             stimuli
                 .iter()
-                .map(|stimulus| stimulus.inputs.clone())
+                .map(|stimulus| stimulus.request.inputs.clone())
                 .collect()
         };
         let recorded = inputs(used) != inputs(default);
@@ -263,9 +263,11 @@ impl Session<'_> {
             name: self.entry.name.clone(),
             subject: SUBJECT.into(),
             mode: Mode::Raw,
+            processing: Processing::raw(),
             dtype: self.entry.dtype,
             spec: model.spec.clone(),
             hooks: model.hooks.clone(),
+            parameters: model.parameters(),
             reference: reference.id.clone(),
             tier: reference.tier,
             stimuli: stimuli.to_vec(),

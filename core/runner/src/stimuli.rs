@@ -46,7 +46,7 @@ pub(crate) fn stimuli(
         Stimulus::from_rows("right_padded", &batch, Padding::Right, pad_token)?,
     ];
     for (index, stimulus) in list.iter_mut().enumerate() {
-        stimulus.quantities = quantities(hooks, index == 0);
+        stimulus.request.capture = quantities(hooks, index == 0);
     }
     Ok(list)
 }

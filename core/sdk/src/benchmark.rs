@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::PluginError;
 use crate::hooks::HookPoint;
 use crate::id::{IdError, check_id};
+use crate::options::{OptionInfo, Options};
+use crate::processing::Processing;
 use crate::reference::{Stimulus, Tier};
 use crate::result::Verdict;
 use crate::spec::ModelSpec;
-use crate::tensor::DType;
-use crate::trace::{Trace, TraceRequest};
+use crate::tensor::{DType, TensorMap};
+use crate::trace::{Quantity, Trace, TraceRequest};
 
 /// Plans requests, and judges the answers. It never runs a model itself, and holds no state.
 pub trait Benchmark: Send + Sync {
@@ -38,7 +40,7 @@ pub trait Benchmark: Send + Sync {
 }
 
 /// What a [`Benchmark`] is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BenchmarkInfo {
     /// Its name in configs and check ids (`logits_equivalence`).
     pub id: String,
@@ -46,6 +48,12 @@ pub struct BenchmarkInfo {
     pub module: String,
     /// One line: what a pass proves.
     pub description: String,
+    /// For `tlbench explain`: what it proves, how, what it does not see, and where its numbers come from.
+    #[serde(default)]
+    pub explanation: String,
+    /// The settings that it takes.
+    #[serde(default)]
+    pub options: Vec<OptionInfo>,
 }
 
 /// The model on trial, and what it is judged by.
@@ -57,12 +65,17 @@ pub struct ModelInfo {
     pub subject: String,
     /// Weights as they are, or processed.
     pub mode: Mode,
+    /// What is done to the weights in this mode. Every request to either side says so
+    /// ([`TraceRequest::processing`]).
+    pub processing: Processing,
     /// The precision on trial.
     pub dtype: DType,
     /// The architecture.
     pub spec: ModelSpec,
     /// Its hook points, in execution order.
     pub hooks: Vec<HookPoint>,
+    /// What has a gradient: the checkpoint tensors that the spec takes, or the canonical weights in compatibility mode.
+    pub parameters: Vec<Parameter>,
     /// The reference's name.
     pub reference: String,
     /// What the reference's word is worth.
@@ -73,6 +86,57 @@ pub struct ModelInfo {
     pub judging: Judging,
     /// Settings of this benchmark from the config.
     pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl BenchmarkInfo {
+    /// A benchmark without settings, of which no more is to be said.
+    pub fn new(id: &str, module: &str, description: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            module: module.to_owned(),
+            description: description.to_owned(),
+            explanation: String::new(),
+            options: Vec::new(),
+        }
+    }
+
+    /// The same with an explanation.
+    #[must_use]
+    pub fn explained(mut self, explanation: &str) -> Self {
+        explanation.clone_into(&mut self.explanation);
+        self
+    }
+
+    /// The same with settings.
+    #[must_use]
+    pub fn taking(mut self, options: Vec<OptionInfo>) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl ModelInfo {
+    /// The settings of a benchmark that takes `known`.
+    ///
+    /// # Errors
+    /// If the config gives one that it does not take.
+    pub fn options(&self, known: &[OptionInfo]) -> Result<Options, PluginError> {
+        Options::read(known, &self.options)
+    }
+
+    /// A question about this model in its mode.
+    pub fn request(&self, inputs: TensorMap, capture: Vec<Quantity>) -> TraceRequest {
+        TraceRequest::new(inputs, capture).processed(self.processing.clone())
+    }
+}
+
+/// Something that has a gradient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// The checkpoint tensor, or the canonical weight.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
 }
 
 /// Weights as they are, or processed.

@@ -17,7 +17,11 @@ pub mod float;
 mod hooks;
 pub mod host;
 mod id;
+pub mod judge;
+mod noise;
+mod options;
 mod plugin;
+mod processing;
 mod reference;
 mod result;
 pub mod spec;
@@ -26,13 +30,16 @@ mod trace;
 
 pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
 pub use benchmark::{
-    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, PlanError,
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, Parameter, PlanError,
     PlannedRequest, Role, check_plan,
 };
 pub use config::{ConfigError, ConfigReader};
 pub use error::{ErrorKind, PluginError};
 pub use hooks::{Dim, Gate, HookPoint, hooks, short_name};
 pub use id::{IdError, check_id};
+pub use noise::noise;
+pub use options::{OptionInfo, Options};
+pub use processing::{Processing, ProcessingStep};
 pub use reference::{
     Host, OpenRequest, Padding, ReferenceInfo, ReferenceModel, SourceInfo, Stimulus, StimulusError,
     Tier, TraceSource,
@@ -43,7 +50,7 @@ pub use tensor::{DType, Element, ShapeError, Tensor, TensorMap};
 pub use trace::{
     ATTENTION_MASK, Action, Evaluation, GenerateRequest, GradientRequest, INPUT_IDS, Intervention,
     Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceError,
-    TraceRequest,
+    TraceRequest, projection_weights,
 };
 
 #[doc(hidden)]

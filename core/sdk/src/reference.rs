@@ -124,22 +124,24 @@ pub struct OpenRequest {
 /// What a [`TraceSource`] is and can answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceInfo {
-    /// The inputs that it holds answers for; empty: it answers for any.
+    /// The questions that it answers, of those that it was opened with or of its own; empty: it answers any.
     pub stimuli: Vec<Stimulus>,
+    /// Whether it processes weights itself ([`TraceRequest::processing`]). Where not, what it answers about the weights
+    /// as they are stored is mapped to what processed ones have to give.
+    #[serde(default)]
+    pub processes_weights: bool,
     /// Where its answers come from, for reports (`transformers` -> `5.23.0`).
     pub provenance: BTreeMap<String, String>,
 }
 
-/// An input, and how much is looked at on it.
+/// A question with a name: an input, what is done with it, and all that is looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stimulus {
     /// Its name in check ids (`text`, `left_padded`).
     pub id: String,
-    /// What is shown on it.
-    pub quantities: Vec<Quantity>,
-    /// `input_ids`, `attention_mask`, `position_ids`.
-    #[serde(skip)]
-    pub inputs: TensorMap,
+    /// The question.
+    pub request: TraceRequest,
 }
 
 impl Stimulus {
@@ -185,17 +187,20 @@ impl Stimulus {
         .collect::<Result<TensorMap, PluginError>>()?;
         Ok(Self {
             id: id.to_owned(),
-            quantities: Vec::new(),
-            inputs,
+            request: TraceRequest::new(inputs, Vec::new()),
         })
     }
 
-    /// `[batch, pos]`.
-    pub fn shape(&self) -> [usize; 2] {
-        match self.inputs.get(INPUT_IDS).map(crate::tensor::Tensor::shape) {
-            Some(&[batch, pos]) => [batch, pos],
-            _ => [0, 0],
-        }
+    /// The same with all of `quantities` looked at.
+    #[must_use]
+    pub fn showing(mut self, quantities: impl IntoIterator<Item = Quantity>) -> Self {
+        self.request.capture = quantities.into_iter().collect();
+        self
+    }
+
+    /// Whether `quantity` is looked at.
+    pub fn shows(&self, quantity: &Quantity) -> bool {
+        self.request.capture.contains(quantity)
     }
 }
 
@@ -217,17 +222,23 @@ mod tests {
     fn left_padding_starts_positions_at_the_first_token() {
         let stimulus =
             Stimulus::from_rows("x", &[vec![5, 6, 7], vec![8]], Padding::Left, 0).unwrap();
-        assert_eq!(stimulus.shape(), [2, 3]);
+        assert_eq!(stimulus.request.shape(), [2, 3]);
         assert_eq!(
-            stimulus.inputs[INPUT_IDS].as_slice::<i64>().unwrap(),
+            stimulus.request.inputs[INPUT_IDS]
+                .as_slice::<i64>()
+                .unwrap(),
             [5, 6, 7, 0, 0, 8]
         );
         assert_eq!(
-            stimulus.inputs[ATTENTION_MASK].as_slice::<i64>().unwrap(),
+            stimulus.request.inputs[ATTENTION_MASK]
+                .as_slice::<i64>()
+                .unwrap(),
             [1, 1, 1, 0, 0, 1]
         );
         assert_eq!(
-            stimulus.inputs[POSITION_IDS].as_slice::<i64>().unwrap(),
+            stimulus.request.inputs[POSITION_IDS]
+                .as_slice::<i64>()
+                .unwrap(),
             [0, 1, 2, 0, 0, 0]
         );
     }
@@ -237,11 +248,15 @@ mod tests {
         let stimulus =
             Stimulus::from_rows("x", &[vec![5, 6, 7], vec![8]], Padding::Right, 9).unwrap();
         assert_eq!(
-            stimulus.inputs[INPUT_IDS].as_slice::<i64>().unwrap(),
+            stimulus.request.inputs[INPUT_IDS]
+                .as_slice::<i64>()
+                .unwrap(),
             [5, 6, 7, 8, 9, 9]
         );
         assert_eq!(
-            stimulus.inputs[POSITION_IDS].as_slice::<i64>().unwrap(),
+            stimulus.request.inputs[POSITION_IDS]
+                .as_slice::<i64>()
+                .unwrap(),
             [0, 1, 2, 0, 0, 0]
         );
     }

@@ -4,9 +4,15 @@
 //! Tensors travel beside the text, by name.
 
 mod answer;
+mod generate;
+mod intervention;
+mod objective;
 mod quantity;
 
 pub use answer::TraceError;
+pub use generate::{GenerateRequest, Sampling};
+pub use intervention::{Action, Intervention, Target};
+pub use objective::{GradientRequest, Objective, projection_weights};
 pub use quantity::{Quantity, QuantityError};
 
 use std::collections::BTreeMap;
@@ -14,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Floor;
+use crate::processing::Processing;
 use crate::tensor::{Tensor, TensorMap};
 
 /// What a model is asked to compute and to show.
@@ -23,6 +30,9 @@ pub struct TraceRequest {
     /// `input_ids`, `attention_mask`, `position_ids`, all `[batch, pos]` of I64.
     #[serde(skip)]
     pub inputs: TensorMap,
+    /// What is done to the weights before anything runs; nothing: they stay as they are stored.
+    #[serde(default, skip_serializing_if = "Processing::is_raw")]
+    pub processing: Processing,
     /// Lengths of the pieces that are fed one after the other through a fresh KV cache; empty: all at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chunks: Vec<usize>,
@@ -40,7 +50,7 @@ pub struct TraceRequest {
     /// Edits made while the model runs, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,
-    /// The tensors that interventions and objectives name.
+    /// The tensors that interventions name.
     #[serde(skip)]
     pub operands: TensorMap,
     /// Tokens to append, if any are wanted.
@@ -71,6 +81,42 @@ impl TraceRequest {
         self.evaluation = Evaluation::Local;
         self.truth = truth;
         self
+    }
+
+    /// The same with the weights processed first.
+    #[must_use]
+    pub fn processed(mut self, processing: Processing) -> Self {
+        self.processing = processing;
+        self
+    }
+
+    /// Whether it asks for nothing but what the model shows when it runs on the inputs once, whatever its weights.
+    pub fn is_plain(&self) -> bool {
+        let Self {
+            inputs: _,
+            processing: _,
+            chunks,
+            capture: _,
+            evaluation,
+            truth: _,
+            gradients,
+            interventions,
+            operands: _,
+            generate,
+        } = self;
+        chunks.is_empty()
+            && *evaluation == Evaluation::Cumulative
+            && gradients.is_none()
+            && interventions.is_empty()
+            && generate.is_none()
+    }
+
+    /// `[batch, pos]`; zeros where there are no token ids of that rank.
+    pub fn shape(&self) -> [usize; 2] {
+        match self.inputs.get(INPUT_IDS).map(Tensor::shape) {
+            Some(&[batch, pos]) => [batch, pos],
+            _ => [0, 0],
+        }
     }
 
     /// All tensors, under names that say what they are for.
@@ -112,115 +158,6 @@ pub enum Evaluation {
     Cumulative,
     /// Every hook in [`TraceRequest::truth`] is shown and then overwritten, so that each component runs on the truth.
     Local,
-}
-
-/// Which gradients of what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GradientRequest {
-    /// The scalar that is differentiated.
-    pub objective: Objective,
-}
-
-/// A scalar function of the logits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Objective {
-    /// The mean next-token loss over all tokens that are not padding.
-    Loss,
-    /// The sum of the logits times the operand `weights`, of the logits' shape.
-    Projection {
-        /// The operand's name.
-        weights: String,
-    },
-    /// The difference of two logits at one position of every row.
-    LogitDifference {
-        /// The position.
-        position: usize,
-        /// The token that counts positively.
-        token: usize,
-        /// The token that counts negatively.
-        minus: usize,
-    },
-}
-
-/// An edit made while the model runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Intervention {
-    /// What is edited.
-    pub target: Target,
-    /// The rows of the batch that are; `None`: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<Vec<usize>>,
-    /// The query positions that are; `None`: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub positions: Option<Vec<usize>>,
-    /// How.
-    pub action: Action,
-}
-
-/// What an intervention edits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Target {
-    /// The value at a hook.
-    Hook(String),
-    /// A checkpoint tensor.
-    Weight(String),
-}
-
-/// How an intervention edits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Action {
-    /// Sets to 0.
-    Zero,
-    /// Multiplies.
-    Scale {
-        /// By this.
-        factor: f64,
-    },
-    /// Adds an operand, broadcast from the right.
-    Add {
-        /// Its name.
-        operand: String,
-    },
-    /// Puts an operand of the same shape in its place.
-    Replace {
-        /// Its name.
-        operand: String,
-    },
-}
-
-/// Tokens to append.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GenerateRequest {
-    /// At most this many.
-    pub max_new_tokens: usize,
-    /// Tokens that end a row.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stop_tokens: Vec<usize>,
-    /// Whether keys and values are kept from step to step.
-    pub use_cache: bool,
-    /// How the next token is chosen.
-    pub sampling: Sampling,
-}
-
-/// How the next token is chosen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Sampling {
-    /// The largest logit.
-    Greedy,
-    /// In proportion to `exp(logit / temperature)`.
-    Temperature {
-        /// The temperature.
-        temperature: f64,
-        /// Of the random numbers.
-        seed: u64,
-    },
 }
 
 /// The answer to a [`TraceRequest`].

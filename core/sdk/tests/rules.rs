@@ -14,7 +14,7 @@ const HOOK: &str = "hook_embed";
 fn stimulus(id: &str) -> Stimulus {
     let mut stimulus =
         Stimulus::from_rows(id, &[vec![1, 2, 3], vec![4]], Padding::Right, 0).unwrap();
-    stimulus.quantities = vec![
+    stimulus.request.capture = vec![
         Quantity::hook(HOOK),
         Quantity::Logits,
         Quantity::LossPerToken,
@@ -23,14 +23,10 @@ fn stimulus(id: &str) -> Stimulus {
 }
 
 fn check(variant: &str) -> Check {
-    let Stimulus {
-        inputs, quantities, ..
-    } = stimulus("text");
+    let request = stimulus("text").request;
     Check {
         variant: variant.into(),
-        requests: vec![PlannedRequest::subject(TraceRequest::new(
-            inputs, quantities,
-        ))],
+        requests: vec![PlannedRequest::subject(request)],
     }
 }
 
@@ -157,9 +153,7 @@ fn verdicts() {
 
 #[test]
 fn answers() {
-    let Stimulus {
-        inputs, quantities, ..
-    } = stimulus("text");
+    let request = stimulus("text").request;
     let request = TraceRequest::new(inputs, quantities);
     let zeros =
         |shape: &[usize]| Tensor::from_vec(vec![0.0_f32; shape.iter().product()], shape).unwrap();
@@ -224,16 +218,16 @@ fn answers() {
 fn inputs_of_a_reference() {
     let with = |name: &str, tensor: Tensor| {
         let mut stimulus = stimulus("text");
-        stimulus.inputs.insert(name.into(), tensor);
+        stimulus.request.inputs.insert(name.into(), tensor);
         vec![stimulus]
     };
     let without = |name: &str| {
         let mut stimulus = stimulus("text");
-        stimulus.inputs.remove(name).unwrap();
+        stimulus.request.inputs.remove(name).unwrap();
         vec![stimulus]
     };
     let mut mute = stimulus("text");
-    mute.quantities.clear();
+    mute.request.capture.clear();
     let sources = [
         vec![stimulus("text"), stimulus("single")],
         vec![stimulus("text"), stimulus("text")],

@@ -16,11 +16,11 @@ impl Recording {
         let on_these_inputs: Vec<&RecordedAnswer> = self
             .answers
             .iter()
-            .filter(|answer| answer.question.inputs == request.inputs)
+            .filter(|answer| answer.stimulus.request.inputs == request.inputs)
             .collect();
         if on_these_inputs.is_empty() {
             let held = self.answers.iter().map(|answer| {
-                let [batch, pos] = answer.stimulus.shape();
+                let [batch, pos] = answer.stimulus.request.shape();
                 format!("`{}` [{batch}, {pos}]", answer.stimulus.id)
             });
             return Err(PluginError::unsupported(format!(
@@ -30,10 +30,12 @@ impl Recording {
         }
         let Some(answer) = on_these_inputs
             .iter()
-            .find(|answer| asks_the_same(&answer.question, request))
+            .find(|answer| asks_the_same(&answer.stimulus.request, request))
         else {
             let id = &on_these_inputs[0].stimulus.id;
-            let held = on_these_inputs.iter().map(|answer| kind(&answer.question));
+            let held = on_these_inputs
+                .iter()
+                .map(|answer| kind(&answer.stimulus.request));
             return Err(PluginError::unsupported(format!(
                 "input `{id}` is recorded, but not {}; held: {}",
                 kind(request),
@@ -65,18 +67,24 @@ fn value<'a>(
 }
 
 /// Whether two requests differ in nothing but what they capture.
-fn asks_the_same(recorded: &TraceRequest, request: &TraceRequest) -> bool {
-    let without_capture = TraceRequest {
-        capture: Vec::new(),
+pub(super) fn asks_the_same(recorded: &TraceRequest, request: &TraceRequest) -> bool {
+    let with_the_same_capture = TraceRequest {
+        capture: recorded.capture.clone(),
         ..request.clone()
     };
-    *recorded == without_capture
+    *recorded == with_the_same_capture
 }
 
 /// What sets a request apart from the plain one, in words.
 fn kind(request: &TraceRequest) -> String {
     let plain = TraceRequest::default();
     let mut parts = Vec::new();
+    if !request.processing.is_raw() {
+        parts.push(format!(
+            "with the weights processed ({})",
+            request.processing
+        ));
+    }
     if !request.chunks.is_empty() {
         parts.push(format!("in chunks of {:?}", request.chunks));
     }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use tlbench_sdk::{ATTENTION_MASK, Action, INPUT_IDS, Objective, POSITION_IDS};
-use tlbench_sdk::{DType, Quantity, Tensor, TraceRequest};
+use tlbench_sdk::{ATTENTION_MASK, Action, INPUT_IDS, POSITION_IDS};
+use tlbench_sdk::{DType, Quantity, Stimulus, Tensor, TraceRequest};
 
+use super::answer::asks_the_same;
 use super::layout::{question_name, value_name};
 use super::{RecordedAnswer, Recording, RecordingError};
 
@@ -26,7 +27,7 @@ impl Recording {
         for (second, answer) in self.answers.iter().enumerate() {
             if let Some(first) = self.answers[..second]
                 .iter()
-                .position(|other| other.question == answer.question)
+                .position(|other| is_ambiguous(&other.stimulus, &answer.stimulus))
             {
                 return Err(RecordingError::Ambiguous {
                     file: file.to_owned(),
@@ -58,6 +59,11 @@ impl Recording {
     }
 }
 
+/// Whether it is open which of two answers is meant.
+fn is_ambiguous(one: &Stimulus, other: &Stimulus) -> bool {
+    one.id == other.id || asks_the_same(&one.request, &other.request)
+}
+
 struct Checker<'a> {
     file: &'a Path,
     index: usize,
@@ -70,7 +76,7 @@ impl Checker<'_> {
         let mut expected = None;
         for name in [INPUT_IDS, ATTENTION_MASK, POSITION_IDS] {
             let stored = question_name(self.index, &format!("inputs/{name}"));
-            let found = self.answer.question.inputs.get(name);
+            let found = self.answer.stimulus.request.inputs.get(name);
             expected = match (
                 found.map(|tensor| (tensor.dtype(), tensor.shape())),
                 expected,
@@ -99,7 +105,7 @@ impl Checker<'_> {
 
     /// What the question names is there.
     fn operands(&self) -> Result<(), RecordingError> {
-        let question = &self.answer.question;
+        let question = &self.answer.stimulus.request;
         match operand_names(question).find(|name| !question.operands.contains_key(*name)) {
             None => Ok(()),
             Some(name) => {
@@ -176,19 +182,9 @@ impl Checker<'_> {
 }
 
 fn operand_names(question: &TraceRequest) -> impl Iterator<Item = &str> {
-    let edits = question
-        .interventions
-        .iter()
-        .filter_map(|edit| match &edit.action {
-            Action::Add { operand } | Action::Replace { operand } => Some(operand.as_str()),
-            Action::Zero | Action::Scale { .. } => None,
-        });
-    let objective = question
-        .gradients
-        .as_ref()
-        .and_then(|gradients| match &gradients.objective {
-            Objective::Projection { weights } => Some(weights.as_str()),
-            Objective::Loss | Objective::LogitDifference { .. } => None,
-        });
-    edits.chain(objective)
+    let edits = question.interventions.iter();
+    edits.filter_map(|edit| match &edit.action {
+        Action::Add { operand } | Action::Replace { operand } => Some(operand.as_str()),
+        Action::Zero | Action::Scale { .. } | Action::Perturb { .. } => None,
+    })
 }

@@ -83,7 +83,7 @@ pub enum RecordingError {
         found: Vec<DType>,
     },
     /// Two answers where there can be one.
-    #[error("{}: expected one answer to a question, found answers {first} and {second} to the same", .file.display())]
+    #[error("{}: expected one answer to a question, and names of their own, found answers {first} and {second} alike", .file.display())]
     Ambiguous {
         /// The file.
         file: PathBuf,

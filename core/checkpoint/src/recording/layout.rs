@@ -1,9 +1,9 @@
 //! How a recording is laid out: its text, and the names of its tensors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tlbench_sdk::{DType, Quantity, Stimulus, TraceRequest};
+use tlbench_sdk::{DType, Quantity, TraceRequest};
 
 use super::Floors;
 
@@ -29,10 +29,8 @@ pub(super) struct Layout {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerLayout {
-    pub(super) stimulus: Stimulus,
-    pub(super) question: TraceRequest,
-    /// Those that have a tensor.
-    pub(super) values: BTreeSet<Quantity>,
+    pub(super) id: String,
+    pub(super) request: TraceRequest,
     pub(super) floors: BTreeMap<DType, Floors>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use tlbench_sdk::{Quantity, Tensor, TensorMap};
+use tlbench_sdk::{Quantity, Stimulus, Tensor, TensorMap};
 
 use super::layout::{AnswerLayout, KEY, Layout, Place, Version, place, value_name};
 use super::{FORMAT, RecordedAnswer, Recording, RecordingError};
@@ -102,7 +102,7 @@ fn read_tensors(weights: &Weights, layout: &Layout) -> Result<Vec<AnswerTensors>
             }
             Place::Value(text) => {
                 let quantity: Quantity = text.parse().map_err(|_| stray())?;
-                if !declared.values.contains(&quantity) {
+                if !declared.request.capture.contains(&quantity) {
                     return Err(stray());
                 }
                 read.values.insert(quantity, weights.read(name)?);
@@ -111,7 +111,8 @@ fn read_tensors(weights: &Weights, layout: &Layout) -> Result<Vec<AnswerTensors>
     }
     for (index, (declared, read)) in layout.answers.iter().zip(&answers).enumerate() {
         if let Some(quantity) = declared
-            .values
+            .request
+            .capture
             .iter()
             .find(|quantity| !read.values.contains_key(quantity))
         {
@@ -127,17 +128,13 @@ fn read_tensors(weights: &Weights, layout: &Layout) -> Result<Vec<AnswerTensors>
 
 fn assemble(answer: AnswerLayout, tensors: AnswerTensors) -> RecordedAnswer {
     let AnswerLayout {
-        mut stimulus,
-        mut question,
+        id,
+        mut request,
         floors,
-        ..
     } = answer;
-    question.set_tensors(tensors.question);
-    question.capture.clear();
-    stimulus.inputs.clone_from(&question.inputs);
+    request.set_tensors(tensors.question);
     RecordedAnswer {
-        stimulus,
-        question,
+        stimulus: Stimulus { id, request },
         values: tensors.values,
         floors,
     }

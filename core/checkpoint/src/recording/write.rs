@@ -1,8 +1,10 @@
 //! From a recording to a file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
+
+use tlbench_sdk::Quantity;
 
 use super::layout::{AnswerLayout, KEY, Layout, question_name, value_name};
 use super::{FORMAT, RecordedAnswer, Recording, RecordingError};
@@ -36,21 +38,20 @@ impl Recording {
 
     /// What would not come back from the file as it is.
     fn check_parts_that_are_not_stored(&self, file: &Path) -> Result<(), RecordingError> {
-        for (index, answer) in self.answers.iter().enumerate() {
-            let expected = if answer.stimulus.inputs != answer.question.inputs {
-                "the same inputs in stimulus and question"
-            } else if !answer.question.capture.is_empty() {
-                "a question with an empty `capture`"
-            } else {
-                continue;
-            };
-            return Err(RecordingError::Unwritable {
+        let captured = |answer: &RecordedAnswer| -> BTreeSet<Quantity> {
+            answer.stimulus.request.capture.iter().cloned().collect()
+        };
+        let odd = self
+            .answers
+            .iter()
+            .position(|answer| !captured(answer).iter().eq(answer.values.keys()));
+        odd.map_or(Ok(()), |answer| {
+            Err(RecordingError::Unwritable {
                 file: file.to_owned(),
-                answer: index,
-                expected,
-            });
-        }
-        Ok(())
+                answer,
+                expected: "a value for each quantity of `capture`, and no other",
+            })
+        })
     }
 
     fn layout_text(&self, file: &Path) -> Result<String, RecordingError> {
@@ -70,7 +71,7 @@ impl Recording {
     fn tensors(&self) -> BTreeMap<String, StoredTensor> {
         let mut tensors = BTreeMap::new();
         for (index, answer) in self.answers.iter().enumerate() {
-            for (name, tensor) in answer.question.tensors() {
+            for (name, tensor) in answer.stimulus.request.tensors() {
                 tensors.insert(question_name(index, &name), StoredTensor(tensor));
             }
             for (quantity, value) in &answer.values {
@@ -83,9 +84,8 @@ impl Recording {
 
 fn answer_layout(answer: &RecordedAnswer) -> AnswerLayout {
     AnswerLayout {
-        stimulus: answer.stimulus.clone(),
-        question: answer.question.clone(),
-        values: answer.values.keys().cloned().collect(),
+        id: answer.stimulus.id.clone(),
+        request: answer.stimulus.request.clone(),
         floors: answer.floors.clone(),
     }
 }

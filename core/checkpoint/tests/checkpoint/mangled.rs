@@ -154,7 +154,7 @@ proptest! {
         let file = folder.write("r.safetensors", mangle(recording_bytes(), &mishaps));
         if let Ok(read) = Recording::read(&file) {
             for answer in &read.answers {
-                prop_assert!(read.answer(&answer.question, DType::F32).is_ok());
+                prop_assert!(read.answer(&answer.stimulus.request, DType::F32).is_ok());
             }
             let again = folder.path().join("again.safetensors");
             read.write(&again).unwrap();

@@ -11,7 +11,7 @@ use tlbench_sdk::{
 use crate::support::{Folder, recording};
 
 fn inputs(answer: usize) -> TensorMap {
-    recording().answers[answer].question.inputs.clone()
+    recording().answers[answer].stimulus.request.inputs.clone()
 }
 
 #[test]
@@ -19,18 +19,16 @@ fn what_was_written_is_read() {
     let folder = Folder::new();
     let file = folder.path().join("recording.safetensors");
     let mut written = recording();
-    // What the format is to hold later: an edit with its operand, and a gradient.
+    // An edit with its operand, and a gradient.
     let edited = &mut written.answers[1];
+    let gradient = Quantity::HookGradient("hook_embed".to_owned());
+    edited.stimulus.request.capture.push(gradient.clone());
     let operand = Tensor::vector(vec![0.25_f64, -0.0]);
-    edited.question.operands = TensorMap::from([("direction".to_owned(), operand.clone())]);
-    edited.question.gradients = Some(GradientRequest {
-        objective: Objective::Projection {
-            weights: "direction".to_owned(),
-        },
+    edited.stimulus.request.operands = TensorMap::from([("direction".to_owned(), operand.clone())]);
+    edited.stimulus.request.gradients = Some(GradientRequest {
+        objective: Objective::Projection { seed: 3 },
     });
-    edited
-        .values
-        .insert(Quantity::HookGradient("hook_embed".to_owned()), operand);
+    edited.values.insert(gradient, operand);
     written.write(&file).unwrap();
     assert_eq!(Recording::read(&file).unwrap(), written);
     assert_eq!(
@@ -152,11 +150,14 @@ fn a_recording_tells_its_inputs_and_its_origin() {
     let stimuli: Vec<_> = info
         .stimuli
         .iter()
-        .map(|stimulus| (stimulus.id.as_str(), stimulus.shape()))
+        .map(|stimulus| (stimulus.id.as_str(), stimulus.request.shape()))
         .collect();
-    assert_eq!(stimuli, [("text", [1, 3]), ("padded", [2, 2])]);
-    assert_eq!(info.stimuli[0].inputs, inputs(0));
-    assert_eq!(info.stimuli[0].quantities.len(), 3);
+    assert_eq!(
+        stimuli,
+        [("text", [1, 3]), ("padded", [2, 2]), ("in_chunks", [1, 3])]
+    );
+    assert_eq!(info.stimuli[0].request.inputs, inputs(0));
+    assert_eq!(info.stimuli[0].request.capture.len(), 2);
     assert_eq!(info.provenance["transformers"], "5.23.0");
     assert_eq!(info.provenance["dtype"], "bf16");
 }

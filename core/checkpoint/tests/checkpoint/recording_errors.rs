@@ -167,15 +167,22 @@ fn what_is_not_written() {
     let messages = [
         refusal_to_write(floor(f64::NAN, None)),
         refusal_to_write(floor(0.0, Some(f64::INFINITY))),
-        refusal_to_write(|recording| recording.answers[1].stimulus.inputs.clear()),
-        refusal_to_write(|recording| recording.answers[1].question.capture.push(Quantity::Logits)),
+        refusal_to_write(|recording| recording.answers[1].values.clear()),
+        refusal_to_write(|recording| {
+            recording.answers[1]
+                .stimulus
+                .request
+                .capture
+                .push(Quantity::Loss)
+        }),
         refusal_to_write(|recording| recording.answers.push(recording.answers[0].clone())),
+        refusal_to_write(|recording| recording.answers[1].stimulus.id = "text".to_owned()),
         refusal_to_write(|recording| {
             let action = Action::Add {
                 operand: "direction".to_owned(),
             };
             let target = Target::Hook("hook_embed".to_owned());
-            recording.answers[0].question.interventions = vec![Intervention {
+            recording.answers[0].stimulus.request.interventions = vec![Intervention {
                 target,
                 rows: None,
                 positions: None,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
 use tlbench_sdk::compare::Floor;
-use tlbench_sdk::{DType, Padding, Quantity, Stimulus, Tensor, TraceRequest};
+use tlbench_sdk::{DType, Padding, Quantity, Stimulus, Tensor};
 
 /// A folder that is gone after the test.
 pub(crate) struct Folder(TempDir);
@@ -76,16 +76,17 @@ pub(crate) fn recording() -> Recording {
         answers: vec![
             answer("text", &[vec![5, 6, 7]], None),
             answer("padded", &[vec![5, 6], vec![8]], None),
-            answer("text", &[vec![5, 6, 7]], Some(vec![2, 1])),
+            answer("in_chunks", &[vec![5, 6, 7]], Some(vec![2, 1])),
         ],
     }
 }
 
 fn answer(id: &str, rows: &[Vec<i64>], chunks: Option<Vec<usize>>) -> RecordedAnswer {
     let mut stimulus = Stimulus::from_rows(id, rows, Padding::Left, 0).unwrap();
-    let [batch, pos] = stimulus.shape();
+    let [batch, pos] = stimulus.request.shape();
     let embed = Quantity::hook("hook_embed");
-    stimulus.quantities = vec![Quantity::Logits, Quantity::LogProbs, embed.clone()];
+    stimulus.request.capture = vec![embed.clone(), Quantity::Logits];
+    stimulus.request.chunks = chunks.unwrap_or_default();
     let values = |width: usize| {
         let values = (0_u8..)
             .take(batch * pos * width)
@@ -94,10 +95,6 @@ fn answer(id: &str, rows: &[Vec<i64>], chunks: Option<Vec<usize>>) -> RecordedAn
         Tensor::from_vec(values, &[batch, pos, width]).unwrap()
     };
     RecordedAnswer {
-        question: TraceRequest {
-            chunks: chunks.unwrap_or_default(),
-            ..TraceRequest::new(stimulus.inputs.clone(), vec![])
-        },
         values: BTreeMap::from([(Quantity::Logits, values(4)), (embed.clone(), values(2))]),
         floors: BTreeMap::from([(DType::F32, floors(1.0)), (DType::BF16, floors(65_536.0))]),
         stimulus,

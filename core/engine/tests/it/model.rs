@@ -199,7 +199,7 @@ pub(crate) fn ask(rows: &[Vec<i64>], padding: Padding, hooks: &[&str]) -> TraceR
         .iter()
         .map(|name| Quantity::hook(*name))
         .chain([Quantity::Logits]);
-    TraceRequest::new(stimulus.inputs, capture.collect())
+    TraceRequest::new(stimulus.request.inputs, capture.collect())
 }
 
 pub(crate) fn hook(trace: &Trace, name: &str) -> Tensor {

@@ -268,11 +268,7 @@ mod tests {
 
     impl Benchmark for Echo {
         fn info(&self) -> BenchmarkInfo {
-            BenchmarkInfo {
-                id: "echo".into(),
-                module: "echo".into(),
-                description: String::new(),
-            }
+            BenchmarkInfo::new("echo", "echo", "")
         }
 
         fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
@@ -306,7 +302,7 @@ mod tests {
             "unembed": {"projection": {"weight": tokens, "bias": null, "tap": null}, "d_vocab_out": 3},
         });
         let model = json!({
-            "name": name, "subject": "bridge", "mode": "raw", "dtype": "f32", "spec": spec, "hooks": [],
+            "name": name, "subject": "bridge", "mode": "raw", "processing": [], "dtype": "f32", "spec": spec, "hooks": [], "parameters": [],
             "reference": "r", "tier": "hugging_face", "stimuli": [], "judging": "calibrated", "options": {},
         });
         serde_json::from_value(model).unwrap()

@@ -94,7 +94,7 @@ macro_rules! with_stimuli {
     ($($type:ty),* $(,)?) => {$(
         impl Outgoing for $type {
             fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-                Ok((to_value(self)?, gather(&self.stimuli, |stimulus: &Stimulus| stimulus.inputs.clone())))
+                Ok((to_value(self)?, gather(&self.stimuli, |stimulus: &Stimulus| stimulus.request.tensors())))
             }
         }
 
@@ -102,7 +102,7 @@ macro_rules! with_stimuli {
             fn from_message(json: Value, mut tensors: TensorMap) -> Result<Self, PluginError> {
                 let mut this: Self = from_value(json)?;
                 for (index, stimulus) in this.stimuli.iter_mut().enumerate() {
-                    stimulus.inputs = take(&mut tensors, &index.to_string());
+                    stimulus.request.set_tensors(take(&mut tensors, &index.to_string()));
                 }
                 Ok(this)
             }

@@ -36,9 +36,10 @@ impl Axes {
                 .iter()
                 .find(|hook| hook.name == *name)
                 .map(Self::of_hook),
-            Quantity::Loss | Quantity::Generated | Quantity::ParameterGradient(_) => {
-                Some(Self::Whole)
-            }
+            Quantity::Loss
+            | Quantity::Generated
+            | Quantity::ParameterGradient(_)
+            | Quantity::Weight(_) => Some(Self::Whole),
         }
     }
 }

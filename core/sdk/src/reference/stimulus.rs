@@ -72,13 +72,14 @@ impl Stimulus {
             self.input(name, &format!("i64 {shape:?}"), |found| found == shape)?;
         }
         let mask = self
+            .request
             .inputs
             .get(ATTENTION_MASK)
             .and_then(|mask| mask.as_slice::<i64>());
         if !mask.is_some_and(|mask| mask.iter().any(|&value| value != 0)) {
             return Err(self.unfit(ATTENTION_MASK, "at least one token", "padding alone".into()));
         }
-        if self.quantities.is_empty() {
+        if self.request.capture.is_empty() {
             let id = self.id.clone();
             return Err(StimulusError::ShowsNothing { id });
         }
@@ -92,7 +93,7 @@ impl Stimulus {
         expected: &str,
         fits: impl Fn(&[usize]) -> bool,
     ) -> Result<&[usize], StimulusError> {
-        match self.inputs.get(name) {
+        match self.request.inputs.get(name) {
             None => Err(self.unfit(name, expected, "nothing".into())),
             Some(tensor) if tensor.dtype() == DType::I64 && fits(tensor.shape()) => {
                 Ok(tensor.shape())

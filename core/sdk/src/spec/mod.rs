@@ -5,6 +5,7 @@
 //! Layers are fully expanded: what differs from layer to layer is simply written down.
 
 mod attention;
+mod canonical;
 mod check;
 mod embedding;
 mod mlp;
@@ -15,6 +16,7 @@ mod tap;
 mod walk;
 
 pub use attention::{AttentionSpec, Extent, HeadNorm, HeadNorms, Mask, NormOrder};
+pub use canonical::CanonicalWeight;
 pub use check::SpecError;
 pub use embedding::{EmbeddingScale, EmbeddingSpec, PositionTable, UnembedSpec};
 pub use mlp::{Activation, DenseMlp, MlpSpec, MoeSpec, Renormalise, RouterScore, ScoreOrder};

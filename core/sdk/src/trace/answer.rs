@@ -114,7 +114,7 @@ fn fits(quantity: &Quantity, value: &Tensor, request: &TraceRequest) -> Result<(
             shape.len() > 1 && shape[0] == batch,
             format!("[{batch}, ..]"),
         ),
-        Quantity::ParameterGradient(_) => (true, String::new()),
+        Quantity::ParameterGradient(_) | Quantity::Weight(_) => (true, String::new()),
     };
     if is_fitting {
         return Ok(());

@@ -25,6 +25,8 @@ pub enum Quantity {
     HookGradient(String),
     /// The objective's gradient by a parameter: a checkpoint tensor, or a canonical weight in compatibility mode.
     ParameterGradient(String),
+    /// A canonical weight after processing (`blocks.0.attn.W_Q`, `[n_heads, d_model, d_head]`).
+    Weight(String),
 }
 
 impl Quantity {
@@ -53,6 +55,7 @@ impl fmt::Display for Quantity {
             Self::Hook(name) => write!(f, "hook:{name}"),
             Self::HookGradient(name) => write!(f, "hook_grad:{name}"),
             Self::ParameterGradient(name) => write!(f, "param_grad:{name}"),
+            Self::Weight(name) => write!(f, "weight:{name}"),
         }
     }
 }
@@ -60,7 +63,7 @@ impl fmt::Display for Quantity {
 /// A text that names no quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME)"
+    "`{0}` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME, weight:NAME)"
 )]
 pub struct QuantityError(String);
 
@@ -72,6 +75,7 @@ impl FromStr for Quantity {
             Some(("hook", name)) => Self::Hook(name.to_owned()),
             Some(("hook_grad", name)) => Self::HookGradient(name.to_owned()),
             Some(("param_grad", name)) => Self::ParameterGradient(name.to_owned()),
+            Some(("weight", name)) => Self::Weight(name.to_owned()),
             None if text == "logits" => Self::Logits,
             None if text == "log_probs" => Self::LogProbs,
             None if text == "loss_per_token" => Self::LossPerToken,
@@ -111,6 +115,7 @@ mod tests {
             Quantity::hook("blocks.0.attn.hook_q"),
             Quantity::HookGradient("hook_embed".into()),
             Quantity::ParameterGradient("transformer.wte.weight".into()),
+            Quantity::Weight("blocks.0.attn.W_Q".into()),
         ] {
             assert_eq!(quantity.to_string().parse(), Ok(quantity));
         }

@@ -8,11 +8,9 @@
 mod forward_pass;
 mod logits;
 mod loss;
-mod measure;
-mod options;
-mod report;
 #[cfg(test)]
 mod tests;
+mod tolerance;
 
 tlbench_sdk::plugin! {
     benchmarks: [forward_pass::ForwardPass, logits::LogitsEquivalence, loss::LossEquivalence],
@@ -20,3 +18,6 @@ tlbench_sdk::plugin! {
 
 /// The module that all three belong to.
 const MODULE: &str = "forward_pass";
+
+/// What all three have in common, for a person who asks.
+const EXPLAINED: &str = include_str!("explained.txt");

@@ -1,14 +1,17 @@
 //! The logits, as numbers and as distributions.
 
 use tlbench_sdk::compare::{Closeness, LogitAgreement, Tolerance, agreement, log_softmax};
+use tlbench_sdk::judge::{
+    Comparison, Outcome, applicable, ask_both, ratio_text, stimulus, tolerance_text, truth_of,
+    with_blindness, worst,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, Measurement, Mode, ModelInfo, PluginError,
     Quantity, Severity, Tensor, Trace, Verdict,
 };
 
-use crate::measure::{Comparison, Outcome, applicable, ask_both, truth_of, worst};
-use crate::report::{ratio_text, tolerance_text, with_blindness};
-use crate::{MODULE, options};
+use crate::tolerance::{options, tolerance};
+use crate::{EXPLAINED, MODULE};
 
 /// The tolerance of the same name in TransformerLens.
 const TOLERANCE: Tolerance = Tolerance {
@@ -20,19 +23,21 @@ pub(crate) struct LogitsEquivalence;
 
 impl Benchmark for LogitsEquivalence {
     fn info(&self) -> BenchmarkInfo {
-        BenchmarkInfo {
-            id: "logits_equivalence".into(),
-            module: MODULE.into(),
-            description: "logits and next-token distributions equal the reference's".into(),
-        }
+        BenchmarkInfo::new(
+            "logits_equivalence",
+            MODULE,
+            "logits and next-token distributions equal the reference's",
+        )
+        .explained(EXPLAINED)
+        .taking(options(TOLERANCE))
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        options::tolerance(&model.options, TOLERANCE)?;
+        tolerance(model, TOLERANCE)?;
         let with_logits = model
             .stimuli
             .iter()
-            .filter(|stimulus| stimulus.quantities.contains(&Quantity::Logits));
+            .filter(|stimulus| stimulus.request.is_plain() && stimulus.shows(&Quantity::Logits));
         let check = |stimulus| ask_both(stimulus, vec![Quantity::Logits]);
         applicable(with_logits.map(check).collect(), "logits")
     }
@@ -49,8 +54,9 @@ impl Benchmark for LogitsEquivalence {
                 answers.len()
             )));
         };
-        let tolerance = options::tolerance(&model.options, TOLERANCE)?;
-        let comparison = Comparison::new(model, check, truth)?;
+        let tolerance = tolerance(model, TOLERANCE)?;
+        let request = &stimulus(model, check)?.request;
+        let comparison = Comparison::new(model, request, truth)?;
         let expected = truth_of(truth, &Quantity::Logits)?;
         let value = truth_of(subject, &Quantity::Logits)?;
         let mut measurements = Vec::new();

@@ -1,14 +1,16 @@
 //! The loss of every next token.
 
 use tlbench_sdk::compare::Tolerance;
+use tlbench_sdk::judge::{
+    Comparison, Outcome, applicable, ask_both, ratio_text, stimulus, truth_of, with_blindness,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, ModelInfo, PluginError, Quantity,
     Severity, Stimulus, Tensor, Trace, Verdict,
 };
 
-use crate::measure::{Comparison, Outcome, applicable, ask_both, truth_of};
-use crate::report::{ratio_text, with_blindness};
-use crate::{MODULE, options};
+use crate::tolerance::{options, tolerance};
+use crate::{EXPLAINED, MODULE};
 
 /// The tolerance for scalars in TransformerLens.
 const TOLERANCE: Tolerance = Tolerance {
@@ -20,16 +22,17 @@ pub(crate) struct LossEquivalence;
 
 impl Benchmark for LossEquivalence {
     fn info(&self) -> BenchmarkInfo {
-        BenchmarkInfo {
-            id: "loss_equivalence".into(),
-            module: MODULE.into(),
-            description:
-                "the loss of every next token equals the reference's, and so does their mean".into(),
-        }
+        BenchmarkInfo::new(
+            "loss_equivalence",
+            MODULE,
+            "the loss of every next token equals the reference's, and so does their mean",
+        )
+        .explained(EXPLAINED)
+        .taking(options(TOLERANCE))
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        options::tolerance(&model.options, TOLERANCE)?;
+        tolerance(model, TOLERANCE)?;
         let check = |stimulus| ask_both(stimulus, vec![Quantity::LossPerToken, Quantity::Loss]);
         let with_loss = model.stimuli.iter().filter(|stimulus| has_loss(stimulus));
         applicable(with_loss.map(check).collect(), "the loss of a next token")
@@ -47,8 +50,9 @@ impl Benchmark for LossEquivalence {
                 answers.len()
             )));
         };
-        let tolerance = options::tolerance(&model.options, TOLERANCE)?;
-        let comparison = Comparison::new(model, check, truth)?;
+        let tolerance = tolerance(model, TOLERANCE)?;
+        let request = &stimulus(model, check)?.request;
+        let comparison = Comparison::new(model, request, truth)?;
         let quantity = Quantity::LossPerToken;
         let expected = truth_of(truth, &quantity)?;
         let measurement = match comparison.measure_with_tolerance(
@@ -104,11 +108,12 @@ impl Benchmark for LossEquivalence {
 
 /// A loss needs two tokens, and a reference that tells it.
 fn has_loss(stimulus: &Stimulus) -> bool {
-    let [_, pos] = stimulus.shape();
+    let [_, pos] = stimulus.request.shape();
     pos > 1
+        && stimulus.request.is_plain()
         && [Quantity::LossPerToken, Quantity::Loss]
             .iter()
-            .all(|quantity| stimulus.quantities.contains(quantity))
+            .all(|quantity| stimulus.shows(quantity))
 }
 
 fn scalar(tensor: Option<&Tensor>) -> f64 {

@@ -3,7 +3,7 @@
 use tlbench_sdk::compare::Floor;
 use tlbench_sdk::{
     Benchmark, DType, ErrorKind, Evaluation, Judgement, Judging, Mode, ModelInfo, ModelSpec,
-    Padding, Quantity, Severity, Stimulus, Tensor, Tier, Trace, Verdict, hooks,
+    Padding, Processing, Quantity, Severity, Stimulus, Tensor, Tier, Trace, Verdict, hooks,
 };
 
 use crate::forward_pass::ForwardPass;
@@ -33,11 +33,13 @@ fn model() -> ModelInfo {
     .unwrap();
     let mut stimulus =
         Stimulus::from_rows("text", &[(0..TOKENS).collect()], Padding::Right, 0).unwrap();
-    stimulus.quantities = quantities();
+    stimulus.request.capture = quantities();
     ModelInfo {
         name: "bare".into(),
         subject: "bridge".into(),
         mode: Mode::Raw,
+        processing: Processing::raw(),
+        parameters: Vec::new(),
         dtype: DType::F32,
         hooks: hooks(&spec),
         spec,
@@ -250,7 +252,7 @@ fn the_mean_loss_is_judged_by_its_summands() {
 fn one_token_has_no_loss() {
     let mut model = model();
     let mut single = Stimulus::from_rows("single", &[vec![1]], Padding::Right, 0).unwrap();
-    single.quantities = quantities();
+    single.request.capture = quantities();
     model.stimuli = vec![single];
     let error = LossEquivalence.plan(&model).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
@@ -264,7 +266,7 @@ fn one_token_has_no_loss() {
 #[test]
 fn an_input_on_which_nothing_is_compared_is_no_check() {
     let mut model = model();
-    model.stimuli[0].quantities = vec![Quantity::LossPerToken, Quantity::Loss];
+    model.stimuli[0].request.capture = vec![Quantity::LossPerToken, Quantity::Loss];
     for benchmark in [&ForwardPass as &dyn Benchmark, &LogitsEquivalence] {
         let error = benchmark.plan(&model).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
 use tlbench_sdk::{
-    DType, ErrorKind, Evaluation, HookPoint, Host, OpenRequest, PluginError, Quantity, SourceInfo,
-    Stimulus, TensorMap, Trace, TraceRequest, TraceSource,
+    DType, ErrorKind, HookPoint, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus,
+    TensorMap, Trace, TraceRequest, TraceSource,
 };
 
 use crate::floors::{Measurements, pooled};
@@ -92,7 +92,7 @@ fn observable(stimuli: &[Stimulus], hooks: &[HookPoint]) -> Vec<Stimulus> {
     };
     let mut stimuli = stimuli.to_vec();
     for stimulus in &mut stimuli {
-        stimulus.quantities.retain(is_shown);
+        stimulus.request.capture.retain(is_shown);
     }
     stimuli
 }
@@ -104,7 +104,7 @@ impl TraceSource for Live {
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
         match self.recording.answer(request, self.precision) {
-            Err(error) if error.kind == ErrorKind::Unsupported && is_plain(request) => {
+            Err(error) if error.kind == ErrorKind::Unsupported && answerable(request) => {
                 lock(&self.conversation).answer(request)
             }
             answered => answered,
@@ -115,11 +115,9 @@ impl TraceSource for Live {
 impl Conversation {
     /// Answers one question that was not announced.
     fn answer(&mut self, request: &TraceRequest) -> Result<Trace, PluginError> {
-        let quantities = request.capture.clone();
         let stimulus = Stimulus {
             id: UNANNOUNCED.to_owned(),
-            quantities,
-            inputs: request.inputs.clone(),
+            request: request.clone(),
         };
         let (mut answers, _) = self.record(&[stimulus], &|_| {})?;
         let answer = answers
@@ -136,9 +134,8 @@ impl Conversation {
 
     /// The floors of what was asked for, and of what follows from it.
     fn floors(&self, stimulus: &Stimulus, measured: &Measurements) -> Floors {
-        let is_wanted = |quantity: &&Quantity| {
-            quantity.as_hook().is_none() || stimulus.quantities.contains(quantity)
-        };
+        let is_wanted =
+            |quantity: &&Quantity| quantity.as_hook().is_none() || stimulus.shows(quantity);
         let quantities = measured.keys().filter(is_wanted);
         let roundoff = self.precision.roundoff();
         let floor = |quantity: &Quantity| {
@@ -197,11 +194,10 @@ fn answer(
         let value = value.ok_or_else(|| missing(stimulus, quantity))?;
         Ok((quantity.clone(), value))
     };
-    let values = stimulus.quantities.iter().map(value);
+    let values = stimulus.request.capture.iter().map(value);
     Ok(RecordedAnswer {
         values: values.collect::<Result<_, PluginError>>()?,
         stimulus: stimulus.clone(),
-        question: TraceRequest::new(stimulus.inputs.clone(), Vec::new()),
         floors,
     })
 }
@@ -218,6 +214,7 @@ fn checked(report: &Report) -> Provenance {
 
 fn named_inputs(stimulus: &Stimulus) -> impl Iterator<Item = (String, tlbench_sdk::Tensor)> {
     stimulus
+        .request
         .inputs
         .iter()
         .map(|(name, tensor)| (format!("{}/{name}", stimulus.id), tensor.clone()))
@@ -241,24 +238,9 @@ fn precision_for(subject: DType) -> Result<DType, PluginError> {
     }
 }
 
-/// Nothing but captures on some input.
-fn is_plain(request: &TraceRequest) -> bool {
-    let TraceRequest {
-        inputs: _,
-        chunks,
-        capture: _,
-        evaluation,
-        truth: _,
-        gradients,
-        interventions,
-        operands: _,
-        generate,
-    } = request;
-    chunks.is_empty()
-        && *evaluation == Evaluation::Cumulative
-        && gradients.is_none()
-        && interventions.is_empty()
-        && generate.is_none()
+/// Nothing but captures on some input, about the weights as they are.
+fn answerable(request: &TraceRequest) -> bool {
+    request.is_plain() && request.processing.is_raw()
 }
 
 fn absolute(folder: &Path) -> Result<String, PluginError> {
@@ -292,14 +274,14 @@ mod tests {
             hf_tap: (!tap.is_empty()).then(|| tlbench_sdk::spec::HfTap::output(tap)),
         };
         let mut text = Stimulus::from_rows("text", &[vec![1, 2]], Padding::Right, 0).unwrap();
-        text.quantities = vec![
+        text.request.capture = vec![
             Quantity::hook("shown"),
             Quantity::hook("hidden"),
             Quantity::Logits,
         ];
         let asked = observable(&[text], &[hook("shown", "root.shown"), hook("hidden", "")]);
         assert_eq!(
-            asked[0].quantities,
+            asked[0].request.capture,
             [Quantity::hook("shown"), Quantity::Logits]
         );
     }

@@ -19,14 +19,13 @@ impl Host for Silent {
 
 fn recording() -> Recording {
     let mut stimulus = Stimulus::from_rows("text", &[vec![5, 6]], Padding::Right, 0).unwrap();
-    stimulus.quantities = vec![Quantity::Logits];
+    stimulus.request.capture = vec![Quantity::Logits];
     let logits = Tensor::from_vec(vec![0.5_f32; 6], &[1, 2, 3]).unwrap();
     Recording {
         provenance: BTreeMap::from([("transformers".to_owned(), "5.23.0".to_owned())]),
         config_digest: "sha256:c0".to_owned(),
         weights_digest: "sha256:e0".to_owned(),
         answers: vec![RecordedAnswer {
-            question: TraceRequest::new(stimulus.inputs.clone(), vec![]),
             stimulus,
             values: BTreeMap::from([(Quantity::Logits, logits)]),
             floors: [(DType::F32, 1e-7), (DType::F16, 1e-3)]
@@ -104,9 +103,12 @@ fn the_recording_beside_the_checkpoint_answers() {
     let info = source.info();
     assert_eq!(info.provenance["transformers"], "5.23.0");
     let stimulus = &info.stimuli[0];
-    assert_eq!((stimulus.id.as_str(), stimulus.shape()), ("text", [1, 2]));
+    assert_eq!(
+        (stimulus.id.as_str(), stimulus.request.shape()),
+        ("text", [1, 2])
+    );
 
-    let question = TraceRequest::new(stimulus.inputs.clone(), vec![Quantity::Logits]);
+    let question = TraceRequest::new(stimulus.request.inputs.clone(), vec![Quantity::Logits]);
     let trace = source.trace(&question).unwrap();
     let recorded = &recording().answers[0];
     assert_eq!(trace.values, recorded.values);

@@ -70,7 +70,7 @@ fn checkpoint(happens: Option<&str>) -> TempDir {
 /// A question that nobody announced.
 fn question() -> TraceRequest {
     let stimulus = Stimulus::from_rows("any", &[vec![1, 2]], Padding::Right, 0).unwrap();
-    TraceRequest::new(stimulus.inputs, vec![Quantity::Logits])
+    TraceRequest::new(stimulus.request.inputs, vec![Quantity::Logits])
 }
 
 fn opens(fake_name: &str) {

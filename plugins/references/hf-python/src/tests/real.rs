@@ -107,10 +107,7 @@ fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
     };
     let stimulus = |id: &str, rows: &[Vec<i64>], quantities: &[Quantity]| {
         let stimulus = Stimulus::from_rows(id, rows, Padding::Left, 0).unwrap();
-        Stimulus {
-            quantities: quantities.to_vec(),
-            ..stimulus
-        }
+        stimulus.showing(quantities.iter().cloned())
     };
     let shown = [Quantity::Logits, Quantity::Loss, Quantity::hook(&head.name)];
     let announced = stimulus(
@@ -126,7 +123,10 @@ fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
     let source = pythons.open(&request, &Listener::default()).unwrap();
     assert_eq!(source.info().stimuli, std::slice::from_ref(&announced));
     let long = source
-        .trace(&TraceRequest::new(announced.inputs.clone(), shown.to_vec()))
+        .trace(&TraceRequest::new(
+            announced.request.inputs.clone(),
+            shown.to_vec(),
+        ))
         .unwrap();
     assert_eq!(long.value(&shown[0]), long.value(&shown[2]));
     let floor = long.floor(&Quantity::Logits).unwrap();
@@ -137,7 +137,7 @@ fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
 
     // A padded row is the same as the row alone.
     let alone = stimulus("alone", &[vec![4, 5]], &[]);
-    let asked = TraceRequest::new(alone.inputs, vec![Quantity::Logits]);
+    let asked = TraceRequest::new(alone.request.inputs, vec![Quantity::Logits]);
     let short = source.trace(&asked).unwrap();
     let (short, long) = (
         short.value(&Quantity::Logits).unwrap(),

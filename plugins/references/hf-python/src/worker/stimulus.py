@@ -80,7 +80,7 @@ class Stimulus:
 
 def parse_stimuli(described, tensors):
     """The stimuli of a request; their tensors are called `ID/input_ids` and so on."""
-    return [_stimulus(each["id"], each["quantities"], tensors) for each in described]
+    return [_stimulus(each["id"], each["request"]["capture"], tensors) for each in described]
 
 
 def _stimulus(name, quantities, tensors):

@@ -11,11 +11,7 @@ struct Idle(&'static str);
 
 impl Benchmark for Idle {
     fn info(&self) -> BenchmarkInfo {
-        BenchmarkInfo {
-            id: self.0.into(),
-            module: "idle".into(),
-            description: "nothing".into(),
-        }
+        BenchmarkInfo::new(self.0, "idle", "nothing")
     }
 
     fn plan(&self, _: &ModelInfo) -> Result<Vec<Check>, PluginError> {

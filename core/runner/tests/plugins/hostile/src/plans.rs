@@ -29,11 +29,7 @@ impl Benchmark for Planned {
 }
 
 pub(crate) fn info(id: &str) -> BenchmarkInfo {
-    BenchmarkInfo {
-        id: id.into(),
-        module: "hostile".into(),
-        description: "breaks a rule".into(),
-    }
+    BenchmarkInfo::new(id, "hostile", "breaks a rule")
 }
 
 /// The first input.
@@ -44,7 +40,7 @@ pub(crate) fn first(model: &ModelInfo) -> Result<&Stimulus, PluginError> {
 
 /// The subject's logits on `stimulus`.
 pub(crate) fn logits(stimulus: &Stimulus) -> Vec<PlannedRequest> {
-    let request = TraceRequest::new(stimulus.inputs.clone(), vec![Quantity::Logits]);
+    let request = TraceRequest::new(stimulus.request.inputs.clone(), vec![Quantity::Logits]);
     vec![PlannedRequest::subject(request)]
 }
 

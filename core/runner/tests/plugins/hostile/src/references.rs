@@ -30,14 +30,14 @@ pub(crate) const PAINTED: Lie = Lie {
 };
 
 pub(crate) const NO_TOKENS: Lie = Lie {
-    info: |info| info.stimuli[0].inputs.clear(),
+    info: |info| info.stimuli[0].request.inputs.clear(),
     ..GOOD
 };
 
 pub(crate) const FLOATS_FOR_TOKENS: Lie = Lie {
     info: |info| {
         let floats = Tensor::vector(vec![1.0_f32]);
-        info.stimuli[0].inputs.insert(INPUT_IDS.into(), floats);
+        info.stimuli[0].request.inputs.insert(INPUT_IDS.into(), floats);
     },
     ..GOOD
 };
@@ -51,7 +51,7 @@ pub(crate) const SAME_INPUT_TWICE: Lie = Lie {
 };
 
 pub(crate) const SHOWS_NOTHING: Lie = Lie {
-    info: |info| info.stimuli[0].quantities.clear(),
+    info: |info| info.stimuli[0].request.capture.clear(),
     ..GOOD
 };
 
@@ -153,7 +153,7 @@ impl ReferenceModel for Liar {
     ) -> Result<Box<dyn TraceSource>, PluginError> {
         let none = || PluginError::unsupported("there is no input");
         let mut stimulus = request.stimuli.first().ok_or_else(none)?.clone();
-        stimulus.quantities = vec![Quantity::Logits];
+        stimulus.request.capture = vec![Quantity::Logits];
         Ok(Box::new(Lying {
             stimulus,
             d_vocab: request.spec.d_vocab,

@@ -70,11 +70,7 @@ impl Benchmark for Bombing {
 }
 
 fn info(id: &str) -> BenchmarkInfo {
-    BenchmarkInfo {
-        id: id.into(),
-        module: "panics".into(),
-        description: "nothing".into(),
-    }
+    BenchmarkInfo::new(id, "panics", "nothing")
 }
 
 /// Checks that need no answers.

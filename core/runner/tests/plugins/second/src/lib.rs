@@ -35,18 +35,14 @@ struct FiniteLogits;
 
 impl Benchmark for FiniteLogits {
     fn info(&self) -> BenchmarkInfo {
-        BenchmarkInfo {
-            id: "finite_logits".into(),
-            module: "sanity".into(),
-            description: "no logit is NaN or infinite".into(),
-        }
+        BenchmarkInfo::new("finite_logits", "sanity", "no logit is NaN or infinite")
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         let check = |stimulus: &tlbench_sdk::Stimulus| Check {
             variant: stimulus.id.clone(),
             requests: vec![PlannedRequest::subject(TraceRequest::new(
-                stimulus.inputs.clone(),
+                stimulus.request.inputs.clone(),
                 vec![Quantity::Logits],
             ))],
         };

@@ -1,20 +1,21 @@
 //! One comparison: a value of the subject against the reference's truth and floor.
 
-use tlbench_sdk::compare::{Axes, Gate, Region, Tolerance, allclose, compare, error_ratio};
-use tlbench_sdk::{
-    ATTENTION_MASK, Check, Divergence, Evaluation, Measurement, ModelInfo, PlannedRequest,
-    PluginError, Quantity, Severity, Stimulus, Tensor, Trace, TraceRequest,
-};
+use crate::benchmark::ModelInfo;
+use crate::compare::{Axes, Gate, Region, Tolerance, allclose, compare, error_ratio};
+use crate::error::PluginError;
+use crate::result::{Divergence, Measurement, Severity};
+use crate::tensor::Tensor;
+use crate::trace::{ATTENTION_MASK, Evaluation, Quantity, Trace, TraceRequest};
 
-/// What compares values on one stimulus.
-pub(crate) struct Comparison<'a> {
+/// What compares the answers to one question.
+pub struct Comparison<'a> {
     model: &'a ModelInfo,
     region: Region,
     truth: &'a Trace,
 }
 
 /// What became of one comparison.
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It was made.
     Measured(Measurement),
     /// It could not be: the subject's value is missing or of another shape.
@@ -22,18 +23,19 @@ pub(crate) enum Outcome {
 }
 
 impl<'a> Comparison<'a> {
-    pub(crate) fn new(
+    /// Of the answers to `request`; `truth` holds the floors.
+    ///
+    /// # Errors
+    /// If the question has no attention mask.
+    pub fn new(
         model: &'a ModelInfo,
-        check: &Check,
+        request: &TraceRequest,
         truth: &'a Trace,
     ) -> Result<Self, PluginError> {
-        let mask = check
-            .requests
-            .first()
-            .and_then(|planned| planned.request.inputs.get(ATTENTION_MASK));
+        let mask = request.inputs.get(ATTENTION_MASK);
         let region = mask.and_then(Region::new);
         let region =
-            region.ok_or_else(|| PluginError::internal("a check without an attention mask"))?;
+            region.ok_or_else(|| PluginError::internal("a question without an attention mask"))?;
         Ok(Self {
             model,
             region,
@@ -42,12 +44,15 @@ impl<'a> Comparison<'a> {
     }
 
     /// The positions that count.
-    pub(crate) fn region(&self) -> &Region {
+    pub fn region(&self) -> &Region {
         &self.region
     }
 
-    /// Compares `value` with the truth of `quantity`.
-    pub(crate) fn measure(
+    /// Compares `value` with `truth`, by the floor of `quantity`.
+    ///
+    /// # Errors
+    /// If the reference gives no floor.
+    pub fn measure(
         &self,
         quantity: &Quantity,
         evaluation: Evaluation,
@@ -93,8 +98,11 @@ impl<'a> Comparison<'a> {
         }))
     }
 
-    /// The same, also by fixed tolerances.
-    pub(crate) fn measure_with_tolerance(
+    /// The same cumulatively, and also by fixed tolerances.
+    ///
+    /// # Errors
+    /// If the reference gives no floor.
+    pub fn measure_with_tolerance(
         &self,
         quantity: &Quantity,
         value: Option<&Tensor>,
@@ -115,62 +123,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// The quantities of a stimulus that the subject can be asked for.
-pub(crate) fn askable(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Quantity> {
-    let known = |quantity: &&Quantity| match quantity.as_hook() {
-        Some(name) => model.hooks.iter().any(|hook| hook.name == name),
-        None => true,
-    };
-    stimulus.quantities.iter().filter(known).cloned().collect()
-}
-
-/// A check that asks reference and subject the same on `stimulus`.
-pub(crate) fn ask_both(stimulus: &Stimulus, capture: Vec<Quantity>) -> Check {
-    let request = TraceRequest::new(stimulus.inputs.clone(), capture);
-    Check {
-        variant: stimulus.id.clone(),
-        requests: vec![
-            PlannedRequest::reference(request.clone()),
-            PlannedRequest::subject(request),
-        ],
-    }
-}
-
-/// The checks, or that there is nothing to check: `needed` is shown on no input.
-pub(crate) fn applicable(checks: Vec<Check>, needed: &str) -> Result<Vec<Check>, PluginError> {
-    if checks.is_empty() {
-        let message = format!("the reference shows {needed} on no input");
-        return Err(PluginError::unsupported(message));
-    }
-    Ok(checks)
-}
-
-/// The stimulus that `check` is about.
-pub(crate) fn stimulus<'a>(
-    model: &'a ModelInfo,
-    check: &Check,
-) -> Result<&'a Stimulus, PluginError> {
-    let found = model
-        .stimuli
-        .iter()
-        .find(|stimulus| stimulus.id == check.variant);
-    found.ok_or_else(|| {
-        PluginError::internal(format!("a check of the unknown input `{}`", check.variant))
-    })
-}
-
-/// The truth of `quantity`, which the reference was asked for.
-pub(crate) fn truth_of<'a>(
-    truth: &'a Trace,
-    quantity: &Quantity,
-) -> Result<&'a Tensor, PluginError> {
-    truth
-        .value(quantity)
-        .ok_or_else(|| PluginError::internal(format!("the reference left out {quantity}")))
-}
-
-/// The worst severity among measurements.
-pub(crate) fn worst<'a>(measurements: impl IntoIterator<Item = &'a Measurement>) -> Severity {
+/// The worst severity among measurements; INFO if there is none.
+pub fn worst<'a>(measurements: impl IntoIterator<Item = &'a Measurement>) -> Severity {
     let rank = |severity: &Severity| match severity {
         Severity::Info => 0,
         Severity::Warning => 1,

@@ -1,69 +1,11 @@
-//! Verdicts in words.
+//! What is known about the component at fault.
 
-use tlbench_sdk::compare::{Closeness, Gate};
-use tlbench_sdk::{Divergence, Evaluation, Measurement, ModelInfo, Quantity, Verdict};
-
-/// An error ratio for a person.
-pub(crate) fn ratio_text(ratio: f64) -> String {
-    if ratio.is_infinite() {
-        "infinite".into()
-    } else if ratio >= 1e5 {
-        format!("{ratio:.1e}")
-    } else if ratio >= 100.0 {
-        format!("{ratio:.0}")
-    } else {
-        format!("{ratio:.2}")
-    }
-}
-
-/// How an evaluation is called.
-pub(crate) fn evaluation_text(evaluation: Evaluation) -> &'static str {
-    match evaluation {
-        Evaluation::Cumulative => "cumulative",
-        Evaluation::Local => "local",
-    }
-}
-
-/// What fixed tolerances say.
-pub(crate) fn tolerance_text(closeness: Closeness) -> String {
-    let Closeness {
-        tolerance,
-        outside,
-        elements,
-    } = closeness;
-    format!(
-        "{outside} of {elements} outside atol {:e}, rtol {:e}",
-        tolerance.atol, tolerance.rtol
-    )
-}
-
-/// `message`, with what a run in a narrow precision cannot see: an error inside of its own gate.
-pub(crate) fn with_blindness(
-    mut message: String,
-    model: &ModelInfo,
-    measurement: Option<&Measurement>,
-) -> String {
-    if let Some(m) = measurement.filter(|m| model.dtype.is_narrow() && m.difference.truth_rms > 0.0)
-    {
-        let gate = Gate::for_rows(m.difference.rows).info * m.floor;
-        let share = 100.0 * gate / m.difference.truth_rms;
-        let (dtype, quantity) = (model.dtype, &m.quantity);
-        message.push_str(&format!(
-            "; in {dtype} an error of {share:.1}% of {quantity} goes unnoticed"
-        ));
-    }
-    message
-}
-
-/// A quantity without its prefix.
-pub(crate) fn quantity_text(quantity: &Quantity) -> String {
-    quantity
-        .as_hook()
-        .map_or_else(|| quantity.to_string(), str::to_owned)
-}
+use crate::benchmark::ModelInfo;
+use crate::result::{Divergence, Verdict};
+use crate::trace::Quantity;
 
 /// Adds what is known about the component at fault: its spec, config keys and checkpoint tensors.
-pub(crate) fn explain(verdict: Verdict, model: &ModelInfo, divergence: &Divergence) -> Verdict {
+pub fn explain(verdict: Verdict, model: &ModelInfo, divergence: &Divergence) -> Verdict {
     let Some(component_name) = component_name(model, &divergence.quantity) else {
         return verdict;
     };
@@ -101,33 +43,48 @@ pub(crate) fn explain(verdict: Verdict, model: &ModelInfo, divergence: &Divergen
     verdict
 }
 
-/// The error ratio at the end of each block, which tells an error that grows from one that comes at once.
-pub(crate) fn by_layer(measurements: &[Measurement]) -> Option<String> {
-    let ratios: Vec<String> = measurements
-        .iter()
-        .filter(|m| m.evaluation == Evaluation::Cumulative)
-        .filter(|m| {
-            m.quantity
-                .as_hook()
-                .is_some_and(|name| name.ends_with(".hook_resid_post"))
-        })
-        .map(|m| ratio_text(m.ratio))
-        .collect();
-    (!ratios.is_empty()).then(|| ratios.join(", "))
-}
-
+/// The component that makes `quantity`, as far as its name tells.
 fn component_name(model: &ModelInfo, quantity: &Quantity) -> Option<String> {
     match quantity {
-        Quantity::Hook(name) => Some(match model.hooks.iter().find(|hook| hook.name == *name) {
-            Some(hook) => body_of(hook.component(), name),
-            None => name
-                .rsplit_once('.')
-                .map_or(name.as_str(), |(component, _)| component)
-                .to_owned(),
-        }),
+        Quantity::Hook(name) => Some(component_of_hook(model, name)),
+        // It comes from what follows the hook.
+        Quantity::HookGradient(name) => {
+            let place = model.hooks.iter().position(|hook| hook.name == *name)?;
+            let next = model.hooks[place + 1..]
+                .iter()
+                .find(|hook| hook.gate.is_none())?;
+            Some(body_of(next.component(), &next.name))
+        }
+        Quantity::ParameterGradient(name) | Quantity::Weight(name) => owner(model, name),
         Quantity::Logits | Quantity::LogProbs => Some("unembed".into()),
-        _ => None,
+        Quantity::LossPerToken | Quantity::Loss | Quantity::Generated => None,
     }
+}
+
+fn component_of_hook(model: &ModelInfo, name: &str) -> String {
+    match model.hooks.iter().find(|hook| hook.name == name) {
+        Some(hook) => body_of(hook.component(), name),
+        None => name
+            .rsplit_once('.')
+            .map_or(name, |(component, _)| component)
+            .to_owned(),
+    }
+}
+
+/// Who takes the checkpoint tensor, or has the canonical weight, of this name.
+fn owner(model: &ModelInfo, name: &str) -> Option<String> {
+    let components = model.spec.components();
+    let takes = components.iter().find(|component| {
+        let sources = component.tensors.iter().map(|(_, source)| source);
+        sources
+            .flat_map(|source| &source.names)
+            .any(|known| known == name)
+    });
+    let has = || {
+        let (component, _) = name.rsplit_once('.')?;
+        components.iter().find(|known| known.name == component)
+    };
+    takes.or_else(has).map(|component| component.name.clone())
 }
 
 /// What a branch adds to the stream is made by its body.

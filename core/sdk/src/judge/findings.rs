@@ -1,0 +1,220 @@
+//! All comparisons of one check, and where the first of them fails.
+
+use super::comparison::{Comparison, Outcome, worst};
+use super::explain::explain;
+use super::truth_of;
+use super::wording::{by_layer, evaluation_text, quantity_text, ratio_text, with_blindness};
+use crate::benchmark::ModelInfo;
+use crate::error::PluginError;
+use crate::result::{Divergence, Measurement, Severity, Verdict};
+use crate::trace::{Evaluation, Quantity, Trace};
+
+/// Which way a run goes, and so which of several failures comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// From the tokens to the logits.
+    Forward,
+    /// From the logits back.
+    Backward,
+}
+
+/// All comparisons of one check.
+pub struct Findings {
+    measurements: Vec<Measurement>,
+    broken: Vec<Divergence>,
+    /// The quantities in the order in which they come about.
+    order: Vec<Quantity>,
+}
+
+impl Findings {
+    /// Nothing found yet among `quantities`, which are listed in forward order.
+    pub fn new(quantities: &[Quantity], pass: Pass) -> Self {
+        let mut order = quantities.to_vec();
+        if pass == Pass::Backward {
+            order.reverse();
+        }
+        Self {
+            measurements: Vec::new(),
+            broken: Vec::new(),
+            order,
+        }
+    }
+
+    /// Compares each of `quantities` that the subject was asked for, cumulatively.
+    ///
+    /// # Errors
+    /// If the reference left a value or a floor out.
+    pub fn compare(
+        &mut self,
+        comparison: &Comparison<'_>,
+        quantities: &[Quantity],
+        truth: &Trace,
+        subject: &Trace,
+    ) -> Result<(), PluginError> {
+        for quantity in quantities {
+            let value = subject.value(quantity);
+            let expected = truth_of(truth, quantity)?;
+            self.push(comparison.measure(quantity, Evaluation::Cumulative, value, expected)?);
+        }
+        Ok(())
+    }
+
+    /// Adds what came of one comparison.
+    pub fn push(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Measured(measurement) => self.measurements.push(measurement),
+            Outcome::Broken(divergence) => self.broken.push(divergence),
+        }
+    }
+
+    /// Every comparison that was made.
+    pub fn measurements(&self) -> &[Measurement] {
+        &self.measurements
+    }
+
+    /// By the error ratio.
+    pub fn severity(&self) -> Severity {
+        if self.broken.is_empty() {
+            worst(&self.measurements)
+        } else {
+            Severity::Danger
+        }
+    }
+
+    /// The first failure in the order of the pass. A local failure is the component's own; a cumulative one may be
+    /// inherited, so it counts only where no local one is found.
+    pub fn first_divergence(&self) -> Option<Divergence> {
+        let place = |quantity: &Quantity| self.order.iter().position(|known| known == quantity);
+        let first = |evaluation: Evaluation| {
+            let failed = self
+                .measurements
+                .iter()
+                .filter(|m| m.severity == Severity::Danger && m.evaluation == evaluation);
+            let measured = failed.map(divergence_of);
+            // What is missing has no local measurement, and is the component's own fault.
+            let broken = self
+                .broken
+                .iter()
+                .filter(|_| evaluation == Evaluation::Local)
+                .cloned();
+            measured
+                .chain(broken)
+                .min_by_key(|divergence| place(&divergence.quantity))
+        };
+        first(Evaluation::Local).or_else(|| first(Evaluation::Cumulative))
+    }
+
+    /// The verdict by the error ratio: the first divergence, or the worst ratios of what passed. `what` names what was
+    /// compared, in the plural.
+    pub fn verdict(self, model: &ModelInfo, what: &str) -> Verdict {
+        let severity = self.severity();
+        self.verdict_of(model, severity, what)
+    }
+
+    /// The same with a severity that was decided otherwise.
+    pub fn verdict_of(self, model: &ModelInfo, severity: Severity, what: &str) -> Verdict {
+        let first = self.first_divergence();
+        let message = match (&first, severity) {
+            (Some(divergence), Severity::Danger) => format!(
+                "first divergence at {}: {}",
+                quantity_text(&divergence.quantity),
+                divergence.reason
+            ),
+            _ => with_blindness(self.summary(what), model, self.logits()),
+        };
+        let mut verdict = Verdict::new(severity, message);
+        if let Some(divergence) = first {
+            verdict = explain(verdict, model, &divergence);
+            if let Some(measurement) = self.measurement(&divergence) {
+                verdict = describe(verdict, measurement);
+            }
+            if let Some(by_layer) = by_layer(&self.measurements) {
+                verdict = verdict.detail("cumulative ratio after each block", by_layer);
+            }
+            verdict.first_divergence = Some(divergence);
+        }
+        verdict.measurements = self.measurements;
+        verdict
+    }
+
+    fn measurement(&self, divergence: &Divergence) -> Option<&Measurement> {
+        self.measurements
+            .iter()
+            .find(|m| m.quantity == divergence.quantity && m.evaluation == divergence.evaluation)
+    }
+
+    fn logits(&self) -> Option<&Measurement> {
+        self.measurements
+            .iter()
+            .find(|m| m.quantity == Quantity::Logits)
+    }
+
+    /// The worst ratios of a check that passed.
+    fn summary(&self, what: &str) -> String {
+        let worst_of = |evaluation: Evaluation| {
+            let of = self
+                .measurements
+                .iter()
+                .filter(|m| m.evaluation == evaluation);
+            of.max_by(|a, b| a.ratio.total_cmp(&b.ratio)).map(|m| {
+                format!(
+                    "{} {} ({})",
+                    evaluation_text(evaluation),
+                    ratio_text(m.ratio),
+                    quantity_text(&m.quantity)
+                )
+            })
+        };
+        let worst: Vec<String> = [Evaluation::Cumulative, Evaluation::Local]
+            .into_iter()
+            .filter_map(worst_of)
+            .collect();
+        let count = self
+            .measurements
+            .iter()
+            .filter(|m| m.evaluation == Evaluation::Cumulative)
+            .count();
+        format!(
+            "{count} {what} match; worst error ratio: {}",
+            worst.join(", ")
+        )
+    }
+}
+
+fn divergence_of(measurement: &Measurement) -> Divergence {
+    let kind = evaluation_text(measurement.evaluation);
+    let reason = if measurement.difference.mismatched > 0 {
+        format!(
+            "{} elements are infinite or NaN on one side only ({kind})",
+            measurement.difference.mismatched
+        )
+    } else {
+        format!("{kind} error ratio {}", ratio_text(measurement.ratio))
+    };
+    Divergence {
+        quantity: measurement.quantity.clone(),
+        evaluation: measurement.evaluation,
+        ratio: measurement.ratio,
+        reason,
+    }
+}
+
+fn describe(verdict: Verdict, measurement: &Measurement) -> Verdict {
+    let difference = &measurement.difference;
+    let at = difference
+        .worst
+        .as_ref()
+        .map(|place| format!(" at {place:?}"))
+        .unwrap_or_default();
+    verdict.detail(
+        "difference",
+        format!(
+            "rms {:.2e} (floor {:.2e}, truth {:.2e}), relative L2 {:.2e}, largest {:.2e}{at}",
+            difference.rms,
+            measurement.floor,
+            difference.truth_rms,
+            difference.relative_l2,
+            difference.max_abs
+        ),
+    )
+}

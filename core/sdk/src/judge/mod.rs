@@ -1,0 +1,16 @@
+//! From answers to a verdict: what every benchmark that compares with a reference has in common.
+//!
+//! A [`Comparison`] measures values against the truth and its floors, [`Findings`] gathers what came of it in execution
+//! order, and [`Findings::verdict`] puts the first divergence into words, with the component at fault.
+
+mod comparison;
+mod explain;
+mod findings;
+mod requests;
+mod wording;
+
+pub use comparison::{Comparison, Outcome, worst};
+pub use explain::explain;
+pub use findings::{Findings, Pass};
+pub use requests::{applicable, ask_both, askable, stimulus, truth_of};
+pub use wording::{evaluation_text, quantity_text, ratio_text, tolerance_text, with_blindness};

@@ -1,0 +1,70 @@
+//! Plans of benchmarks that ask subject and reference the same.
+
+use crate::benchmark::{Check, ModelInfo, PlannedRequest};
+use crate::error::PluginError;
+use crate::reference::Stimulus;
+use crate::tensor::Tensor;
+use crate::trace::{Quantity, Trace, TraceRequest};
+
+/// The quantities of a stimulus that the subject can be asked for: hooks that only the reference knows are not.
+pub fn askable(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Quantity> {
+    let known = |quantity: &&Quantity| match quantity {
+        Quantity::Hook(name) | Quantity::HookGradient(name) => {
+            model.hooks.iter().any(|hook| hook.name == *name)
+        }
+        _ => true,
+    };
+    let quantities = stimulus.request.capture.iter();
+    quantities.filter(known).cloned().collect()
+}
+
+/// A check that asks reference and subject the question of `stimulus`, to see `capture`.
+pub fn ask_both(stimulus: &Stimulus, capture: Vec<Quantity>) -> Check {
+    let request = TraceRequest {
+        capture,
+        ..stimulus.request.clone()
+    };
+    Check {
+        variant: stimulus.id.clone(),
+        requests: vec![
+            PlannedRequest::reference(request.clone()),
+            PlannedRequest::subject(request),
+        ],
+    }
+}
+
+/// The checks, or that there is nothing to check: `needed` is shown on no input.
+///
+/// # Errors
+/// [`Unsupported`](crate::ErrorKind::Unsupported) if there is none.
+pub fn applicable(checks: Vec<Check>, needed: &str) -> Result<Vec<Check>, PluginError> {
+    if checks.is_empty() {
+        let message = format!("the reference shows {needed} on no input");
+        return Err(PluginError::unsupported(message));
+    }
+    Ok(checks)
+}
+
+/// The stimulus that `check` is about, whose id is its variant.
+///
+/// # Errors
+/// If there is none.
+pub fn stimulus<'a>(model: &'a ModelInfo, check: &Check) -> Result<&'a Stimulus, PluginError> {
+    let found = model
+        .stimuli
+        .iter()
+        .find(|stimulus| stimulus.id == check.variant);
+    found.ok_or_else(|| {
+        PluginError::internal(format!("a check of the unknown input `{}`", check.variant))
+    })
+}
+
+/// The truth of `quantity`, which the reference was asked for.
+///
+/// # Errors
+/// If it is not there.
+pub fn truth_of<'a>(truth: &'a Trace, quantity: &Quantity) -> Result<&'a Tensor, PluginError> {
+    truth
+        .value(quantity)
+        .ok_or_else(|| PluginError::internal(format!("the reference left out {quantity}")))
+}
