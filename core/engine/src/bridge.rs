@@ -7,33 +7,25 @@ use tlbench_checkpoint::Weights;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::{
     DType, Evaluation, HookPoint, ModelSpec, PluginError, Quantity, SourceInfo, Trace,
-    TraceRequest, TraceSource, hooks,
+    TraceRequest, TraceSource,
 };
 
 use crate::arithmetic::Arithmetic;
-use crate::components::{Block, Embedding, Norm, Run, Unembed};
+use crate::components::Run;
 use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::loss::next_token_loss;
+use crate::model::Model;
 use crate::precision::Precision;
 use crate::probe::Probe;
-use crate::weights::Loader;
+use crate::weights::Parameters;
 
 /// A model that runs on candle. Cloning shares the weights.
 #[derive(Clone)]
 pub struct Bridge {
     model: Arc<Model>,
     arithmetic: Arithmetic,
-}
-
-struct Model {
-    precision: Precision,
-    hooks: Vec<HookPoint>,
-    embedding: Embedding,
-    blocks: Vec<Block>,
-    final_norm: Option<Norm>,
-    unembed: Unembed,
 }
 
 impl Bridge {
@@ -44,25 +36,8 @@ impl Bridge {
     /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
     pub fn open(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
         let precision = Precision::new(dtype)?;
-        let loader = &mut Loader::new(weights, precision);
-        let d_model = spec.d_model;
-        let blocks = spec
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(index, layer)| Block::load(loader, index, layer, d_model))
-            .collect::<Result<_, _>>()?;
-        let model = Model {
-            precision,
-            hooks: hooks(spec),
-            embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
-            blocks,
-            final_norm: match &spec.final_norm {
-                Some(norm) => Some(Norm::load(loader, "ln_final", norm, d_model)?),
-                None => None,
-            },
-            unembed: Unembed::load(loader, &spec.unembed, d_model)?,
-        };
+        let parameters = Parameters::read(spec, weights, precision)?;
+        let model = Model::assemble(spec, &parameters, precision)?;
         Ok(Self {
             model: Arc::new(model),
             arithmetic: Arithmetic::Native,
@@ -98,14 +73,7 @@ impl Bridge {
         let inputs = Inputs::new(&request.inputs)?;
         let mut probe = Probe::new(request, &model.hooks, model.precision.computed())?;
         let mut run = Run::new(&inputs, &mut probe, model.precision, self.arithmetic);
-        let mut stream = model.embedding.forward(&mut run)?;
-        for block in &model.blocks {
-            stream = block.forward(&mut run, stream)?;
-        }
-        if let Some(norm) = &model.final_norm {
-            stream = norm.forward(&mut run, &stream)?;
-        }
-        let logits = model.unembed.forward(&mut run, stream)?;
+        let logits = model.forward(&mut run)?;
         let mut values = probe.finish()?;
         let asked = |quantity: &Quantity| request.capture.contains(quantity);
         if asked(&Quantity::Logits) {

@@ -10,6 +10,7 @@ mod convert;
 mod error;
 mod inputs;
 mod loss;
+mod model;
 mod ops;
 mod precision;
 mod probe;

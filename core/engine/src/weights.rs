@@ -1,34 +1,77 @@
 //! Checkpoint tensors as candle tensors: read once, and cut without a copy wherever the cut allows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use tlbench_checkpoint::Weights;
+use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{Cut, ProjectionSpec, TensorSource};
 
 use crate::components::Linear;
 use crate::error::EngineError;
 use crate::precision::Precision;
 
-/// Reads what a spec takes.
-pub(crate) struct Loader<'a> {
-    weights: &'a Weights,
+/// The tensors that a spec takes, by the name that each is stored under.
+pub(crate) struct Parameters {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Parameters {
+    /// Reads what `spec` takes; parts of one tensor, and tied ones, share its memory.
+    pub(crate) fn read(
+        spec: &ModelSpec,
+        weights: &Weights,
+        precision: Precision,
+    ) -> Result<Self, EngineError> {
+        let mut tensors = BTreeMap::new();
+        for (_, source) in spec.sources() {
+            let name = weights.resolve(source)?;
+            if !tensors.contains_key(name) {
+                let shape = weights.shape(name)?;
+                let tensor = read(weights, name, shape, precision)?;
+                tensors.insert(name.to_owned(), tensor);
+            }
+        }
+        Ok(Self { tensors })
+    }
+
+    /// The tensor that `source` is cut from.
+    fn whole(&self, component: &str, source: &TensorSource) -> Result<&Tensor, EngineError> {
+        let stored = source.names.iter().find_map(|name| self.tensors.get(name));
+        stored.ok_or_else(|| {
+            EngineError::request(component, source.names.join(" or "), "no such tensor")
+        })
+    }
+}
+
+fn read(
+    weights: &Weights,
+    name: &str,
+    shape: &[usize],
     precision: Precision,
-    read: HashMap<String, Tensor>,
+) -> Result<Tensor, EngineError> {
+    let tensor = match precision {
+        Precision::Double => Tensor::from_vec(weights.read_f64(name)?, shape, &Device::Cpu)?,
+        Precision::Single | Precision::Bf16 | Precision::F16 => {
+            Tensor::from_vec(weights.read_f32(name)?, shape, &Device::Cpu)?
+        }
+    };
+    Ok(precision.store(tensor)?)
+}
+
+/// Cuts what components take.
+pub(crate) struct Loader<'a> {
+    parameters: &'a Parameters,
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(weights: &'a Weights, precision: Precision) -> Self {
-        Self {
-            weights,
-            precision,
-            read: HashMap::new(),
-        }
+    pub(crate) fn new(parameters: &'a Parameters) -> Self {
+        Self { parameters }
     }
 
     /// The part of a checkpoint tensor that `source` means; it has to be of shape `expected`.
     pub(crate) fn part(
-        &mut self,
+        &self,
         component: &str,
         source: &TensorSource,
         expected: &[usize],
@@ -44,7 +87,7 @@ impl<'a> Loader<'a> {
                 found,
             });
         }
-        let whole = self.stored(source)?;
+        let whole = self.parameters.whole(component, source)?.clone();
         Ok(source
             .cut
             .iter()
@@ -53,7 +96,7 @@ impl<'a> Loader<'a> {
 
     /// A linear map from `inputs` to `outputs` channels.
     pub(crate) fn linear(
-        &mut self,
+        &self,
         component: &str,
         projection: &ProjectionSpec,
         outputs: usize,
@@ -69,26 +112,6 @@ impl<'a> Loader<'a> {
             None => None,
         };
         Ok(Linear { weight, bias })
-    }
-
-    /// The stored tensor; parts of one tensor, and tied ones, share its memory.
-    fn stored(&mut self, source: &TensorSource) -> Result<Tensor, EngineError> {
-        let name = self.weights.resolve(source)?;
-        if let Some(tensor) = self.read.get(name) {
-            return Ok(tensor.clone());
-        }
-        let shape = source.shape.as_slice();
-        let tensor = match self.precision {
-            Precision::Double => {
-                Tensor::from_vec(self.weights.read_f64(name)?, shape, &Device::Cpu)?
-            }
-            Precision::Single | Precision::Bf16 | Precision::F16 => {
-                Tensor::from_vec(self.weights.read_f32(name)?, shape, &Device::Cpu)?
-            }
-        };
-        let tensor = self.precision.store(tensor)?;
-        self.read.insert(name.to_owned(), tensor.clone());
-        Ok(tensor)
     }
 }
 

@@ -154,7 +154,6 @@ fn verdicts() {
 #[test]
 fn answers() {
     let request = stimulus("text").request;
-    let request = TraceRequest::new(inputs, quantities);
     let zeros =
         |shape: &[usize]| Tensor::from_vec(vec![0.0_f32; shape.iter().product()], shape).unwrap();
     let good = || Trace {

@@ -31,7 +31,7 @@ pub(crate) enum AttentionInput {
 
 impl Attention {
     pub(crate) fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         name: &str,
         spec: &AttentionSpec,
         d_model: usize,

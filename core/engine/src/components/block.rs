@@ -19,7 +19,7 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         index: usize,
         spec: &LayerSpec,
         d_model: usize,
@@ -114,7 +114,7 @@ impl Block {
 }
 
 fn load_norm<T>(
-    loader: &mut Loader<'_>,
+    loader: &Loader<'_>,
     name: &str,
     branch: &Branch<T>,
     d_model: usize,

@@ -21,7 +21,7 @@ struct Positions {
 
 impl Embedding {
     pub(crate) fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         spec: &EmbeddingSpec,
         d_vocab: usize,
         d_model: usize,
@@ -59,7 +59,7 @@ impl Embedding {
 
 impl Positions {
     fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         spec: &PositionTable,
         d_model: usize,
     ) -> Result<Self, EngineError> {

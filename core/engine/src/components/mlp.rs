@@ -18,7 +18,7 @@ pub(crate) struct Mlp {
 
 impl Mlp {
     pub(crate) fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         name: &str,
         spec: &MlpSpec,
         d_model: usize,
@@ -30,7 +30,7 @@ impl Mlp {
     }
 
     fn load_dense(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         name: &str,
         spec: &DenseMlp,
         d_model: usize,

@@ -12,7 +12,7 @@ pub(crate) use block::Block;
 pub(crate) use embedding::Embedding;
 pub(crate) use linear::Linear;
 pub(crate) use norm::Norm;
-pub(crate) use unembed::Unembed;
+pub(crate) use unembed::{Logits, Unembed};
 
 use std::collections::HashMap;
 use std::sync::Arc;

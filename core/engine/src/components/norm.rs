@@ -20,12 +20,12 @@ pub(crate) struct Norm {
 
 impl Norm {
     pub(crate) fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         name: &str,
         spec: &NormSpec,
         width: usize,
     ) -> Result<Self, EngineError> {
-        let mut part = |role: &str, source: &Option<_>| match source {
+        let part = |role: &str, source: &Option<_>| match source {
             Some(source) => loader
                 .part(&format!("{name}.{role}"), source, &[width])
                 .map(Some),

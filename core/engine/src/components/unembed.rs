@@ -22,7 +22,7 @@ pub(crate) struct Logits {
 
 impl Unembed {
     pub(crate) fn load(
-        loader: &mut Loader<'_>,
+        loader: &Loader<'_>,
         spec: &UnembedSpec,
         d_model: usize,
     ) -> Result<Self, EngineError> {
