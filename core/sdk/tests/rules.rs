@@ -6,7 +6,7 @@ use tlbench_sdk::compare::{Difference, Floor};
 use tlbench_sdk::{
     ATTENTION_MASK, Check, Divergence, Evaluation, INPUT_IDS, Judging, Measurement, POSITION_IDS,
     Padding, PlannedRequest, Quantity, Severity, SourceInfo, Stimulus, Tensor, TensorMap, Trace,
-    TraceRequest, Verdict, check_plan, fuzzing::reread,
+    Verdict, check_plan, fuzzing::reread,
 };
 
 const HOOK: &str = "hook_embed";
@@ -278,7 +278,7 @@ fn a_message_of_a_later_sdk() {
     ]), @"
     a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `n_streams`, expected one of `architecture`, `d_model`, `d_vocab`, `n_ctx`, `embedding`, `layers`, `final_norm`, `unembed`, `ignored_tensors`
     a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: invalid type: null, expected struct ModelSpec
-    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `beams`, expected one of `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
-    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: `attention:0` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME)
+    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `beams`, expected one of `processing`, `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
+    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: `attention:0` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME, weight:NAME)
     ");
 }

@@ -135,8 +135,8 @@ fn what_is_not_recorded_is_unsupported_and_says_what_is_held() {
         assert_eq!(error.kind, ErrorKind::Unsupported);
         error.to_string()
     });
-    insta::assert_snapshot!(messages.join("\n"), @r"
-    these inputs are not recorded; held: `text` [1, 3], `padded` [2, 2]
+    insta::assert_snapshot!(messages.join("\n"), @"
+    these inputs are not recorded; held: `text` [1, 3], `padded` [2, 2], `in_chunks` [1, 3]
     input `text` is recorded, but not in chunks of [1, 2]; held: run as it is, in chunks of [2, 1]
     input `text` is recorded, but not with the truth put in at each hook; held: run as it is, in chunks of [2, 1]
     `hook:blocks.0.hook_resid_pre` is not recorded on input `text`; held: `logits`, `hook:hook_embed`

@@ -67,16 +67,16 @@ fn what_is_no_recording() {
     let messages = [
         refusal("no safetensors"),
         refusal(two_tensors()),
-        with_text("\"format\":2", "\"format\":7"),
-        with_text("\"format\":2", "\"format\":\"2\""),
-        with_text("\"format\":2,", ""),
+        with_text("\"format\":3", "\"format\":7"),
+        with_text("\"format\":3", "\"format\":\"3\""),
+        with_text("\"format\":3,", ""),
     ];
     insta::assert_snapshot!(messages.join("\n"), @r#"
     header length: expected at most 6 bytes (the file ends there), found 8387222449776783214
     expected a recording (`tlbench_recording` in `__metadata__`), found other tensors
-    format 7; this build reads 2 (make the recording again with `tlbench record`)
-    `tlbench_recording`: line 1, column 13: invalid type: string "2", expected u64
-    `tlbench_recording`: line 1, column 1509: missing field `format`
+    format 7; this build reads 3 (make the recording again with `tlbench record`)
+    `tlbench_recording`: line 1, column 13: invalid type: string "3", expected u64
+    `tlbench_recording`: line 1, column 1274: missing field `format`
     "#);
 }
 
@@ -90,24 +90,24 @@ fn what_is_wrong_with_the_text() {
             "\"mood\":\"good\",\"weights_digest\":",
         ),
         with_text("\"bf16\":{", "\"f16\":{"),
-        with_text("\"capture\":[]", "\"capture\":[],\"later\":1"),
-        with_text("\"logits\"", "\"logit\""),
+        with_text("\"capture\":[", "\"later\":1,\"capture\":["),
+        with_text("\"logits\"]", "\"logit\"]"),
         with_text("1e-7", "1e999"),
         with_text("1e-7", "-1e-7"),
         with_text("\"local\":2e-8", "\"local\":-2e-8"),
         with_text("\"chunks\":[2,1],", ""),
     ];
     insta::assert_snapshot!(messages.join("\n"), @"
-    `tlbench_recording`: line 1, column 580: key must be a string
-    `tlbench_recording`: line 1, column 304: unknown variant `f31`, expected one of `f64`, `f32`, `f16`, `bf16`, `i64`
+    `tlbench_recording`: line 1, column 500: key must be a string
+    `tlbench_recording`: line 1, column 224: unknown variant `f31`, expected one of `f64`, `f32`, `f16`, `bf16`, `i64`
     `tlbench_recording`: line 1, column 85: unknown field `mood`, expected one of `format`, `provenance`, `config_digest`, `weights_digest`, `answers`
     answer 1: expected floors in f32, f16, found them in f32, bf16
-    `tlbench_recording`: line 1, column 231: unknown field `later`, expected one of `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
-    `tlbench_recording`: line 1, column 166: `logit` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME)
-    `tlbench_recording`: line 1, column 334: number out of range
+    `tlbench_recording`: line 1, column 150: unknown field `later`, expected one of `processing`, `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
+    `tlbench_recording`: line 1, column 180: `logit` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME, weight:NAME)
+    `tlbench_recording`: line 1, column 254: number out of range
     answer 0: cumulative floor of `logits` in f32: expected a finite number that is not negative, found -1e-7
     answer 0: local floor of `logits` in f32: expected a finite number that is not negative, found -2e-8
-    expected one answer to a question, found answers 0 and 2 to the same
+    expected one answer to a question, and names of their own, found answers 0 and 2 alike
     ");
 }
 
@@ -199,9 +199,10 @@ fn what_is_not_written() {
     insta::assert_snapshot!(messages.join("\n"), @"
     answer 1: cumulative floor of `logits` in f32: expected a finite number that is not negative, found NaN
     answer 1: local floor of `logits` in f32: expected a finite number that is not negative, found inf
-    answer 1: expected the same inputs in stimulus and question
-    answer 1: expected a question with an empty `capture`
-    expected one answer to a question, found answers 0 and 3 to the same
+    answer 1: expected a value for each quantity of `capture`, and no other
+    answer 1: expected a value for each quantity of `capture`, and no other
+    expected one answer to a question, and names of their own, found answers 0 and 3 alike
+    expected one answer to a question, and names of their own, found answers 0 and 1 alike
     tensor `0/operands/direction`: expected the operand that the question names, found nothing
     tensor `0/value/loss_per_token`: expected [1, 2], found f32 [1, 3]
     ");

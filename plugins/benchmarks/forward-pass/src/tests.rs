@@ -283,6 +283,6 @@ fn options_that_nobody_knows_are_refused() {
         &LossEquivalence,
     ] {
         let error = benchmark.plan(&model).unwrap_err();
-        assert!(error.message.contains("unknown field `atoll`"), "{error}");
+        assert!(error.message.contains("unknown key `atoll`"), "{error}");
     }
 }
