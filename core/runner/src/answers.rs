@@ -10,9 +10,10 @@ use tlbench_sdk::{
     ErrorKind, PlannedRequest, PluginError, Quantity, Role, Trace, TraceRequest, TraceSource,
 };
 
-/// The two who answer.
+/// Those who answer.
 pub(crate) struct Parties<'a> {
     pub(crate) subject: &'a dyn TraceSource,
+    pub(crate) exact_subject: &'a dyn TraceSource,
     pub(crate) reference: &'a dyn TraceSource,
 }
 
@@ -20,6 +21,7 @@ impl Parties<'_> {
     fn ask(&self, role: Role, request: &TraceRequest) -> Result<Trace, PluginError> {
         match role {
             Role::Subject => self.subject.trace(request),
+            Role::ExactSubject => self.exact_subject.trace(request),
             Role::Reference => self.reference.trace(request),
         }
     }
@@ -33,6 +35,7 @@ pub(crate) struct Answers<'a> {
 
 struct Question {
     role: Role,
+    repetition: u32,
     /// With everything that anybody wants to see.
     merged: TraceRequest,
     consumers: usize,
@@ -64,6 +67,7 @@ impl<'a> Answers<'a> {
             }
             None => bucket.push(Question {
                 role: planned.role,
+                repetition: planned.repetition,
                 merged: planned.request.clone(),
                 consumers: 1,
                 answer: None,
@@ -110,7 +114,8 @@ impl Question {
             capture: self.merged.capture.clone(),
             ..planned.request.clone()
         };
-        self.role == planned.role && self.merged == with_the_same_capture
+        (self.role, self.repetition) == (planned.role, planned.repetition)
+            && self.merged == with_the_same_capture
     }
 }
 
@@ -179,9 +184,11 @@ mod tests {
 
     fn ask(role: Role, token: i64, capture: &[Quantity]) -> PlannedRequest {
         let inputs = [(INPUT_IDS.to_owned(), Tensor::vector(vec![token]))].into();
-        PlannedRequest {
-            role,
-            request: TraceRequest::new(inputs, capture.to_vec()),
+        let request = TraceRequest::new(inputs, capture.to_vec());
+        match role {
+            Role::Subject => PlannedRequest::subject(request),
+            Role::ExactSubject => PlannedRequest::exact_subject(request),
+            Role::Reference => PlannedRequest::reference(request),
         }
     }
 
@@ -190,6 +197,7 @@ mod tests {
         let (subject, reference) = (Parrot::default(), Parrot::default());
         let mut answers = Answers::new(Parties {
             subject: &subject,
+            exact_subject: &subject,
             reference: &reference,
         });
         let hook = Quantity::hook("hook_embed");
@@ -245,6 +253,7 @@ mod tests {
         let source = Specialist::default();
         let mut answers = Answers::new(Parties {
             subject: &source,
+            exact_subject: &source,
             reference: &source,
         });
         let planned = [
@@ -268,10 +277,28 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_question_is_computed_anew() {
+        let source = Parrot::default();
+        let mut answers = Answers::new(Parties {
+            subject: &source,
+            exact_subject: &source,
+            reference: &source,
+        });
+        let once = ask(Role::Subject, 1, &[Quantity::Logits]);
+        let planned = [once.clone(), once.clone(), once.again()];
+        planned.iter().for_each(|request| answers.announce(request));
+        for request in &planned {
+            answers.take(request).unwrap();
+        }
+        assert_eq!(source.0.lock().unwrap().len(), 2);
+    }
+
+    #[test]
     fn what_was_not_announced_is_shown_no_more_than_it_asked_for() {
         let source = Parrot::default();
         let mut answers = Answers::new(Parties {
             subject: &source,
+            exact_subject: &source,
             reference: &source,
         });
         let trace = answers

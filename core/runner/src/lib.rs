@@ -21,6 +21,7 @@ mod run;
 mod selection;
 mod session;
 mod stimuli;
+mod subject;
 
 pub use config::Config;
 pub use events::{Event, EventLog, EventSink};

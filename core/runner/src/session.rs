@@ -20,6 +20,7 @@ use crate::notes::notes;
 use crate::outcome::{BACKTRACE, UNVERIFIED};
 use crate::plugins::Registry;
 use crate::references::{OpenReference, Search, Unavailable};
+use crate::subject::ExactSubject;
 
 /// How often a benchmark may ask for more before its check is given up.
 const MAX_ROUNDS: usize = 16;
@@ -108,7 +109,8 @@ impl Session<'_> {
             checks: all.cloned().collect(),
         });
         if let Some(reference) = &reference {
-            self.judge_all(planned, &subject, reference);
+            let exact_subject = ExactSubject::new(&model.spec, model.folder.weights());
+            self.judge_all(planned, &subject, &exact_subject, reference);
         }
         for result in failed.into_iter().chain(unverified) {
             self.sink.emit(Event::CheckFinished(Box::new(result)));
@@ -292,10 +294,12 @@ impl Session<'_> {
         &self,
         planned: Vec<PlannedCheck<'_>>,
         subject: &Bridge,
+        exact_subject: &ExactSubject<'_>,
         reference: &OpenReference,
     ) {
         let mut answers = Answers::new(Parties {
             subject,
+            exact_subject,
             reference: reference.source.as_ref(),
         });
         for request in planned.iter().flat_map(|planned| &planned.check.requests) {

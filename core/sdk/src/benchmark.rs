@@ -223,24 +223,49 @@ pub struct PlannedRequest {
     pub role: Role,
     /// The question.
     pub request: TraceRequest,
+    /// Equal questions to the same model are answered once, unless they differ in this: the model computes anew.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub repetition: u32,
 }
 
 impl PlannedRequest {
     /// A question to the model on trial.
     pub fn subject(request: TraceRequest) -> Self {
-        Self {
-            role: Role::Subject,
-            request,
-        }
+        Self::new(Role::Subject, request)
+    }
+
+    /// A question to the model on trial, computed in f64.
+    pub fn exact_subject(request: TraceRequest) -> Self {
+        Self::new(Role::ExactSubject, request)
     }
 
     /// A question to the reference.
     pub fn reference(request: TraceRequest) -> Self {
+        Self::new(Role::Reference, request)
+    }
+
+    /// The same question once more: whoever answers computes anew.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.repetition += 1;
+        self
+    }
+
+    fn new(role: Role, request: TraceRequest) -> Self {
         Self {
-            role: Role::Reference,
+            role,
             request,
+            repetition: 0,
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_first(repetition: &u32) -> bool {
+    *repetition == 0
 }
 
 /// Who answers a request.
@@ -249,6 +274,8 @@ impl PlannedRequest {
 pub enum Role {
     /// The model on trial.
     Subject,
+    /// The model on trial in f64, whatever precision is on trial: what differentiates numerically needs it.
+    ExactSubject,
     /// What it is judged by.
     Reference,
 }

@@ -6,16 +6,15 @@ use crate::reference::Stimulus;
 use crate::tensor::Tensor;
 use crate::trace::{Quantity, Trace, TraceRequest};
 
-/// The quantities of a stimulus that the subject can be asked for: hooks that only the reference knows are not.
-pub fn askable(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Quantity> {
+/// Those of `quantities` that the subject can be asked for: hooks that only the reference knows are not among them.
+pub fn askable(model: &ModelInfo, quantities: &[Quantity]) -> Vec<Quantity> {
     let known = |quantity: &&Quantity| match quantity {
         Quantity::Hook(name) | Quantity::HookGradient(name) => {
             model.hooks.iter().any(|hook| hook.name == *name)
         }
         _ => true,
     };
-    let quantities = stimulus.request.capture.iter();
-    quantities.filter(known).cloned().collect()
+    quantities.iter().filter(known).cloned().collect()
 }
 
 /// A check that asks reference and subject the question of `stimulus`, to see `capture`.

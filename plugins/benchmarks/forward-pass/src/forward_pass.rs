@@ -2,11 +2,11 @@
 
 use tlbench_sdk::compare::{Closeness, Tolerance};
 use tlbench_sdk::judge::{
-    Comparison, Findings, Pass, applicable, askable, stimulus, tolerance_text, truth_of,
+    Findings, Forward, applicable, judge_forward, plan_forward, tolerance_text,
 };
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Detail, Evaluation, Judgement, Judging, ModelInfo,
-    PlannedRequest, PluginError, Quantity, Severity, TensorMap, Trace, TraceRequest, Verdict,
+    Benchmark, BenchmarkInfo, Check, Detail, Judgement, Judging, ModelInfo, PluginError, Quantity,
+    Severity, Stimulus, Trace, Verdict,
 };
 
 use crate::tolerance::{options, tolerance};
@@ -33,21 +33,15 @@ impl Benchmark for ForwardPass {
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         tolerance(model, TOLERANCE)?;
-        let check = |stimulus: &tlbench_sdk::Stimulus| Check {
-            variant: stimulus.id.clone(),
-            requests: vec![
-                PlannedRequest::reference(stimulus.request.clone()),
-                PlannedRequest::subject(TraceRequest {
-                    capture: askable(model, stimulus),
-                    ..stimulus.request.clone()
-                }),
-            ],
+        let check = |stimulus: &Stimulus| {
+            let mut request = stimulus.request.clone();
+            request.capture.retain(is_compared);
+            // A check that compares nothing would pass.
+            let compares = request.is_plain() && !request.capture.is_empty();
+            compares.then(|| plan_forward(model, &stimulus.id, request))
         };
-        // A check that compares nothing would pass.
-        let compared = model.stimuli.iter().filter(|stimulus| {
-            stimulus.request.is_plain() && stimulus.request.capture.iter().any(is_compared)
-        });
-        applicable(compared.map(check).collect(), "a hook or the logits")
+        let checks = model.stimuli.iter().filter_map(check);
+        applicable(checks.collect(), "a hook or the logits")
     }
 
     fn judge(
@@ -56,89 +50,14 @@ impl Benchmark for ForwardPass {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let stimulus = stimulus(model, check)?;
-        match answers {
-            [truth, subject] => {
-                let local = TraceRequest {
-                    capture: local_quantities(truth, subject),
-                    ..stimulus.request.clone()
-                };
-                let local = local.local(local_truth(truth, subject));
-                Ok(Judgement::More(vec![PlannedRequest::subject(local)]))
-            }
-            [truth, subject, local] => {
-                let comparison = Comparison::new(model, &stimulus.request, truth)?;
-                let findings = compare(
-                    &comparison,
-                    &stimulus.request.capture,
-                    [truth, subject, local],
-                    tolerance(model, TOLERANCE)?,
-                )?;
-                Ok(Judgement::Verdict(verdict(findings, model)))
-            }
-            _ => Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            ))),
-        }
-    }
-}
-
-/// The hooks at which the subject can be set to the truth: those where it has a value of the same shape.
-fn local_truth(truth: &Trace, subject: &Trace) -> TensorMap {
-    truth
-        .values
-        .iter()
-        .filter(|(quantity, tensor)| {
-            subject
-                .value(quantity)
-                .is_some_and(|value| value.shape() == tensor.shape())
-        })
-        .filter_map(|(quantity, tensor)| Some((quantity.as_hook()?.to_owned(), tensor.clone())))
-        .collect()
-}
-
-fn local_quantities(truth: &Trace, subject: &Trace) -> Vec<Quantity> {
-    let hooks = local_truth(truth, subject).into_keys().map(Quantity::Hook);
-    hooks
-        .chain(
-            truth
-                .values
-                .contains_key(&Quantity::Logits)
-                .then_some(Quantity::Logits),
+        let tolerance = tolerance(model, TOLERANCE)?;
+        Ok(
+            match judge_forward(model, check, answers, Some(tolerance))? {
+                Forward::Local(requests) => Judgement::More(requests),
+                Forward::Done(findings) => Judgement::Verdict(verdict(findings, model)),
+            },
         )
-        .collect()
-}
-
-/// Compares what was asked for, in execution order: cumulatively, and locally where there is a floor for that.
-fn compare(
-    comparison: &Comparison<'_>,
-    quantities: &[Quantity],
-    [truth, subject, local]: [&Trace; 3],
-    tolerance: Tolerance,
-) -> Result<Findings, PluginError> {
-    let mut findings = Findings::new(quantities, Pass::Forward);
-    for quantity in quantities.iter().filter(|quantity| is_compared(quantity)) {
-        let expected = truth_of(truth, quantity)?;
-        let value = subject.value(quantity);
-        findings.push(if *quantity == Quantity::Logits {
-            comparison.measure_with_tolerance(quantity, value, expected, tolerance)?
-        } else {
-            comparison.measure(quantity, Evaluation::Cumulative, value, expected)?
-        });
-        let has_local_floor = truth
-            .floor(quantity)
-            .is_some_and(|floor| floor.local.is_some());
-        if let Some(value) = local.value(quantity).filter(|_| has_local_floor) {
-            findings.push(comparison.measure(
-                quantity,
-                Evaluation::Local,
-                Some(value),
-                expected,
-            )?);
-        }
     }
-    Ok(findings)
 }
 
 fn verdict(findings: Findings, model: &ModelInfo) -> Verdict {

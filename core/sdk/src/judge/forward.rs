@@ -1,0 +1,119 @@
+//! Hooks and logits, looked at twice: with errors adding up, and with each component on true inputs.
+
+use super::comparison::Comparison;
+use super::findings::{Findings, Pass};
+use super::requests::{askable, truth_of};
+use crate::benchmark::{Check, ModelInfo, PlannedRequest};
+use crate::compare::Tolerance;
+use crate::error::PluginError;
+use crate::tensor::TensorMap;
+use crate::trace::{Evaluation, Quantity, Trace, TraceRequest};
+
+/// What is known after the answers so far.
+pub enum Forward {
+    /// The truth is; it has to be put in at each hook of the subject. The requests are to be made.
+    Local(Vec<PlannedRequest>),
+    /// Everything is.
+    Done(Findings),
+}
+
+/// A check that asks the reference for what `request` captures, and the subject for what it knows of that.
+pub fn plan_forward(model: &ModelInfo, variant: &str, request: TraceRequest) -> Check {
+    let subject = TraceRequest {
+        capture: askable(model, &request.capture),
+        ..request.clone()
+    };
+    Check {
+        variant: variant.to_owned(),
+        requests: vec![
+            PlannedRequest::reference(request),
+            PlannedRequest::subject(subject),
+        ],
+    }
+}
+
+/// Goes on with a check of [`plan_forward`]: asks for the local run, or compares. The logits are compared by fixed
+/// tolerances as well, where there are some.
+///
+/// # Errors
+/// If an answer is missing, or the reference gives no floor.
+pub fn judge_forward(
+    model: &ModelInfo,
+    check: &Check,
+    answers: &[Trace],
+    tolerance: Option<Tolerance>,
+) -> Result<Forward, PluginError> {
+    let Some(PlannedRequest { request, .. }) = check.requests.first() else {
+        return Err(PluginError::internal("a check without a question"));
+    };
+    match answers {
+        [truth, subject] => {
+            let local = TraceRequest {
+                capture: local_quantities(truth, subject),
+                ..request.clone()
+            };
+            let local = local.local(local_truth(truth, subject));
+            Ok(Forward::Local(vec![PlannedRequest::subject(local)]))
+        }
+        [truth, subject, local] => {
+            let comparison = Comparison::new(model, request, truth)?;
+            let answers = [truth, subject, local];
+            let findings = compare(&comparison, &request.capture, answers, tolerance)?;
+            Ok(Forward::Done(findings))
+        }
+        _ => Err(PluginError::internal(format!(
+            "{} answers to judge",
+            answers.len()
+        ))),
+    }
+}
+
+/// Compares what was asked for, in execution order: cumulatively, and locally where there is a floor for that.
+fn compare(
+    comparison: &Comparison<'_>,
+    quantities: &[Quantity],
+    [truth, subject, local]: [&Trace; 3],
+    tolerance: Option<Tolerance>,
+) -> Result<Findings, PluginError> {
+    let mut findings = Findings::new(quantities, Pass::Forward);
+    for quantity in quantities {
+        let expected = truth_of(truth, quantity)?;
+        let value = subject.value(quantity);
+        findings.push(match (quantity, tolerance) {
+            (Quantity::Logits, Some(tolerance)) => {
+                comparison.measure_with_tolerance(quantity, value, expected, tolerance)?
+            }
+            _ => comparison.measure(quantity, Evaluation::Cumulative, value, expected)?,
+        });
+        let has_local_floor = truth
+            .floor(quantity)
+            .is_some_and(|floor| floor.local.is_some());
+        if let Some(value) = local.value(quantity).filter(|_| has_local_floor) {
+            let value = Some(value);
+            findings.push(comparison.measure(quantity, Evaluation::Local, value, expected)?);
+        }
+    }
+    Ok(findings)
+}
+
+/// The hooks at which the subject can be set to the truth: those where it has a value of the same shape.
+fn local_truth(truth: &Trace, subject: &Trace) -> TensorMap {
+    truth
+        .values
+        .iter()
+        .filter(|(quantity, tensor)| {
+            subject
+                .value(quantity)
+                .is_some_and(|value| value.shape() == tensor.shape())
+        })
+        .filter_map(|(quantity, tensor)| Some((quantity.as_hook()?.to_owned(), tensor.clone())))
+        .collect()
+}
+
+fn local_quantities(truth: &Trace, subject: &Trace) -> Vec<Quantity> {
+    let hooks = local_truth(truth, subject).into_keys().map(Quantity::Hook);
+    let has_logits = truth.values.contains_key(&Quantity::Logits);
+    hooks
+        .chain(has_logits.then_some(Quantity::Logits))
+        .collect()
+}
