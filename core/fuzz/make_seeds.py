@@ -31,15 +31,14 @@ def safetensors(tensors, metadata=None):
 def recording():
     inputs = {f"0/inputs/{name}": ("I64", [1, 2]) for name in ("attention_mask", "input_ids", "position_ids")}
     layout = {
-        "format": 2,
+        "format": 3,
         "provenance": {"transformers": "5"},
         "config_digest": "sha256:0",
         "weights_digest": "sha256:1",
         "answers": [
             {
-                "stimulus": {"id": "text", "quantities": ["logits", "hook:hook_embed"]},
-                "question": {"capture": []},
-                "values": ["hook:hook_embed", "logits"],
+                "id": "text",
+                "request": {"capture": ["hook:hook_embed", "logits"]},
                 "floors": {
                     "f32": {
                         "logits": {"cumulative": 1e-7, "local": 1e-8},
