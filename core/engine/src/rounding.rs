@@ -98,6 +98,7 @@ impl TraceSource for RoundingReference {
         .into();
         SourceInfo {
             provenance,
+            processes_weights: true,
             ..SourceInfo::default()
         }
     }

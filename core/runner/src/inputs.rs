@@ -1,18 +1,19 @@
 //! From a prompt to the inputs of a run.
 
 use tlbench_checkpoint::CheckpointError;
-use tlbench_sdk::Stimulus;
+use tlbench_sdk::{Processing, Stimulus};
 
 use crate::config::Prompt;
 use crate::model::{Model, ModelError};
 use crate::stimuli::stimuli;
 
-/// The inputs for `model` where no recording says what they are.
+/// The questions about `model`, with its weights processed so, where no recording says what they are.
 ///
 /// # Errors
 /// If the text cannot be tokenised, or there are tokens that the model does not take.
 pub(crate) fn default_stimuli(
     model: &Model,
+    processing: &Processing,
     prompt: &Prompt,
     max_tokens: usize,
 ) -> Result<Vec<Stimulus>, ModelError> {
@@ -36,7 +37,12 @@ pub(crate) fn default_stimuli(
         });
     }
     let pad = pad.filter(known).unwrap_or(0);
-    stimuli(&model.spec, &model.hooks, &tokens, pad, max_tokens).map_err(ModelError::Inputs)
+    let mut stimuli =
+        stimuli(&model.spec, &model.hooks, &tokens, pad, max_tokens).map_err(ModelError::Inputs)?;
+    for stimulus in &mut stimuli {
+        stimulus.request.processing = processing.clone();
+    }
+    Ok(stimuli)
 }
 
 /// Tokens, and the one that fills up. Without a tokenizer the text's bytes serve as tokens.

@@ -14,6 +14,7 @@ pub mod model;
 mod notes;
 mod outcome;
 pub mod plugins;
+mod processed;
 mod record;
 mod references;
 pub mod report;

@@ -1,7 +1,7 @@
 //! What a reader of the verdicts should know: what was not looked at, and why.
 
 use tlbench_checkpoint::TOKENIZER_FILE;
-use tlbench_sdk::Stimulus;
+use tlbench_sdk::{ProcessingStep, Stimulus};
 
 use crate::config::{ModelEntry, Prompt, RunSettings};
 use crate::model::Model;
@@ -64,9 +64,10 @@ pub(crate) fn notes(
         ));
     }
     if run.compat {
-        notes.push(
-            "not verified: compatibility mode (weights are judged as they are stored)".into(),
-        );
+        notes.extend(ProcessingStep::ALL.into_iter().filter_map(|step| {
+            let reason = step.refusal(&model.spec)?;
+            Some(format!("compatibility mode goes without {step}: {reason}"))
+        }));
     }
     notes
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
 use tlbench_sdk::{
-    DType, OpenRequest, PluginError, ReferenceModel, Stimulus, Tier, Trace, TraceSource,
+    DType, OpenRequest, PluginError, Processing, ReferenceModel, Stimulus, Tier, Trace, TraceSource,
 };
 
 use crate::config::{ModelEntry, RunSettings};
@@ -59,7 +59,7 @@ pub fn record(
 ) -> Result<PathBuf, RecordError> {
     let located = Located::find(&entry.source, run.offline, sink).map_err(ModelError::from)?;
     let model = Model::open(&located.folder, entry.architecture.as_deref(), registry)?;
-    let stimuli = default_stimuli(&model, &entry.prompt, run.max_tokens)?;
+    let stimuli = default_stimuli(&model, &Processing::raw(), &entry.prompt, run.max_tokens)?;
     let mut recording = Recording {
         provenance: BTreeMap::new(),
         config_digest: model.folder.config_digest(),

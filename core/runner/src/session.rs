@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, PluginError, Processing,
-    Severity, Stimulus, Tier, Verdict, check_plan,
+    Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, Parameter, PluginError,
+    Processing, Severity, Stimulus, Tier, Verdict, check_plan,
 };
 
 use crate::answers::{Answers, Parties};
@@ -19,6 +19,7 @@ use crate::model::{Model, ModelError};
 use crate::notes::notes;
 use crate::outcome::{BACKTRACE, UNVERIFIED};
 use crate::plugins::Registry;
+use crate::processed::ProcessedReference;
 use crate::references::{OpenReference, Search, Unavailable};
 use crate::subject::ExactSubject;
 
@@ -52,6 +53,14 @@ struct PlannedCheck<'a> {
     check: Check,
 }
 
+/// Weights as they are or processed, and what is asked about them.
+struct OneMode {
+    mode: Mode,
+    processing: Processing,
+    parameters: Vec<Parameter>,
+    stimuli: Vec<Stimulus>,
+}
+
 impl Session<'_> {
     /// Runs every check of the model.
     pub(crate) fn run(&self) {
@@ -80,7 +89,7 @@ impl Session<'_> {
         let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
         self.sink
             .emit(Event::ModelOpened(self.opened(&located, &model, &digests)));
-        let stimuli = default_stimuli(&model, &self.entry.prompt, self.run.max_tokens)?;
+        let stimuli = self.stimuli(&model, &Processing::raw())?;
         let search = Search {
             model: &model,
             subject: &subject,
@@ -96,10 +105,21 @@ impl Session<'_> {
             self.report_notes(&model, reference.stimuli(&stimuli), &stimuli);
         }
         let unverified = self.unverified(&unavailable);
-        let (planned, failed) = match &reference {
-            Some(reference) => self.plan(&model, reference, &stimuli),
-            None => (Vec::new(), Vec::new()),
-        };
+        let processed = reference.as_ref().map(|reference| {
+            ProcessedReference::new(
+                reference.source.as_ref(),
+                &model.spec,
+                model.folder.weights(),
+            )
+        });
+        let (mut planned, mut failed) = (Vec::new(), Vec::new());
+        if let (Some(reference), Some(processed)) = (&reference, &processed) {
+            for mode in self.modes(&model, reference, processed, &stimuli)? {
+                let (in_mode, cannot_plan) = self.plan(&model, reference, &mode);
+                planned.extend(in_mode);
+                failed.extend(cannot_plan);
+            }
+        }
         let all = planned
             .iter()
             .map(|p| &p.id)
@@ -108,9 +128,17 @@ impl Session<'_> {
             model: self.entry.name.clone(),
             checks: all.cloned().collect(),
         });
-        if let Some(reference) = &reference {
-            let exact_subject = ExactSubject::new(&model.spec, model.folder.weights());
-            self.judge_all(planned, &subject, &exact_subject, reference);
+        if let (Some(reference), Some(processed)) = (&reference, &processed) {
+            let parties = Parties {
+                subject: &subject,
+                exact_subject: &ExactSubject::new(&model.spec, model.folder.weights()),
+                reference: if reference.info.processes_weights {
+                    reference.source.as_ref()
+                } else {
+                    processed
+                },
+            };
+            self.judge_all(planned, parties, reference.tier);
         }
         for result in failed.into_iter().chain(unverified) {
             self.sink.emit(Event::CheckFinished(Box::new(result)));
@@ -209,7 +237,7 @@ impl Session<'_> {
                 severity,
                 format!("not verified against {}: {}", missing.asked, missing.reason),
             );
-            let id = self.id(chosen, &missing.asked, UNVERIFIED);
+            let id = self.id(chosen, Mode::Raw, &missing.asked, UNVERIFIED);
             BenchmarkResult::new(id, tier, verdict, 0.0)
         };
         let missing = unavailable.iter().filter(counts);
@@ -222,26 +250,62 @@ impl Session<'_> {
             .collect()
     }
 
+    /// Weights as they are, and, if that is wanted, with all that the spec admits done to them.
+    fn modes(
+        &self,
+        model: &Model,
+        reference: &OpenReference,
+        processed: &ProcessedReference<'_>,
+        default: &[Stimulus],
+    ) -> Result<Vec<OneMode>, ModelError> {
+        let raw = OneMode {
+            mode: Mode::Raw,
+            processing: Processing::raw(),
+            parameters: model.parameters(),
+            stimuli: reference.stimuli(default).to_vec(),
+        };
+        let processing = Processing::compat(&model.spec);
+        if !self.run.compat || processing.is_raw() {
+            return Ok(vec![raw]);
+        }
+        let stimuli = if reference.info.processes_weights {
+            self.stimuli(model, &processing)?
+        } else {
+            processed.stimuli(&raw.stimuli, &processing)
+        };
+        let compat = OneMode {
+            mode: Mode::Compat,
+            parameters: processing.parameters(&model.spec),
+            processing,
+            stimuli,
+        };
+        Ok(vec![raw, compat])
+    }
+
+    /// The questions to whoever answers any.
+    fn stimuli(&self, model: &Model, processing: &Processing) -> Result<Vec<Stimulus>, ModelError> {
+        default_stimuli(model, processing, &self.entry.prompt, self.run.max_tokens)
+    }
+
     /// Every check that applies, and the result of every benchmark that cannot say which do.
     fn plan<'s>(
         &'s self,
         model: &Model,
         reference: &OpenReference,
-        stimuli: &[Stimulus],
+        mode: &OneMode,
     ) -> (Vec<PlannedCheck<'s>>, Vec<BenchmarkResult>) {
-        let stimuli = reference.stimuli(stimuli);
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
         for chosen in self.benchmarks {
-            let info = Rc::new(self.model_info(model, reference, stimuli, chosen));
+            let info = Rc::new(self.model_info(model, reference, mode, chosen));
             match chosen.benchmark.plan(&info).and_then(checked) {
                 Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {
-                    id: self.id(chosen, &reference.id, &check.variant),
+                    id: self.id(chosen, mode.mode, &reference.id, &check.variant),
                     chosen,
                     info: Rc::clone(&info),
                     check,
                 })),
                 Err(error) => {
-                    let id = self.id(chosen, &reference.id, "plan");
+                    let id = self.id(chosen, mode.mode, &reference.id, "plan");
                     failed.push(BenchmarkResult::new(
                         id,
                         reference.tier,
@@ -258,31 +322,37 @@ impl Session<'_> {
         &self,
         model: &Model,
         reference: &OpenReference,
-        stimuli: &[Stimulus],
+        mode: &OneMode,
         chosen: &ChosenBenchmark<'_>,
     ) -> ModelInfo {
         ModelInfo {
             name: self.entry.name.clone(),
             subject: SUBJECT.into(),
-            mode: Mode::Raw,
-            processing: Processing::raw(),
+            mode: mode.mode,
+            processing: mode.processing.clone(),
             dtype: self.entry.dtype,
             spec: model.spec.clone(),
             hooks: model.hooks.clone(),
-            parameters: model.parameters(),
+            parameters: mode.parameters.clone(),
             reference: reference.id.clone(),
             tier: reference.tier,
-            stimuli: stimuli.to_vec(),
+            stimuli: mode.stimuli.clone(),
             judging: self.run.judging,
             options: chosen.options.clone(),
         }
     }
 
-    fn id(&self, chosen: &ChosenBenchmark<'_>, reference: &str, variant: &str) -> CheckId {
+    fn id(
+        &self,
+        chosen: &ChosenBenchmark<'_>,
+        mode: Mode,
+        reference: &str,
+        variant: &str,
+    ) -> CheckId {
         let info = chosen.benchmark.info();
         CheckId {
             model: self.entry.name.clone(),
-            mode: Mode::Raw,
+            mode,
             module: info.module,
             benchmark: info.id,
             reference: reference.to_owned(),
@@ -290,18 +360,8 @@ impl Session<'_> {
         }
     }
 
-    fn judge_all(
-        &self,
-        planned: Vec<PlannedCheck<'_>>,
-        subject: &Bridge,
-        exact_subject: &ExactSubject<'_>,
-        reference: &OpenReference,
-    ) {
-        let mut answers = Answers::new(Parties {
-            subject,
-            exact_subject,
-            reference: reference.source.as_ref(),
-        });
+    fn judge_all(&self, planned: Vec<PlannedCheck<'_>>, parties: Parties<'_>, tier: Tier) {
+        let mut answers = Answers::new(parties);
         for request in planned.iter().flat_map(|planned| &planned.check.requests) {
             answers.announce(request);
         }
@@ -311,8 +371,7 @@ impl Session<'_> {
             });
             let (id, started) = (check.id.clone(), Instant::now());
             let verdict = judge(check, &mut answers).unwrap_or_else(|error| verdict_of(&error));
-            let result =
-                BenchmarkResult::new(id, reference.tier, verdict, started.elapsed().as_secs_f64());
+            let result = BenchmarkResult::new(id, tier, verdict, started.elapsed().as_secs_f64());
             self.sink.emit(Event::CheckFinished(Box::new(result)));
         }
     }

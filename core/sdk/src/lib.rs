@@ -18,6 +18,7 @@ mod hooks;
 pub mod host;
 mod id;
 pub mod judge;
+pub mod mapped;
 mod noise;
 mod options;
 mod plugin;

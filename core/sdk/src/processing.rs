@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::benchmark::Parameter;
 use crate::spec::{
     AttentionSpec, Branch, BranchInput, LayerSpec, ModelSpec, NormKind, NormSpec, ResidualSource,
 };
@@ -95,6 +96,25 @@ impl Processing {
         all
     }
 
+    /// The canonical weights of `spec` that are still parameters once this is done: what is folded is gone.
+    pub fn parameters(&self, spec: &ModelSpec) -> Vec<Parameter> {
+        let is_folded = |name: &str| {
+            let gone_with = |step: ProcessingStep, suffixes: &[&str]| {
+                self.has(step) && suffixes.iter().any(|suffix| name.ends_with(suffix))
+            };
+            gone_with(ProcessingStep::FoldLn, FOLDED_NORMS)
+                || gone_with(ProcessingStep::FoldValueBiases, &[".attn.b_V"])
+        };
+        let weights = spec.weights().into_iter();
+        weights
+            .filter(|weight| !is_folded(&weight.name))
+            .map(|weight| Parameter {
+                shape: weight.source.cut_shape().unwrap_or_default(),
+                name: weight.name,
+            })
+            .collect()
+    }
+
     /// Whether no step is taken.
     pub fn is_raw(&self) -> bool {
         self.0.is_empty()
@@ -126,6 +146,16 @@ impl fmt::Display for Processing {
         f.write_str(&names.join(" + "))
     }
 }
+
+/// Gain and bias of each norm that folds into what reads it.
+const FOLDED_NORMS: &[&str] = &[
+    ".ln1.w",
+    ".ln1.b",
+    ".ln2.w",
+    ".ln2.b",
+    "ln_final.w",
+    "ln_final.b",
+];
 
 fn fold_ln(spec: &ModelSpec) -> Option<String> {
     for (index, layer) in spec.layers.iter().enumerate() {

@@ -242,6 +242,28 @@ impl Tensor {
         }
     }
 
+    /// A copy of entry `row` of the first dimension, which is 1 then; `None` if there is none.
+    pub fn row(&self, row: usize) -> Option<Self> {
+        fn copied<T: Element>(tensor: &Tensor, from: usize, len: usize) -> Option<Vec<T>> {
+            Some(tensor.as_slice::<T>()?[from..from + len].to_vec())
+        }
+        let (&rows, rest) = self.shape.split_first()?;
+        if row >= rows {
+            return None;
+        }
+        let len: usize = rest.iter().product();
+        let from = row * len;
+        let shape: Vec<usize> = std::iter::once(1).chain(rest.iter().copied()).collect();
+        match self.dtype() {
+            DType::F64 => Self::from_vec(copied::<f64>(self, from, len)?, &shape),
+            DType::F32 => Self::from_vec(copied::<f32>(self, from, len)?, &shape),
+            DType::F16 => Self::from_vec(copied::<f16>(self, from, len)?, &shape),
+            DType::BF16 => Self::from_vec(copied::<bf16>(self, from, len)?, &shape),
+            DType::I64 => Self::from_vec(copied::<i64>(self, from, len)?, &shape),
+        }
+        .ok()
+    }
+
     /// The same elements under another shape; shares the memory.
     ///
     /// # Errors

@@ -76,6 +76,16 @@ impl Region {
                 .unwrap_or(false)
     }
 
+    /// The one row `row` by itself; `None` if there are fewer.
+    pub fn row(&self, row: usize) -> Option<Self> {
+        let real = self.real.get(row * self.pos..(row + 1) * self.pos)?;
+        Some(Self {
+            batch: 1,
+            pos: self.pos,
+            real: real.to_vec(),
+        })
+    }
+
     /// How many positions count.
     pub fn rows(&self, axes: Axes) -> usize {
         match axes {

@@ -34,6 +34,17 @@ impl HookPoint {
         }
     }
 
+    /// The shape on an input of `batch` rows and `pos` positions, without a cache before it.
+    pub fn sizes(&self, batch: usize, pos: usize) -> Vec<usize> {
+        let size = |dim: &Dim| match dim {
+            Dim::Batch => batch,
+            Dim::Pos | Dim::KeyPos => pos,
+            Dim::One => 1,
+            Dim::Size { size, .. } => *size,
+        };
+        self.shape.iter().map(size).collect()
+    }
+
     /// The shape as text: `[batch, pos, n_heads=5, d_head=6]`.
     pub fn shape_text(&self) -> String {
         let dims: Vec<String> = self.shape.iter().map(ToString::to_string).collect();

@@ -98,6 +98,28 @@ impl<'a> Comparison<'a> {
         }))
     }
 
+    /// Compares one row of `value` with the same row of `truth`, cumulatively.
+    ///
+    /// # Errors
+    /// If there is no such row, or the reference gives no floor.
+    pub fn measure_row(
+        &self,
+        quantity: &Quantity,
+        row: usize,
+        value: &Tensor,
+        truth: &Tensor,
+    ) -> Result<Outcome, PluginError> {
+        let missing = || PluginError::internal(format!("{quantity} has no row {row}"));
+        let alone = Self {
+            model: self.model,
+            region: self.region.row(row).ok_or_else(missing)?,
+            truth: self.truth,
+        };
+        let truth = truth.row(row).ok_or_else(missing)?;
+        let value = value.row(row);
+        alone.measure(quantity, Evaluation::Cumulative, value.as_ref(), &truth)
+    }
+
     /// The same cumulatively, and also by fixed tolerances.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Divergence, Measurement, Severity, Verdict};
 use crate::benchmark::{Check, Judging};
 use crate::excerpt::excerpt;
-use crate::trace::Quantity;
+use crate::trace::{Quantity, Target};
 
 /// A verdict that its own evidence speaks against.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum Contradiction {
         /// Where.
         quantity: String,
     },
-    /// It is about a hook that neither model was asked for.
+    /// It is about a hook that no model was asked for, and that none was edited at.
     #[error("judges the hook {hook}, which none of its requests asked for")]
     UnaskedHook {
         /// The hook.
@@ -59,13 +59,19 @@ impl Verdict {
         }
     }
 
-    /// Every hook that it judges was asked for.
+    /// Every hook that it judges was asked for, or edited.
     fn is_about(&self, check: &Check) -> Result<(), Contradiction> {
-        let captured = check
-            .requests
-            .iter()
-            .flat_map(|planned| &planned.request.capture);
-        let asked: BTreeSet<&str> = captured.filter_map(Quantity::as_hook).collect();
+        let requests = || check.requests.iter().map(|planned| &planned.request);
+        let captured = requests().flat_map(|request| &request.capture);
+        let edited = requests().flat_map(|request| &request.interventions);
+        let edited = edited.filter_map(|edit| match &edit.target {
+            Target::Hook(name) | Target::HookGradient(name) => Some(name.as_str()),
+            Target::Weight(_) => None,
+        });
+        let asked: BTreeSet<&str> = captured
+            .filter_map(Quantity::as_hook)
+            .chain(edited)
+            .collect();
         let measured = self.measurements.iter().map(|m| &m.quantity);
         let diverging = self.first_divergence.iter().map(|d| &d.quantity);
         let mut hooks = measured.chain(diverging).filter_map(Quantity::as_hook);

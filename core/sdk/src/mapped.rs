@@ -1,0 +1,252 @@
+//! What processed weights have to give, from what the weights as they are stored give.
+//!
+//! Processing keeps the function of a model, and each hook either keeps its value or changes in a known way: it loses its
+//! mean, or a bias that moved elsewhere. So whoever cannot process weights is a reference for processed ones all the same.
+//! Gradients are those of an objective to which a constant on all logits of a position means nothing.
+
+use std::collections::BTreeMap;
+
+use crate::hooks::short_name;
+use crate::processing::{Processing, ProcessingStep};
+use crate::spec::{ModelSpec, NormKind};
+use crate::tensor::{ShapeError, Tensor};
+use crate::trace::{Quantity, Trace};
+
+/// The bias that [`ProcessingStep::FoldValueBiases`] moves, by layer: `[n_kv_heads, d_head]`, F64.
+pub type ValueBiases = BTreeMap<usize, Tensor>;
+
+/// How one quantity of a processed model follows from those of the raw one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    /// The raw quantity.
+    source: Quantity,
+    change: Option<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Change {
+    /// Less its mean over the last dimension.
+    Centre,
+    /// Less the bias of the values of this layer, for each of so many query heads or for each key and value head.
+    LessValueBias { layer: usize, heads: usize },
+    /// Less the product of that bias and this gradient: what the pattern's gradient loses with the values.
+    LessBiasTimesGradient { layer: usize, of_z: Quantity },
+}
+
+impl Mapping {
+    /// How `quantity` of the model with its weights processed follows from the raw model; `None` if it does not.
+    pub fn new(spec: &ModelSpec, processing: &Processing, quantity: &Quantity) -> Option<Self> {
+        match quantity {
+            Quantity::Hook(name) => hook(spec, processing, name),
+            Quantity::HookGradient(name) => gradient(spec, processing, name),
+            Quantity::Logits => {
+                let centred = processing.has(ProcessingStep::CenterUnembed);
+                Some(Self::new_if(centred, quantity.clone()))
+            }
+            Quantity::LogProbs | Quantity::LossPerToken | Quantity::Loss | Quantity::Generated => {
+                Some(Self::same(quantity.clone()))
+            }
+            Quantity::ParameterGradient(_) | Quantity::Weight(_) => None,
+        }
+    }
+
+    /// Whether the value is the raw one.
+    pub fn is_identity(&self, quantity: &Quantity) -> bool {
+        self.change.is_none() && self.source == *quantity
+    }
+
+    /// The raw quantity, whose floor is that of the result.
+    pub fn source(&self) -> &Quantity {
+        &self.source
+    }
+
+    /// All raw quantities that it takes.
+    pub fn needs(&self) -> Vec<Quantity> {
+        let mut needs = vec![self.source.clone()];
+        if let Some(Change::LessBiasTimesGradient { of_z, .. }) = &self.change {
+            needs.push(of_z.clone());
+        }
+        needs
+    }
+
+    /// The value, from a raw trace with all that it needs; `None` if something is not there.
+    pub fn apply(&self, raw: &Trace, biases: &ValueBiases) -> Option<Tensor> {
+        let value = raw.value(&self.source)?;
+        match &self.change {
+            None => Some(value.clone()),
+            Some(Change::Centre) => centred(value).ok(),
+            Some(Change::LessValueBias { layer, heads }) => {
+                less_bias(value, biases.get(layer)?, *heads)
+            }
+            Some(Change::LessBiasTimesGradient { layer, of_z }) => {
+                less_bias_times_gradient(value, raw.value(of_z)?, biases.get(layer)?)
+            }
+        }
+    }
+
+    fn same(source: Quantity) -> Self {
+        Self {
+            source,
+            change: None,
+        }
+    }
+
+    fn new_if(centred: bool, source: Quantity) -> Self {
+        Self {
+            source,
+            change: centred.then_some(Change::Centre),
+        }
+    }
+}
+
+fn hook(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Mapping> {
+    let same = || Some(Mapping::same(Quantity::hook(name)));
+    let centred = processing.has(ProcessingStep::CenterWritingWeights);
+    match short_name(name) {
+        // A norm of the embedding takes its mean out already, and gives it one of its own.
+        "hook_embed" if spec.embedding.norm.is_some() => same(),
+        "hook_embed" | "hook_pos_embed" | "hook_resid_pre" | "hook_resid_mid"
+        | "hook_resid_post" | "hook_attn_out" | "hook_mlp_out" | "hook_attn_in"
+        | "hook_q_input" | "hook_k_input" | "hook_v_input" | "hook_mlp_in" => {
+            Some(Mapping::new_if(centred, Quantity::hook(name)))
+        }
+        "attn.hook_v" | "attn.hook_z" if processing.has(ProcessingStep::FoldValueBiases) => {
+            let layer = layer_of(name)?;
+            let attention = &spec.layers.get(layer)?.attn.as_ref()?.body;
+            let heads = if name.ends_with("hook_z") {
+                attention.n_heads
+            } else {
+                attention.n_kv_heads
+            };
+            Some(Mapping {
+                source: Quantity::hook(name),
+                change: attention
+                    .v
+                    .bias
+                    .is_some()
+                    .then_some(Change::LessValueBias { layer, heads }),
+            })
+        }
+        // What a head adds contains its share of the values' bias, and no implementation of HF's shows it.
+        "attn.hook_result" => None,
+        "unembed.hook_in" if folds_into_head(spec, processing) => {
+            Some(Mapping::same(Quantity::hook("ln_final.hook_normalized")))
+        }
+        "unembed.hook_out" => Some(Mapping::new_if(
+            processing.has(ProcessingStep::CenterUnembed),
+            Quantity::hook(name),
+        )),
+        _ => same(),
+    }
+}
+
+fn gradient(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Mapping> {
+    let of = |name: &str| Quantity::HookGradient(name.to_owned());
+    let folds = processing.has(ProcessingStep::FoldLn);
+    match short_name(name) {
+        // What reads the norm is centred, so its gradient is.
+        "ln1.hook_normalized" | "ln2.hook_normalized" | "ln_final.hook_normalized" => {
+            let centred = folds && is_centring(spec, name);
+            Some(Mapping::new_if(centred, of(name)))
+        }
+        "attn.hook_pattern" if processing.has(ProcessingStep::FoldValueBiases) => {
+            let layer = layer_of(name)?;
+            let has_bias = spec.layers.get(layer)?.attn.as_ref()?.body.v.bias.is_some();
+            let of_z = of(&format!("blocks.{layer}.attn.hook_z"));
+            Some(Mapping {
+                source: of(name),
+                change: has_bias.then_some(Change::LessBiasTimesGradient { layer, of_z }),
+            })
+        }
+        "attn.hook_result" => None,
+        "unembed.hook_in" if folds_into_head(spec, processing) => Some(Mapping::new_if(
+            is_centring(spec, "ln_final"),
+            of("ln_final.hook_normalized"),
+        )),
+        _ => Some(Mapping::same(of(name))),
+    }
+}
+
+/// Whether the head reads the final norm before its gain.
+fn folds_into_head(spec: &ModelSpec, processing: &Processing) -> bool {
+    processing.has(ProcessingStep::FoldLn)
+        && spec
+            .final_norm
+            .as_ref()
+            .is_some_and(|norm| norm.gain.is_some() || norm.bias.is_some())
+}
+
+/// Whether the norm that the hook `name` belongs to takes the mean out.
+fn is_centring(spec: &ModelSpec, name: &str) -> bool {
+    let norm = match layer_of(name).and_then(|layer| spec.layers.get(layer)) {
+        None => spec.final_norm.as_ref(),
+        Some(layer) if name.contains(".ln1.") => layer
+            .attn
+            .as_ref()
+            .and_then(crate::spec::Branch::input_norm),
+        Some(layer) => layer.mlp.as_ref().and_then(crate::spec::Branch::input_norm),
+    };
+    norm.is_some_and(|norm| norm.kind == NormKind::LayerNorm)
+}
+
+/// `2` for `blocks.2.attn.hook_v`.
+fn layer_of(name: &str) -> Option<usize> {
+    let (layer, _) = name.strip_prefix("blocks.")?.split_once('.')?;
+    layer.parse().ok()
+}
+
+fn centred(value: &Tensor) -> Result<Tensor, ShapeError> {
+    let width = value.shape().last().copied().unwrap_or(1).max(1);
+    let mut values = value.to_f64_vec();
+    for row in values.chunks_mut(width) {
+        let mean = row.iter().sum::<f64>() / row.len() as f64;
+        for value in row {
+            *value -= mean;
+        }
+    }
+    Tensor::from_vec(values, value.shape())
+}
+
+/// `value [batch, pos, heads, d_head]` less `bias [n_kv_heads, d_head]`.
+fn less_bias(value: &Tensor, bias: &Tensor, heads: usize) -> Option<Tensor> {
+    let &[kv_heads, d_head] = bias.shape() else {
+        return None;
+    };
+    if value.shape().get(2..) != Some(&[heads, d_head]) || !heads.is_multiple_of(kv_heads) {
+        return None;
+    }
+    let bias = bias.to_f64_vec();
+    let mut values = value.to_f64_vec();
+    for (index, value) in values.iter_mut().enumerate() {
+        let head = index / d_head % heads;
+        *value -= bias[head / (heads / kv_heads) * d_head + index % d_head];
+    }
+    Tensor::from_vec(values, value.shape()).ok()
+}
+
+/// `value [batch, heads, pos, key_pos]` less, for each key alike, `gradient [batch, pos, heads, d_head]` times
+/// `bias [n_kv_heads, d_head]`.
+fn less_bias_times_gradient(value: &Tensor, gradient: &Tensor, bias: &Tensor) -> Option<Tensor> {
+    let (&[batch, heads, pos, keys], &[kv_heads, d_head]) = (value.shape(), bias.shape()) else {
+        return None;
+    };
+    if gradient.shape() != [batch, pos, heads, d_head] || !heads.is_multiple_of(kv_heads) {
+        return None;
+    }
+    let (gradient, bias) = (gradient.to_f64_vec(), bias.to_f64_vec());
+    let mut values = value.to_f64_vec();
+    for (row, values) in values.chunks_mut(keys.max(1)).enumerate() {
+        let (query, head) = (row % pos, row / pos % heads);
+        let at = ((row / pos / heads * pos + query) * heads + head) * d_head;
+        let bias = &bias[head / (heads / kv_heads) * d_head..][..d_head];
+        let product: f64 = gradient[at..at + d_head]
+            .iter()
+            .zip(bias)
+            .map(|(gradient, bias)| gradient * bias)
+            .sum();
+        for value in values {
+            *value -= product;
+        }
+    }
+    Tensor::from_vec(values, value.shape()).ok()
+}

@@ -1,0 +1,187 @@
+//! Gradients against differences of the function itself, in f64: no reference is needed to know that they are right.
+
+use tlbench_sdk::{
+    Action, Check, GradientRequest, Intervention, ModelInfo, Objective, PlannedRequest,
+    PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace, TraceRequest, Verdict, noise,
+    projection_weights,
+};
+
+/// The check's name.
+pub(crate) const VARIANT: &str = "finite_differences";
+
+/// Of the projection that is differentiated.
+const OBJECTIVE_SEED: u64 = 11;
+
+/// Of the directions: one for each of so many derivatives, along noise in every parameter.
+const DIRECTIONS: [u64; 2] = [101, 202];
+
+/// In units of each parameter's RMS. Central differences of fourth order use one and two steps to either side; rounding
+/// costs 1e-16 over the step, and the fifth derivative the step's fourth power.
+const STEP: f64 = 5e-6;
+
+/// The largest relative disagreement: what rounding in f64 leaves.
+const AGREEMENT: f64 = 1e-8;
+
+/// Above this many elements a copy of the weights in f64 for each evaluation is too much to ask.
+const LARGEST: usize = 16 << 20;
+
+/// The check, for models that are small enough.
+pub(crate) fn plan(model: &ModelInfo) -> Option<Check> {
+    let elements: usize = model
+        .parameters
+        .iter()
+        .map(|parameter| parameter.shape.iter().product::<usize>())
+        .sum();
+    if elements == 0 || elements > LARGEST {
+        return None;
+    }
+    let inputs = &text(model)?.request.inputs;
+    let names = || {
+        model
+            .parameters
+            .iter()
+            .map(|parameter| parameter.name.clone())
+    };
+    let gradients = TraceRequest {
+        gradients: Some(GradientRequest {
+            objective: Objective::Projection {
+                seed: OBJECTIVE_SEED,
+            },
+        }),
+        ..model.request(
+            inputs.clone(),
+            names().map(Quantity::ParameterGradient).collect(),
+        )
+    };
+    let weights = model.request(inputs.clone(), names().map(Quantity::Weight).collect());
+    let mut requests = vec![
+        PlannedRequest::exact_subject(gradients),
+        PlannedRequest::exact_subject(weights),
+    ];
+    for seed in DIRECTIONS {
+        requests.extend([1.0, -1.0, 2.0, -2.0].map(|steps| {
+            PlannedRequest::exact_subject(TraceRequest {
+                interventions: moved(model, seed, steps * STEP),
+                ..model.request(inputs.clone(), vec![Quantity::Logits])
+            })
+        }));
+    }
+    Some(Check {
+        variant: VARIANT.to_owned(),
+        requests,
+    })
+}
+
+/// The plain input with the most positions that is no batch.
+fn text(model: &ModelInfo) -> Option<&Stimulus> {
+    let single_row = model.stimuli.iter().filter(|stimulus| {
+        stimulus.request.is_plain() && stimulus.request.shape()[0] == 1 && stimulus.id == "text"
+    });
+    single_row.max_by_key(|stimulus| stimulus.request.shape()[1])
+}
+
+fn direction_seed(seed: u64, parameter: usize) -> u64 {
+    seed.wrapping_mul(1_000_003).wrapping_add(parameter as u64)
+}
+
+/// Every parameter, `relative` of its RMS further along its noise.
+fn moved(model: &ModelInfo, seed: u64, relative: f64) -> Vec<Intervention> {
+    let edits = model
+        .parameters
+        .iter()
+        .enumerate()
+        .map(|(index, parameter)| {
+            let target = Target::Weight(parameter.name.clone());
+            let seed = direction_seed(seed, index);
+            Intervention::new(target, Action::Perturb { seed, relative })
+        });
+    edits.collect()
+}
+
+pub(crate) fn judge(
+    model: &ModelInfo,
+    check: &Check,
+    answers: &[Trace],
+) -> Result<Verdict, PluginError> {
+    let Some((gradients, [weights, evaluations @ ..])) = answers.split_first() else {
+        return Err(PluginError::internal("no answer to judge"));
+    };
+    let mask = check
+        .requests
+        .first()
+        .and_then(|planned| planned.request.inputs.get(tlbench_sdk::ATTENTION_MASK));
+    let mask = mask.map(Tensor::to_f64_vec).unwrap_or_default();
+    let mut errors = Vec::new();
+    for (seed, evaluations) in DIRECTIONS.iter().zip(evaluations.chunks(4)) {
+        let slope = slope(model, *seed, gradients, weights)?;
+        let values = evaluations
+            .iter()
+            .map(|trace| projected(trace, &mask))
+            .collect::<Result<Vec<f64>, PluginError>>()?;
+        let [ahead, behind, far_ahead, far_behind] = values[..] else {
+            return Err(PluginError::internal("an evaluation is missing"));
+        };
+        let difference = (8.0 * (ahead - behind) - (far_ahead - far_behind)) / (12.0 * STEP);
+        errors.push((difference - slope).abs() / slope.abs().max(f64::MIN_POSITIVE));
+    }
+    let worst = errors.iter().copied().fold(0.0, f64::max);
+    // NaN agrees with nothing.
+    let agrees = errors.iter().all(|error| *error <= AGREEMENT);
+    let severity = if agrees {
+        Severity::Info
+    } else {
+        Severity::Danger
+    };
+    let message = format!(
+        "along {} random directions of all {} parameters, gradients and finite differences in f64 differ by {worst:.1e} (at most {AGREEMENT:.0e})",
+        errors.len(),
+        model.parameters.len()
+    );
+    Ok(Verdict::new(severity, message))
+}
+
+/// The derivative along the direction, from the gradients.
+fn slope(
+    model: &ModelInfo,
+    seed: u64,
+    gradients: &Trace,
+    weights: &Trace,
+) -> Result<f64, PluginError> {
+    let mut slope = 0.0;
+    for (index, parameter) in model.parameters.iter().enumerate() {
+        let missing = || PluginError::internal(format!("nothing about {}", parameter.name));
+        let gradient = gradients.value(&Quantity::ParameterGradient(parameter.name.clone()));
+        let weight = weights.value(&Quantity::Weight(parameter.name.clone()));
+        let (gradient, weight) = gradient.zip(weight).ok_or_else(missing)?;
+        let weight = weight.to_f64_vec();
+        let square = weight.iter().map(|value| value * value).sum::<f64>();
+        let rms = (square / weight.len().max(1) as f64).sqrt();
+        let direction = noise(direction_seed(seed, index), weight.len());
+        let gradient = gradient.to_f64_vec();
+        let product: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
+        slope += rms * product;
+    }
+    Ok(slope)
+}
+
+/// The objective, from the logits.
+fn projected(trace: &Trace, mask: &[f64]) -> Result<f64, PluginError> {
+    let logits = trace
+        .value(&Quantity::Logits)
+        .ok_or_else(|| PluginError::internal("no logits"))?;
+    let &[batch, pos, d_vocab] = logits.shape() else {
+        return Err(PluginError::internal(
+            "logits that are no [batch, pos, vocabulary]",
+        ));
+    };
+    let weights = projection_weights(OBJECTIVE_SEED, [batch, pos, d_vocab])?.to_f64_vec();
+    let logits = logits.to_f64_vec();
+    let rows = logits
+        .chunks(d_vocab)
+        .zip(weights.chunks(d_vocab))
+        .zip(mask);
+    Ok(rows
+        .filter(|(_, real)| **real != 0.0)
+        .map(|((logits, weights), _)| logits.iter().zip(weights).map(|(l, w)| l * w).sum::<f64>())
+        .sum())
+}

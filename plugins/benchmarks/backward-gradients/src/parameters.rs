@@ -1,0 +1,131 @@
+//! The gradient of every parameter.
+
+use std::collections::BTreeSet;
+
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus};
+use tlbench_sdk::{
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
+    Severity, Stimulus, Trace, TraceRequest, Verdict,
+};
+
+use crate::{MODULE, finite_differences};
+
+pub(crate) struct GradientComputation;
+
+impl Benchmark for GradientComputation {
+    fn info(&self) -> BenchmarkInfo {
+        BenchmarkInfo::new(
+            "gradient_computation",
+            MODULE,
+            "the gradient of every parameter is there, is finite, and equals the reference's and finite differences",
+        )
+        .explained(include_str!("explained/gradient_computation.txt"))
+    }
+
+    fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        let mut checks: Vec<Check> = model
+            .stimuli
+            .iter()
+            .filter_map(|s| against_reference(model, s))
+            .collect();
+        checks.extend(finite_differences::plan(model));
+        applicable(checks, "the gradient of a parameter")
+    }
+
+    fn judge(
+        &self,
+        model: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        if check.variant == finite_differences::VARIANT {
+            return finite_differences::judge(model, check, answers).map(Judgement::Verdict);
+        }
+        let [truth, subject] = answers else {
+            return Err(PluginError::internal(format!(
+                "{} answers to judge",
+                answers.len()
+            )));
+        };
+        if let Some(reason) = not_there(model, subject) {
+            return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, reason)));
+        }
+        let request = &stimulus(model, check)?.request;
+        let quantities = parameter_gradients(&request.capture);
+        let mut findings = Findings::new(&quantities, Pass::Backward);
+        findings.compare(
+            &Comparison::new(model, request, truth)?,
+            &quantities,
+            truth,
+            subject,
+        )?;
+        let mut verdict = findings.verdict(model, "parameter gradients");
+        let uncompared = uncompared(model, &quantities);
+        if !uncompared.is_empty() {
+            verdict = verdict.detail("not shown by the reference", uncompared.join(", "));
+            if verdict.severity == Severity::Info {
+                verdict.severity = Severity::Warning;
+            }
+        }
+        Ok(Judgement::Verdict(verdict))
+    }
+}
+
+/// Asks the subject for every parameter, and the reference for those that it shows.
+fn against_reference(model: &ModelInfo, stimulus: &Stimulus) -> Option<Check> {
+    let shown = parameter_gradients(&stimulus.request.capture);
+    if shown.is_empty() {
+        return None;
+    }
+    let request = |capture| TraceRequest {
+        capture,
+        ..stimulus.request.clone()
+    };
+    let all = model.parameters.iter();
+    let all = all.map(|parameter| Quantity::ParameterGradient(parameter.name.clone()));
+    Some(Check {
+        variant: stimulus.id.clone(),
+        requests: vec![
+            PlannedRequest::reference(request(shown)),
+            PlannedRequest::subject(request(all.collect())),
+        ],
+    })
+}
+
+fn parameter_gradients(quantities: &[Quantity]) -> Vec<Quantity> {
+    let is_one = |quantity: &&Quantity| matches!(quantity, Quantity::ParameterGradient(_));
+    quantities.iter().filter(is_one).cloned().collect()
+}
+
+/// What is wrong with the subject's gradients by themselves.
+fn not_there(model: &ModelInfo, subject: &Trace) -> Option<String> {
+    model.parameters.iter().find_map(|parameter| {
+        let name = &parameter.name;
+        let Some(value) = subject.value(&Quantity::ParameterGradient(name.clone())) else {
+            return Some(format!("{name} has no gradient"));
+        };
+        if value.shape() != parameter.shape {
+            let (found, expected) = (value.shape(), &parameter.shape);
+            return Some(format!(
+                "the gradient of {name} is {found:?}, and it is {expected:?}"
+            ));
+        }
+        let finite = value.to_f64_vec().iter().all(|value| value.is_finite());
+        (!finite).then(|| format!("the gradient of {name} is NaN or infinite"))
+    })
+}
+
+fn uncompared(model: &ModelInfo, compared: &[Quantity]) -> Vec<String> {
+    let compared: BTreeSet<&str> = compared
+        .iter()
+        .filter_map(|quantity| match quantity {
+            Quantity::ParameterGradient(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let names = model.parameters.iter().map(|parameter| &parameter.name);
+    names
+        .filter(|name| !compared.contains(name.as_str()))
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! A run in pieces through a cache against one in a single piece.
+
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable};
+use tlbench_sdk::{
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
+    Stimulus, Trace, TraceRequest,
+};
+
+use crate::{MODULE, refuse_length_dependent};
+
+pub(crate) struct GenerationWithKvCache;
+
+impl Benchmark for GenerationWithKvCache {
+    fn info(&self) -> BenchmarkInfo {
+        BenchmarkInfo::new(
+            "generation_with_kv_cache",
+            MODULE,
+            "the logits of every step through the cache are the reference's of a single run",
+        )
+        .explained(include_str!("explained/generation_with_kv_cache.txt"))
+    }
+
+    fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        refuse_length_dependent(model)?;
+        let checks = model
+            .stimuli
+            .iter()
+            .filter(|stimulus| is_cuttable(stimulus))
+            .flat_map(|stimulus| {
+                let [_, pos] = stimulus.request.shape();
+                ways(pos).into_iter().map(move |(name, chunks)| {
+                    let request = TraceRequest {
+                        capture: vec![Quantity::Logits],
+                        ..stimulus.request.clone()
+                    };
+                    let cut = TraceRequest {
+                        chunks,
+                        ..request.clone()
+                    };
+                    Check {
+                        variant: format!("{}.{name}", stimulus.id),
+                        requests: vec![
+                            PlannedRequest::reference(request),
+                            PlannedRequest::subject(cut),
+                        ],
+                    }
+                })
+            });
+        applicable(checks.collect(), "logits of more than one token")
+    }
+
+    fn judge(
+        &self,
+        model: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        let (Some(planned), [truth, subject]) = (check.requests.first(), answers) else {
+            return Err(PluginError::internal(format!(
+                "{} answers to judge",
+                answers.len()
+            )));
+        };
+        let quantities = [Quantity::Logits];
+        let mut findings = Findings::new(&quantities, Pass::Forward);
+        let comparison = Comparison::new(model, &planned.request, truth)?;
+        findings.compare(&comparison, &quantities, truth, subject)?;
+        let mut verdict = findings.verdict(model, "set of logits");
+        let chunks = check
+            .requests
+            .get(1)
+            .map(|planned| &planned.request.chunks[..]);
+        verdict = verdict.detail("pieces", format!("{:?}", chunks.unwrap_or_default()));
+        if let Some(first) = first_wrong_position(&verdict) {
+            verdict = verdict.detail("first position beyond the gate", first);
+        }
+        Ok(Judgement::Verdict(verdict))
+    }
+}
+
+fn is_cuttable(stimulus: &Stimulus) -> bool {
+    stimulus.request.is_plain()
+        && stimulus.shows(&Quantity::Logits)
+        && stimulus.request.shape()[1] > 1
+}
+
+/// Token by token, as decoding does, and a prompt in two and in three pieces.
+fn ways(pos: usize) -> Vec<(&'static str, Vec<usize>)> {
+    let mut ways = vec![("steps", vec![1; pos])];
+    if pos > 3 {
+        let prompt = pos / 2;
+        let mut prefilled = vec![prompt];
+        prefilled.extend(vec![1; pos - prompt]);
+        ways.push(("prefilled", prefilled));
+    }
+    if pos > 5 {
+        let third = pos / 3;
+        ways.push(("in_chunks", vec![third, third + 1, pos - 2 * third - 1]));
+    }
+    ways
+}
+
+/// The first position whose logits alone are beyond what passes.
+fn first_wrong_position(verdict: &tlbench_sdk::Verdict) -> Option<String> {
+    let measurement = verdict.measurements.first()?;
+    let gate = tlbench_sdk::compare::Gate::for_rows(1).warning * measurement.floor;
+    let by_position = measurement.difference.by_position.iter();
+    let place = by_position
+        .clone()
+        .position(|rms| rms.is_some_and(|rms| rms > gate))?;
+    Some(place.to_string())
+}

@@ -1,0 +1,59 @@
+//! Are the hooks what they say they are?
+//!
+//! * `hook_registry`: every hook fires, in its shape and its place, and none that the reference knows is missing.
+//! * `forward_hooks`, `critical_forward_hooks`: their values, cumulatively and locally.
+//! * `hook_functionality`: an edit at a hook has the effect that it has in the reference.
+//! * `gated_hooks_fire`: the hooks that fire on demand, and what they have to sum to.
+//! * `hooks_removed`: after an edited run, a plain one is what it was before.
+
+mod forward_hooks;
+mod functionality;
+mod gated;
+mod registry;
+mod removed;
+#[cfg(test)]
+mod tests;
+
+use tlbench_sdk::{ModelInfo, PluginError, Quantity, Stimulus};
+
+tlbench_sdk::plugin! {
+    benchmarks: [
+        forward_hooks::CriticalForwardHooks,
+        forward_hooks::ForwardHooks,
+        functionality::HookFunctionality,
+        gated::GatedHooksFire,
+        registry::HookRegistry,
+        removed::HooksRemoved,
+    ],
+}
+
+/// The module that all belong to.
+const MODULE: &str = "hook_registration";
+
+/// The plain input on which most hooks are looked at.
+fn richest(model: &ModelInfo) -> Result<&Stimulus, PluginError> {
+    let hooks = |stimulus: &&Stimulus| {
+        let capture = stimulus.request.capture.iter();
+        capture
+            .filter(|quantity| quantity.as_hook().is_some())
+            .count()
+    };
+    let plain = model
+        .stimuli
+        .iter()
+        .filter(|stimulus| stimulus.request.is_plain());
+    // Of several the first.
+    plain
+        .rev()
+        .max_by_key(hooks)
+        .ok_or_else(|| PluginError::unsupported("there is no plain run among the inputs"))
+}
+
+/// The hooks that fire without being asked for, or those that have to be.
+fn hooks(model: &ModelInfo, gated: bool) -> Vec<Quantity> {
+    let wanted = model
+        .hooks
+        .iter()
+        .filter(|hook| hook.gate.is_some() == gated);
+    wanted.map(|hook| Quantity::hook(&hook.name)).collect()
+}
