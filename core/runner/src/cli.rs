@@ -10,7 +10,9 @@ use tlbench::config::{
     Device, ModelEntry, ModelSource, Overrides, Prompt, UnknownWord, parse_dtype, parse_judging,
 };
 use tlbench::model::Model;
-use tlbench::{Config, Failure, Located, Outcome, Registry, SearchPath, inspect, list, report};
+use tlbench::{
+    Config, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list, report,
+};
 use tlbench_checkpoint::RECORDING_FILE;
 use tlbench_sdk::{DType, Judging, Tier};
 
@@ -132,6 +134,11 @@ enum Command {
         /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
         model: String,
     },
+    /// What a benchmark proves, how, what it does not see, and its options
+    Explain {
+        /// Its name, as `tlbench list` has it
+        benchmark: String,
+    },
     /// Writes what live HuggingFace answers as a recording
     Record {
         /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
@@ -175,6 +182,11 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
                     Format::Json => list::machine(&registry),
                 },
             )?;
+            Ok(plugin_code(&registry))
+        }
+        Some(Command::Explain { benchmark }) => {
+            cli.tell_problems(&registry, terminal);
+            cli.write(terminal, explain::explain(&registry, benchmark)?)?;
             Ok(plugin_code(&registry))
         }
         Some(Command::Inspect { model }) => {

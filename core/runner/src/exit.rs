@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::{ConfigError, ModelSource, OverrideError};
+use crate::explain::UnknownBenchmark;
 use crate::located::LocateError;
 use crate::model::ModelError;
 use crate::outcome::Outcome;
@@ -28,6 +29,9 @@ pub enum Failure {
     /// A benchmark that nobody offers.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    /// One that was to be explained.
+    #[error(transparent)]
+    Explain(#[from] UnknownBenchmark),
     /// The cache of the Hub belongs to others as well.
     #[error(
         "{model}: the cache of the Hub is no place for a recording; name a file with --out FILE"
@@ -60,7 +64,7 @@ impl Failure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::NoModel { .. } | Self::NoPlaceForRecording { .. } => 2,
-            Self::Selection(_) => Outcome::NothingSelected.exit_code(),
+            Self::Selection(_) | Self::Explain(_) => Outcome::NothingSelected.exit_code(),
             Self::Config(_) | Self::Override(_) => 96,
             Self::Locate(_) | Self::Model(_) | Self::Record(_) | Self::Output { .. } => {
                 Outcome::CouldNotRun.exit_code()

@@ -6,6 +6,7 @@ mod answers;
 pub mod config;
 pub mod events;
 mod exit;
+pub mod explain;
 mod inputs;
 pub mod inspect;
 pub mod list;
