@@ -66,7 +66,7 @@ impl Model {
 fn stored_names(spec: &ModelSpec, parameters: &Parameters) -> BTreeMap<String, String> {
     let mut stored_names = BTreeMap::new();
     for (_, source) in spec.sources() {
-        for stored in parameters.stored(source) {
+        if let Some(stored) = parameters.stored(source) {
             for name in &source.names {
                 stored_names.insert(name.clone(), stored.to_owned());
             }

@@ -1,9 +1,8 @@
 //! What is differentiated: scalar functions of the logits, with their gradients.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use tlbench_sdk::{Objective, projection_weights};
 
-use crate::convert::to_candle;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::loss::loss_gradient;

@@ -8,6 +8,8 @@ mod norm;
 mod product;
 mod round;
 mod scores;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use activation::activate;
 pub(crate) use affine::scale_and_shift;
