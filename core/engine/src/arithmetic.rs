@@ -1,6 +1,10 @@
 //! How products are summed. A healthy implementation may sum in any order, so the order is a setting.
 
-use candle_core::{Result, Tensor};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, Error, Layout, Result, Tensor};
+
+use crate::ops;
+use crate::tape::Operand;
 
 /// The order in which the terms of a product are summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,33 +17,57 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// `lhs [.., m, k]` times `rhs [.., k, n]`.
+    /// `lhs [.., m, k]` times `rhs [.., k, n]`, two values of the run.
     pub(crate) fn matmul(self, lhs: &Tensor, rhs: &Tensor) -> Result<Tensor> {
-        let k = lhs.dim(candle_core::D::Minus1)?;
+        ops::product(lhs, Operand::constant(rhs.clone()), self)
+    }
+
+    /// The same of elements in memory, of shapes that fit.
+    pub(crate) fn product(
+        self,
+        (lhs, lhs_at): (&CpuStorage, &Layout),
+        (rhs, rhs_at): (&CpuStorage, &Layout),
+    ) -> Result<CpuStorage> {
+        let rank = lhs_at.dims().len();
+        let (&[m, k], n) = (
+            &[lhs_at.dims()[rank - 2], lhs_at.dims()[rank - 1]],
+            rhs_at.dims()[rank - 1],
+        );
+        let batch = lhs_at.dims()[..rank - 2].iter().product();
         let pieces = match self {
             Self::Native => 1,
             Self::SplitSums(pieces) => pieces.clamp(1, k.max(1)),
         };
-        if pieces == 1 {
-            return lhs.matmul(rhs);
+        let mut products = (0..pieces).map(|piece| {
+            let (start, end) = (piece * k / pieces, (piece + 1) * k / pieces);
+            let lhs_at = lhs_at.narrow(rank - 1, start, end - start)?;
+            let rhs_at = rhs_at.narrow(rank - 2, start, end - start)?;
+            lhs.matmul(rhs, (batch, m, n, end - start), &lhs_at, &rhs_at)
+        });
+        let first = products
+            .next()
+            .unwrap_or_else(|| Err(Error::Msg("no piece".to_owned())))?;
+        products.try_fold(first, |sum, product| add(sum, &product?))
+    }
+}
+
+fn add(sum: CpuStorage, terms: &CpuStorage) -> Result<CpuStorage> {
+    match (sum, terms) {
+        (CpuStorage::F32(mut sum), CpuStorage::F32(terms)) => {
+            sum.iter_mut()
+                .zip(terms)
+                .for_each(|(sum, term)| *sum += term);
+            Ok(CpuStorage::F32(sum))
         }
-        let bounds: Vec<usize> = (0..=pieces).map(|piece| piece * k / pieces).collect();
-        let mut sum: Option<Tensor> = None;
-        for piece in bounds.windows(2) {
-            let (start, len) = (piece[0], piece[1] - piece[0]);
-            let product = lhs
-                .narrow(candle_core::D::Minus1, start, len)?
-                .contiguous()?
-                .matmul(
-                    &rhs.narrow(candle_core::D::Minus2, start, len)?
-                        .contiguous()?,
-                )?;
-            sum = Some(match sum {
-                None => product,
-                Some(sum) => (sum + product)?,
-            });
+        (CpuStorage::F64(mut sum), CpuStorage::F64(terms)) => {
+            sum.iter_mut()
+                .zip(terms)
+                .for_each(|(sum, term)| *sum += term);
+            Ok(CpuStorage::F64(sum))
         }
-        sum.map_or_else(|| lhs.matmul(rhs), Ok)
+        _ => Err(Error::Msg(
+            "a product that is neither f32 nor f64".to_owned(),
+        )),
     }
 }
 

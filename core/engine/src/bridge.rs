@@ -14,6 +14,7 @@ use crate::arithmetic::Arithmetic;
 use crate::components::Run;
 use crate::convert::from_candle;
 use crate::error::EngineError;
+use crate::gradients::{WantedParameters, backward, is_differentiated, on_a_large_stack};
 use crate::inputs::Inputs;
 use crate::loss::next_token_loss;
 use crate::model::Model;
@@ -69,12 +70,36 @@ impl Bridge {
     /// If the request is wrong, or asks for what the engine does not do yet.
     pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
         refuse_unanswerable(request)?;
+        if is_differentiated(request)? {
+            on_a_large_stack(|| self.run_through(request, true))
+        } else {
+            self.run_through(request, false)
+        }
+    }
+
+    fn run_through(
+        &self,
+        request: &TraceRequest,
+        differentiated: bool,
+    ) -> Result<Trace, EngineError> {
         let model = &*self.model;
         let inputs = Inputs::new(&request.inputs)?;
-        let mut probe = Probe::new(request, &model.hooks, model.precision.computed())?;
+        let computed = model.precision.computed();
+        let mut probe = Probe::new(request, &model.hooks, computed)?;
+        let parameters = WantedParameters::new(request, model)?;
         let mut run = Run::new(&inputs, &mut probe, model.precision, self.arithmetic);
+        if differentiated {
+            run.tape = Some(parameters.tape(computed)?);
+        }
         let logits = model.forward(&mut run)?;
+        let tape = run.tape.take();
+        if tape.is_some() {
+            backward(request, &logits.edited, &inputs)?;
+        }
         let mut values = probe.finish()?;
+        if let Some(tape) = tape {
+            values.extend(parameters.found(tape)?);
+        }
         let asked = |quantity: &Quantity| request.capture.contains(quantity);
         if asked(&Quantity::Logits) {
             let shown = match request.evaluation {
@@ -116,21 +141,15 @@ fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
     let unanswerable = [
         (!request.processing.is_raw(), "processed weights"),
         (!request.chunks.is_empty(), "a run in chunks"),
-        (request.gradients.is_some(), "a gradient"),
         (request.generate.is_some(), "generation"),
     ];
     if let Some((_, what)) = unanswerable.iter().find(|(asked, _)| *asked) {
         return Err(EngineError::Unanswerable((*what).to_owned()));
     }
-    let strange = request.capture.iter().find(|quantity| {
-        matches!(
-            quantity,
-            Quantity::Generated
-                | Quantity::HookGradient(_)
-                | Quantity::ParameterGradient(_)
-                | Quantity::Weight(_)
-        )
-    });
+    let strange = request
+        .capture
+        .iter()
+        .find(|quantity| matches!(quantity, Quantity::Generated | Quantity::Weight(_)));
     strange.map_or(Ok(()), |quantity| {
         Err(EngineError::Unanswerable(format!("`{quantity}`")))
     })

@@ -49,6 +49,14 @@ pub enum EngineError {
     /// The request asks for something that the engine does not do yet.
     #[error("{0} cannot be answered by the engine yet")]
     Unanswerable(String),
+    /// No gradient came back to something that takes part in the run: a bug of ours.
+    #[error("no gradient of {of}: {detail}")]
+    NoGradient {
+        /// The hook or parameter.
+        of: String,
+        /// In words.
+        detail: String,
+    },
     /// candle failed: a bug of ours.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
@@ -85,7 +93,7 @@ impl From<EngineError> for PluginError {
             | EngineError::Cut { .. }
             | EngineError::PartShape { .. }
             | EngineError::Request { .. } => ErrorKind::InvalidInput,
-            EngineError::Candle(_) => ErrorKind::Internal,
+            EngineError::NoGradient { .. } | EngineError::Candle(_) => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
     }

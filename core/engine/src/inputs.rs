@@ -93,6 +93,11 @@ impl Inputs {
         visible
     }
 
+    /// Whether the token at `row`, `pos` is real.
+    pub(crate) fn is_real(&self, row: usize, pos: usize) -> bool {
+        self.attention_mask[row * self.pos + pos]
+    }
+
     /// Whether the token at `row`, `pos` and the one after it are real.
     pub(crate) fn is_pair(&self, row: usize, pos: usize) -> bool {
         let at = row * self.pos + pos;

@@ -7,14 +7,18 @@ mod arithmetic;
 mod bridge;
 mod components;
 mod convert;
+mod edit;
 mod error;
+mod gradients;
 mod inputs;
 mod loss;
 mod model;
+mod objective;
 mod ops;
 mod precision;
 mod probe;
 mod rounding;
+mod tape;
 mod weights;
 
 pub use arithmetic::Arithmetic;

@@ -1,6 +1,7 @@
 //! The next-token loss.
 
 use candle_core::{DType as CandleDType, Tensor as CandleTensor};
+use rayon::prelude::*;
 use tlbench_sdk::{DType, Tensor};
 
 use crate::convert::from_candle;
@@ -25,19 +26,8 @@ pub(crate) fn next_token_loss(
                 continue;
             }
             let at = row * inputs.pos + pos;
-            let target = inputs.input_ids[at + 1];
             let row_logits = &values[at * d_vocab..(at + 1) * d_vocab];
-            let picked = usize::try_from(target)
-                .ok()
-                .and_then(|target| row_logits.get(target))
-                .ok_or_else(|| {
-                    EngineError::request(
-                        "input_ids",
-                        format!("tokens below {d_vocab}"),
-                        target.to_string(),
-                    )
-                })?;
-            let loss = log_sum_exp(row_logits) - picked;
+            let loss = log_sum_exp(row_logits) - row_logits[target(inputs, at, d_vocab)?];
             losses.push(loss);
             sum += loss;
             pairs += 1;
@@ -53,6 +43,63 @@ pub(crate) fn next_token_loss(
         in_dtype(losses, &shape, dtype)?,
         in_dtype(vec![mean], &[], dtype)?,
     ))
+}
+
+/// The gradient of the mean loss by the logits, in F64: the probabilities less 1 at the target, over the number of pairs.
+pub(crate) fn loss_gradient(
+    logits: &CandleTensor,
+    inputs: &Inputs,
+) -> Result<CandleTensor, EngineError> {
+    let (shape, d_vocab) = (logits.dims(), logits.dim(2)?);
+    let mut values = logits
+        .detach()
+        .to_dtype(CandleDType::F64)?
+        .flatten_all()?
+        .to_vec1::<f64>()?;
+    let is_pair = |at: usize| inputs.is_pair(at / inputs.pos, at % inputs.pos);
+    let pairs = (0..inputs.batch * inputs.pos)
+        .filter(|&at| is_pair(at))
+        .count();
+    if pairs == 0 {
+        return Err(EngineError::request(
+            "the gradient of the loss",
+            "two neighbouring tokens that are not padding",
+            "none",
+        ));
+    }
+    let scale = 1.0 / pairs as f64;
+    values
+        .par_chunks_mut(d_vocab)
+        .enumerate()
+        .try_for_each(|(at, row)| {
+            if !is_pair(at) {
+                row.fill(0.0);
+                return Ok(());
+            }
+            let target = target(inputs, at, d_vocab)?;
+            let log_sum = log_sum_exp(row);
+            for value in row.iter_mut() {
+                *value = (*value - log_sum).exp() * scale;
+            }
+            row[target] -= scale;
+            Ok::<(), EngineError>(())
+        })?;
+    Ok(CandleTensor::from_vec(values, shape, logits.device())?)
+}
+
+/// The token that the logits at `at` should give.
+fn target(inputs: &Inputs, at: usize, d_vocab: usize) -> Result<usize, EngineError> {
+    let token = inputs.input_ids[at + 1];
+    let target = usize::try_from(token)
+        .ok()
+        .filter(|&target| target < d_vocab);
+    target.ok_or_else(|| {
+        EngineError::request(
+            "input_ids",
+            format!("tokens below {d_vocab}"),
+            token.to_string(),
+        )
+    })
 }
 
 fn log_sum_exp(values: &[f64]) -> f64 {

@@ -1,5 +1,7 @@
 //! A spec with its weights: components in the order in which they run.
 
+use std::collections::BTreeMap;
+
 use tlbench_sdk::{HookPoint, ModelSpec, hooks};
 
 use crate::components::{Block, Embedding, Logits, Norm, Run, Unembed};
@@ -11,6 +13,8 @@ use crate::weights::{Loader, Parameters};
 pub(crate) struct Model {
     pub(crate) precision: Precision,
     pub(crate) hooks: Vec<HookPoint>,
+    /// The stored name of each parameter, by every name that it may be asked for.
+    pub(crate) parameters: BTreeMap<String, String>,
     embedding: Embedding,
     blocks: Vec<Block>,
     final_norm: Option<Norm>,
@@ -35,6 +39,7 @@ impl Model {
         Ok(Self {
             precision,
             hooks: hooks(spec),
+            parameters: stored_names(spec, parameters),
             embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
             blocks,
             final_norm: match &spec.final_norm {
@@ -56,4 +61,19 @@ impl Model {
         }
         self.unembed.forward(run, stream)
     }
+}
+
+fn stored_names(spec: &ModelSpec, parameters: &Parameters) -> BTreeMap<String, String> {
+    let mut stored_names = BTreeMap::new();
+    for (_, source) in spec.sources() {
+        if let Some(stored) = parameters.stored(source) {
+            for name in &source.names {
+                stored_names.insert(name.clone(), stored.to_owned());
+            }
+        }
+    }
+    // A name that something is stored under means that, whatever else it could stand for.
+    let stored: Vec<String> = stored_names.values().cloned().collect();
+    stored_names.extend(stored.into_iter().map(|name| (name.clone(), name)));
+    stored_names
 }

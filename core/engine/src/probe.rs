@@ -1,21 +1,28 @@
-//! What happens at a hook: capture, edit, overwrite.
+//! What happens at a hook: capture, edit, overwrite, on the way forward and on the way back.
+
+mod gradient;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::{DType, Device, Tensor};
-use tlbench_sdk::{Action, Evaluation, HookPoint, Intervention, Quantity, Target, TraceRequest};
+use candle_core::{DType, Tensor};
+use tlbench_sdk::{Evaluation, HookPoint, Intervention, Quantity, Target, TraceRequest};
 
-use crate::convert::{from_candle, to_candle};
+use crate::convert::from_candle;
+use crate::edit::{Edit, Edited, replacement};
 use crate::error::EngineError;
+use gradient::{CapturedGradients, HookOp};
 
 /// Sees every hook of one run as it fires.
 pub(crate) struct Probe<'a> {
     request: &'a TraceRequest,
+    dtype: DType,
     wanted: BTreeSet<&'a str>,
     edits: BTreeMap<&'a str, Vec<&'a Intervention>>,
+    wanted_gradients: BTreeSet<&'a str>,
+    gradient_edits: BTreeMap<&'a str, Vec<&'a Intervention>>,
     position_axis: BTreeMap<&'a str, Option<usize>>,
-    dtype: DType,
     captured: BTreeMap<String, Tensor>,
+    captured_gradients: CapturedGradients,
     fired: BTreeSet<String>,
 }
 
@@ -25,19 +32,13 @@ impl<'a> Probe<'a> {
         hooks: &'a [HookPoint],
         dtype: DType,
     ) -> Result<Self, EngineError> {
-        let wanted: BTreeSet<&str> = request
-            .capture
-            .iter()
-            .filter_map(Quantity::as_hook)
-            .collect();
         let mut edits: BTreeMap<&str, Vec<&Intervention>> = BTreeMap::new();
+        let mut gradient_edits: BTreeMap<&str, Vec<&Intervention>> = BTreeMap::new();
         for intervention in &request.interventions {
             match &intervention.target {
                 Target::Hook(name) => edits.entry(name).or_default().push(intervention),
                 Target::HookGradient(name) => {
-                    return Err(EngineError::Unanswerable(format!(
-                        "an edit of the gradient at `{name}`"
-                    )));
+                    gradient_edits.entry(name).or_default().push(intervention);
                 }
                 Target::Weight(name) => {
                     return Err(EngineError::Unanswerable(format!(
@@ -46,38 +47,51 @@ impl<'a> Probe<'a> {
                 }
             }
         }
-        let position_axis: BTreeMap<&str, Option<usize>> = hooks
-            .iter()
-            .map(|hook| (hook.name.as_str(), position_axis(hook)))
-            .collect();
-        let named = wanted
-            .iter()
-            .copied()
-            .chain(edits.keys().copied())
-            .chain(request.truth.keys().map(String::as_str));
-        for name in named {
-            if !position_axis.contains_key(name) {
-                return Err(EngineError::request(
-                    name,
-                    "a hook of this model",
-                    "none of that name",
-                ));
-            }
-        }
-        Ok(Self {
+        let capture = request.capture.iter();
+        let probe = Self {
             request,
-            wanted,
-            edits,
-            position_axis,
             dtype,
+            wanted: capture.clone().filter_map(Quantity::as_hook).collect(),
+            edits,
+            wanted_gradients: capture.filter_map(as_hook_gradient).collect(),
+            gradient_edits,
+            position_axis: hooks
+                .iter()
+                .map(|hook| (hook.name.as_str(), position_axis(hook)))
+                .collect(),
             captured: BTreeMap::new(),
+            captured_gradients: CapturedGradients::default(),
             fired: BTreeSet::new(),
+        };
+        probe.check_names()?;
+        Ok(probe)
+    }
+
+    fn check_names(&self) -> Result<(), EngineError> {
+        let truth = self.request.truth.keys().map(String::as_str);
+        let unknown = self
+            .named()
+            .chain(truth)
+            .find(|&name| !self.position_axis.contains_key(name));
+        unknown.map_or(Ok(()), |name| {
+            Err(EngineError::request(
+                name,
+                "a hook of this model",
+                "none of that name",
+            ))
         })
+    }
+
+    /// Every hook that has to fire.
+    fn named(&self) -> impl Iterator<Item = &'a str> {
+        let shown = self.wanted.iter().chain(&self.wanted_gradients);
+        let edited = self.edits.keys().chain(self.gradient_edits.keys());
+        shown.chain(edited).copied()
     }
 
     /// Whether anybody looks at `name`, so that it is worth computing.
     pub(crate) fn looks_at(&self, name: &str) -> bool {
-        self.wanted.contains(name) || self.changes(name)
+        self.wanted.contains(name) || self.changes(name) || self.looks_back_at(name)
     }
 
     /// Whether the value at `name` may be changed, so that what follows has to be computed from it.
@@ -85,41 +99,91 @@ impl<'a> Probe<'a> {
         self.edits.contains_key(name) || self.truth(name).is_some()
     }
 
+    /// Whether anybody looks at the gradient at `name`, or edits it.
+    fn looks_back_at(&self, name: &str) -> bool {
+        self.wanted_gradients.contains(name) || self.changes_gradient(name)
+    }
+
+    /// Whether the gradient at `name` may be changed.
+    pub(crate) fn changes_gradient(&self, name: &str) -> bool {
+        self.gradient_edits.contains_key(name)
+    }
+
+    /// Whether the model has to compute what follows from the value at `name`, where it could do without: a value that
+    /// is only shown takes no part in what is differentiated.
+    pub(crate) fn is_passed_through(&self, name: &str) -> bool {
+        self.changes(name) || (self.request.gradients.is_some() && self.looks_at(name))
+    }
+
     /// Shows `value` and returns what the model goes on with.
     pub(crate) fn hook(&mut self, name: &str, value: Tensor) -> Result<Tensor, EngineError> {
         self.fired.insert(name.to_owned());
         if self.wanted.contains(name) {
-            self.captured.insert(name.to_owned(), value.clone());
+            self.captured.insert(name.to_owned(), value.detach());
         }
-        let mut value = value;
-        for edit in self.edits.get(name).into_iter().flatten() {
-            value = self.edited(name, &value, edit)?;
+        let shape = value.dims().to_vec();
+        let edited = Edited {
+            name,
+            shape: &shape,
+            position_axis: self.position_axis.get(name).copied().flatten(),
+            dtype: self.dtype,
+        };
+        if let Some(truth) = self.truth(name) {
+            return replacement(truth, edited);
         }
-        match self.truth(name) {
-            Some(truth) => self.operand(name, truth, &value),
-            None => Ok(value),
+        let ready = |edits: &BTreeMap<&str, Vec<&Intervention>>| -> Result<Vec<Edit>, EngineError> {
+            let edits = edits.get(name).into_iter().flatten();
+            edits
+                .map(|edit| Edit::new(edit, &self.request.operands, edited))
+                .collect()
+        };
+        let edits = ready(&self.edits)?;
+        let mut shown = value.detach();
+        for edit in &edits {
+            shown = edit.apply(&shown)?;
         }
+        if !self.looks_back_at(name) && edits.is_empty() {
+            return Ok(value);
+        }
+        let operation = HookOp {
+            edits,
+            gradient_edits: ready(&self.gradient_edits)?,
+            capture: self
+                .wanted_gradients
+                .contains(name)
+                .then(|| (name.to_owned(), self.captured_gradients.clone())),
+        };
+        Ok(operation.apply(&value, &shown)?)
     }
 
-    /// What was captured, once everything has run; a hook that did not fire is an error.
+    /// What was captured, once everything has run; a hook that did not fire, or that no gradient came back to, is an
+    /// error.
     pub(crate) fn finish(self) -> Result<BTreeMap<Quantity, tlbench_sdk::Tensor>, EngineError> {
-        for name in self
-            .wanted
-            .iter()
-            .copied()
-            .chain(self.edits.keys().copied())
-        {
-            if !self.fired.contains(name) {
-                return Err(EngineError::request(
-                    name,
-                    "a hook that fires",
-                    "that it did not",
-                ));
-            }
+        if let Some(name) = self.named().find(|&name| !self.fired.contains(name)) {
+            return Err(EngineError::request(
+                name,
+                "a hook that fires",
+                "that it did not",
+            ));
         }
-        self.captured
-            .into_iter()
-            .map(|(name, value)| Ok((Quantity::Hook(name), from_candle(&value)?)))
+        let gradients = self.captured_gradients.take();
+        if let Some(name) = self
+            .wanted_gradients
+            .iter()
+            .find(|&&name| !gradients.contains_key(name))
+        {
+            return Err(EngineError::NoGradient {
+                of: (*name).to_owned(),
+                detail: "none came back to it".to_owned(),
+            });
+        }
+        let values = self.captured.into_iter();
+        let values = values.map(|(name, value)| (Quantity::Hook(name), value));
+        let gradients = gradients.into_iter();
+        let gradients = gradients.map(|(name, value)| (Quantity::HookGradient(name), value));
+        values
+            .chain(gradients)
+            .map(|(quantity, value)| Ok((quantity, from_candle(&value)?)))
             .collect()
     }
 
@@ -129,109 +193,12 @@ impl<'a> Probe<'a> {
             Evaluation::Cumulative => None,
         }
     }
+}
 
-    /// `tensor` in the run's precision, with the shape of the value that it replaces.
-    fn operand(
-        &self,
-        name: &str,
-        tensor: &tlbench_sdk::Tensor,
-        value: &Tensor,
-    ) -> Result<Tensor, EngineError> {
-        if tensor.shape() != value.dims() {
-            return Err(EngineError::request(
-                name,
-                format!("shape {:?}", value.dims()),
-                format!("{:?}", tensor.shape()),
-            ));
-        }
-        Ok(to_candle(tensor)?.to_dtype(self.dtype)?)
-    }
-
-    fn edited(
-        &self,
-        name: &str,
-        value: &Tensor,
-        edit: &Intervention,
-    ) -> Result<Tensor, EngineError> {
-        let operand = |operand: &str| {
-            self.request
-                .operands
-                .get(operand)
-                .ok_or_else(|| EngineError::request(operand, "an operand", "nothing"))
-        };
-        let edited = match &edit.action {
-            Action::Zero => value.zeros_like()?,
-            Action::Scale { factor } => (value * *factor)?,
-            Action::Add { operand: by } => {
-                let tensor = operand(by)?;
-                let summand = to_candle(tensor)?.to_dtype(self.dtype)?;
-                // A larger operand would broadcast the value, and not the other way round.
-                let summand = summand.broadcast_as(value.shape()).map_err(|_| {
-                    EngineError::request(
-                        name,
-                        format!("an operand that broadcasts to {:?}", value.dims()),
-                        format!("shape {:?}", tensor.shape()),
-                    )
-                })?;
-                (value + summand)?
-            }
-            Action::Replace { operand: by } => self.operand(name, operand(by)?, value)?,
-            Action::Perturb { .. } => {
-                return Err(EngineError::Unanswerable("a perturbation".to_owned()));
-            }
-        };
-        match (&edit.rows, &edit.positions) {
-            (None, None) => Ok(edited),
-            (rows, positions) => {
-                let chosen = self.chosen(name, value, rows.as_deref(), positions.as_deref())?;
-                Ok(chosen.where_cond(&edited, value)?)
-            }
-        }
-    }
-
-    /// 1 where an edit applies, of the value's shape.
-    fn chosen(
-        &self,
-        name: &str,
-        value: &Tensor,
-        rows: Option<&[usize]>,
-        positions: Option<&[usize]>,
-    ) -> Result<Tensor, EngineError> {
-        let axis = self.position_axis.get(name).copied().flatten();
-        let along = |dim: usize, chosen: Option<&[usize]>| -> Result<Tensor, EngineError> {
-            let size = value.dim(dim)?;
-            if let Some(outside) =
-                chosen.and_then(|chosen| chosen.iter().find(|&&index| index >= size))
-            {
-                return Err(EngineError::request(
-                    name,
-                    format!("an index below {size}"),
-                    outside.to_string(),
-                ));
-            }
-            let flags: Vec<u8> = (0..size)
-                .map(|index| u8::from(chosen.is_none_or(|chosen| chosen.contains(&index))))
-                .collect();
-            let mut shape = vec![1; value.rank()];
-            shape[dim] = size;
-            Ok(Tensor::from_vec(flags, shape, &Device::Cpu)?)
-        };
-        let by_row = along(0, rows)?;
-        let by_position = match (axis, positions) {
-            (Some(axis), _) => along(axis, positions)?,
-            (None, None) => along(0, None)?,
-            (None, Some(_)) => {
-                return Err(EngineError::request(
-                    name,
-                    "a hook with positions",
-                    "one without",
-                ));
-            }
-        };
-        Ok(by_row
-            .broadcast_mul(&by_position)?
-            .broadcast_as(value.shape())?
-            .contiguous()?)
+fn as_hook_gradient(quantity: &Quantity) -> Option<&str> {
+    match quantity {
+        Quantity::HookGradient(name) => Some(name),
+        _ => None,
     }
 }
 

@@ -35,12 +35,27 @@ impl Parameters {
         Ok(Self { tensors })
     }
 
-    /// The tensor that `source` is cut from.
-    fn whole(&self, component: &str, source: &TensorSource) -> Result<&Tensor, EngineError> {
-        let stored = source.names.iter().find_map(|name| self.tensors.get(name));
-        stored.ok_or_else(|| {
+    /// The tensor that `source` is cut from, and the name that it is stored under.
+    fn whole(
+        &self,
+        component: &str,
+        source: &TensorSource,
+    ) -> Result<(&str, &Tensor), EngineError> {
+        let stored = self
+            .stored(source)
+            .and_then(|name| self.tensors.get_key_value(name));
+        let (name, tensor) = stored.ok_or_else(|| {
             EngineError::request(component, source.names.join(" or "), "no such tensor")
-        })
+        })?;
+        Ok((name, tensor))
+    }
+
+    /// The name, of those that `source` may have, that its tensor is stored under.
+    pub(crate) fn stored<'s>(&self, source: &'s TensorSource) -> Option<&'s str> {
+        let mut names = source.names.iter();
+        names
+            .find(|name| self.tensors.contains_key(*name))
+            .map(String::as_str)
     }
 }
 
@@ -59,6 +74,24 @@ fn read(
     Ok(precision.store(tensor)?)
 }
 
+/// What a component takes of a stored tensor.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) values: Tensor,
+    /// How it was cut, from the one tensor that it is of.
+    pub(crate) source: TensorSource,
+}
+
+impl Part {
+    /// The same cut once more.
+    pub(crate) fn cut(&self, cut: &Cut) -> candle_core::Result<Self> {
+        Ok(Self {
+            values: apply(cut, &self.values)?,
+            source: self.source.clone().cut(cut.clone()),
+        })
+    }
+}
+
 /// Cuts what components take.
 pub(crate) struct Loader<'a> {
     parameters: &'a Parameters,
@@ -75,7 +108,7 @@ impl<'a> Loader<'a> {
         component: &str,
         source: &TensorSource,
         expected: &[usize],
-    ) -> Result<Tensor, EngineError> {
+    ) -> Result<Part, EngineError> {
         let found = source.cut_shape().map_err(|source| EngineError::Cut {
             component: component.to_owned(),
             source,
@@ -87,11 +120,18 @@ impl<'a> Loader<'a> {
                 found,
             });
         }
-        let whole = self.parameters.whole(component, source)?.clone();
-        Ok(source
+        let (name, whole) = self.parameters.whole(component, source)?;
+        let values = source
             .cut
             .iter()
-            .try_fold(whole, |tensor, cut| apply(cut, &tensor))?)
+            .try_fold(whole.clone(), |tensor, cut| apply(cut, &tensor))?;
+        Ok(Part {
+            values,
+            source: TensorSource {
+                names: vec![name.to_owned()],
+                ..source.clone()
+            },
+        })
     }
 
     /// A linear map from `inputs` to `outputs` channels.

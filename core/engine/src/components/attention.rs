@@ -85,16 +85,11 @@ impl Attention {
         Ok(match input {
             AttentionInput::Shared(x) => {
                 let (batch, pos, _) = x.dims3()?;
-                linear.forward(x, run.arithmetic)?.reshape((
-                    batch,
-                    pos,
-                    self.n_heads,
-                    self.d_head,
-                ))?
+                linear
+                    .forward(run, x)?
+                    .reshape((batch, pos, self.n_heads, self.d_head))?
             }
-            AttentionInput::PerHead(inputs) => {
-                linear.forward_per_head(&inputs[index], run.arithmetic)?
-            }
+            AttentionInput::PerHead(inputs) => linear.forward_per_head(run, &inputs[index])?,
         })
     }
 
@@ -125,19 +120,14 @@ impl Attention {
 
     fn output(&self, run: &mut Run<'_, '_>, z: &Tensor) -> Result<Tensor, EngineError> {
         let hook = format!("{}.hook_result", self.name);
-        let changed = run.probe.changes(&hook);
         if run.probe.looks_at(&hook) {
-            let result = self.o.result_per_head(z, run.arithmetic)?;
+            let result = self.o.result_per_head(run, z)?;
             let result = run.hook(&hook, result)?;
-            if changed {
-                let sum = result.sum(2)?;
-                return Ok(match &self.o.bias {
-                    Some(bias) => sum.broadcast_add(bias)?,
-                    None => sum,
-                });
+            if run.probe.is_passed_through(&hook) {
+                return Ok(self.o.shifted(run, &result.sum(2)?)?);
             }
         }
-        Ok(self.o.forward(&z.flatten_from(2)?, run.arithmetic)?)
+        Ok(self.o.forward(run, &z.flatten_from(2)?)?)
     }
 }
 

@@ -74,7 +74,8 @@ impl Block {
         run.hook(&self.hook("hook_resid_post"), stream)
     }
 
-    /// The stream through the norm; split into copies per head only if somebody edits such a copy.
+    /// The stream through the norm; split into copies per head, each with a norm of its own, only if somebody edits
+    /// such a copy or asks for its gradient.
     fn attention_input(
         &self,
         run: &mut Run<'_, '_>,
@@ -88,24 +89,20 @@ impl Block {
         if !names().any(|name| run.probe.looks_at(name)) {
             return Ok(AttentionInput::Shared(norm.forward(run, stream)?));
         }
-        let split = names().any(|name| run.probe.changes(name));
-        if split && norm.is_changed(run) {
-            return Err(EngineError::Unanswerable(format!(
-                "an edit of {}.ln1 together with one per head",
-                self.name
-            )));
-        }
         let copies = run.hook(&attn_in, per_head(stream, attention.n_heads)?)?;
-        let mut normed = Vec::with_capacity(3);
-        for name in &inputs {
-            let copy = run.hook(name, copies.clone())?;
-            normed.push(norm.forward_unhooked(run.precision, &copy)?);
+        let [q, k, v] = &inputs;
+        let copies = [
+            run.hook(q, copies.clone())?,
+            run.hook(k, copies.clone())?,
+            run.hook(v, copies)?,
+        ];
+        if !names().any(|name| run.probe.is_passed_through(name)) {
+            return Ok(AttentionInput::Shared(norm.forward(run, stream)?));
         }
-        let shared = norm.forward(run, stream)?;
-        Ok(match <[Tensor; 3]>::try_from(normed) {
-            Ok(normed) if split => AttentionInput::PerHead(normed),
-            _ => AttentionInput::Shared(shared),
-        })
+        norm.refuse_edited_gradients(run)?;
+        Ok(AttentionInput::PerHead(
+            norm.forward_copies(run, stream, &copies)?,
+        ))
     }
 
     fn hook(&self, name: &str) -> String {

@@ -1,22 +1,22 @@
 //! From tokens and positions to the stream.
 
 use candle_core::Tensor;
-use tlbench_sdk::spec::{EmbeddingSpec, PositionTable};
+use tlbench_sdk::spec::{Cut, EmbeddingSpec, PositionTable};
 use tlbench_sdk::{INPUT_IDS, POSITION_IDS};
 
 use super::Run;
 use crate::error::EngineError;
-use crate::weights::Loader;
+use crate::weights::{Loader, Part};
 
 /// Token embedding, and learned positions.
 pub(crate) struct Embedding {
-    tokens: Tensor,
+    tokens: Part,
     positions: Option<Positions>,
 }
 
 struct Positions {
     /// `[n_ctx, d_model]`: the rows from the offset on.
-    table: Tensor,
+    table: Part,
 }
 
 impl Embedding {
@@ -77,19 +77,27 @@ impl Positions {
                 )
             })?;
         Ok(Self {
-            table: table.narrow(0, spec.offset, left)?,
+            table: table.cut(&Cut::Slice {
+                dim: 0,
+                start: spec.offset,
+                len: left,
+            })?,
         })
     }
 }
 
 /// The rows of `table` that the input `name` asks for.
-fn gather(run: &Run<'_, '_>, table: &Tensor, name: &str) -> Result<Tensor, EngineError> {
+fn gather(run: &Run<'_, '_>, table: &Part, name: &str) -> Result<Tensor, EngineError> {
     let values = if name == INPUT_IDS {
         &run.inputs.input_ids
     } else {
         &run.inputs.position_ids
     };
-    let indices = run.inputs.indices(name, values, table.dim(0)?)?;
-    let rows = table.contiguous()?.index_select(&indices, 0)?;
-    Ok(rows.reshape((run.inputs.batch, run.inputs.pos, table.dim(1)?))?)
+    let indices = run.inputs.indices(name, values, table.values.dim(0)?)?;
+    let rows = table.values.contiguous()?.index_select(&indices, 0)?;
+    let rows = rows.reshape((run.inputs.batch, run.inputs.pos, table.values.dim(1)?))?;
+    match &run.tape {
+        Some(tape) => Ok(tape.rows(&rows, table, &indices)?),
+        None => Ok(rows),
+    }
 }

@@ -51,10 +51,10 @@ impl Mlp {
 
     /// `[batch, pos, d_model]` to the same shape.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor, EngineError> {
-        let pre = self.input.forward(x, run.arithmetic)?;
+        let pre = self.input.forward(run, x)?;
         let pre = run.hook(&format!("{}.hook_pre", self.name), pre)?;
         let post = ops::activate(&pre, self.activation)?;
         let post = run.hook(&format!("{}.hook_post", self.name), post)?;
-        Ok(self.output.forward(&post, run.arithmetic)?)
+        Ok(self.output.forward(run, &post)?)
     }
 }

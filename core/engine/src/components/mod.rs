@@ -26,6 +26,8 @@ use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::precision::Precision;
 use crate::probe::Probe;
+use crate::tape::{Operand, Tape};
+use crate::weights::Part;
 
 /// What every component of one run needs.
 pub(crate) struct Run<'a, 'r> {
@@ -33,6 +35,8 @@ pub(crate) struct Run<'a, 'r> {
     pub(crate) probe: &'a mut Probe<'r>,
     pub(crate) precision: Precision,
     pub(crate) arithmetic: Arithmetic,
+    /// There if something is differentiated.
+    pub(crate) tape: Option<Tape>,
     masks: HashMap<Mask, Arc<Vec<bool>>>,
 }
 
@@ -48,8 +52,33 @@ impl<'a, 'r> Run<'a, 'r> {
             probe,
             precision,
             arithmetic,
+            tape: None,
             masks: HashMap::new(),
         }
+    }
+
+    /// `part` as an operation takes it, once.
+    pub(crate) fn operand(&self, part: &Part) -> Operand {
+        match &self.tape {
+            Some(tape) => tape.operand(part),
+            None => Operand::constant(part.values.clone()),
+        }
+    }
+
+    /// By how much the hook `name` changes `value`, if anybody looks at it; what is differentiated ends there.
+    pub(crate) fn change_of(
+        &mut self,
+        name: &str,
+        value: &Tensor,
+    ) -> Result<Option<Tensor>, EngineError> {
+        if !self.probe.looks_at(name) {
+            return Ok(None);
+        }
+        let leaf = match &self.tape {
+            Some(tape) => tape.leaf(value)?,
+            None => value.clone(),
+        };
+        Ok(Some((self.probe.hook(name, leaf)? - value)?))
     }
 
     /// Stores `value`, shows it, and returns what the model goes on with. Only what one operation keeps to itself is

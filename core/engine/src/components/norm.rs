@@ -1,21 +1,20 @@
 //! Norms, with their two hooks.
 
 use candle_core::Tensor;
-use tlbench_sdk::spec::{NormKind, NormSpec};
+use tlbench_sdk::spec::{Cut, NormKind, NormSpec};
 
 use super::Run;
 use crate::error::EngineError;
 use crate::ops;
-use crate::precision::Precision;
-use crate::weights::Loader;
+use crate::weights::{Loader, Part};
 
 /// A norm of the stream.
 pub(crate) struct Norm {
     name: String,
     kind: NormKind,
     eps: f64,
-    gain: Option<Tensor>,
-    bias: Option<Tensor>,
+    gain: Option<Part>,
+    bias: Option<Part>,
 }
 
 impl Norm {
@@ -32,7 +31,9 @@ impl Norm {
             None => Ok(None),
         };
         let gain = match part("weight", &spec.gain)? {
-            Some(gain) if spec.gain_offset != 0.0 => Some((gain + spec.gain_offset)?),
+            Some(gain) if spec.gain_offset != 0.0 => Some(gain.cut(&Cut::Add {
+                values: vec![spec.gain_offset],
+            })?),
             gain => gain,
         };
         let bias = part("bias", &spec.bias)?;
@@ -49,39 +50,59 @@ impl Norm {
     /// stored.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor, EngineError> {
         let scale = ops::norm_scale(x, self.kind, self.eps)?;
-        let scale = run
-            .probe
-            .hook(&format!("{}.hook_scale", self.name), scale)?;
+        let scale = run.probe.hook(&self.hook("hook_scale"), scale)?;
         let normalized = ops::normalize(x, &scale, self.kind)?;
-        let normalized = run
-            .probe
-            .hook(&format!("{}.hook_normalized", self.name), normalized)?;
-        self.finish(run.precision, normalized)
+        let normalized = run.probe.hook(&self.hook("hook_normalized"), normalized)?;
+        self.finish(run, &normalized)
     }
 
-    /// The same without hooks, for the copies per head of a split input.
-    pub(crate) fn forward_unhooked(
+    /// The same for each of `copies [.., heads, width]` of `x [.., width]`, of which each is normed on its own.
+    ///
+    /// The two hooks show the norm of `x`. An edit there changes every copy by as much as it changes that, and the
+    /// gradient is the sum over all of them.
+    pub(crate) fn forward_copies<const N: usize>(
         &self,
-        precision: Precision,
+        run: &mut Run<'_, '_>,
         x: &Tensor,
-    ) -> Result<Tensor, EngineError> {
-        let scale = ops::norm_scale(x, self.kind, self.eps)?;
-        self.finish(precision, ops::normalize(x, &scale, self.kind)?)
-    }
-
-    /// Whether somebody edits one of the hooks.
-    pub(crate) fn is_changed(&self, run: &Run<'_, '_>) -> bool {
-        ["hook_scale", "hook_normalized"]
-            .iter()
-            .any(|hook| run.probe.changes(&format!("{}.{hook}", self.name)))
-    }
-
-    fn finish(&self, precision: Precision, normalized: Tensor) -> Result<Tensor, EngineError> {
-        let output = match (&self.gain, &self.bias) {
-            (Some(gain), bias) => ops::scale_and_shift(&normalized, gain, bias.as_ref())?,
-            (None, Some(bias)) => normalized.broadcast_add(bias)?,
-            (None, None) => normalized,
+        copies: &[Tensor; N],
+    ) -> Result<[Tensor; N], EngineError> {
+        let x = x.detach();
+        let scale = ops::norm_scale(&x, self.kind, self.eps)?;
+        let normalized = ops::normalize(&x, &scale, self.kind)?;
+        let scale = run.change_of(&self.hook("hook_scale"), &scale)?;
+        let normalized = run.change_of(&self.hook("hook_normalized"), &normalized)?;
+        let changed = |value: Tensor, change: &Option<Tensor>| match change {
+            Some(change) => value.broadcast_add(&change.unsqueeze(candle_core::D::Minus2)?),
+            None => Ok(value),
         };
-        Ok(precision.store(output)?)
+        let mut outputs = copies.clone();
+        for output in &mut outputs {
+            let scale = changed(ops::norm_scale(output, self.kind, self.eps)?, &scale)?;
+            let value = changed(ops::normalize(output, &scale, self.kind)?, &normalized)?;
+            *output = self.finish(run, &value)?;
+        }
+        Ok(outputs)
+    }
+
+    /// A gradient of which every copy has a share cannot be edited as one.
+    pub(crate) fn refuse_edited_gradients(&self, run: &Run<'_, '_>) -> Result<(), EngineError> {
+        let edited = ["hook_scale", "hook_normalized"].map(|hook| self.hook(hook));
+        match edited.iter().find(|hook| run.probe.changes_gradient(hook)) {
+            Some(hook) => Err(EngineError::Unanswerable(format!(
+                "an edit of the gradient at `{hook}` together with inputs per head"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&self, run: &Run<'_, '_>, normalized: &Tensor) -> Result<Tensor, EngineError> {
+        let [gain, bias] =
+            [&self.gain, &self.bias].map(|part| part.as_ref().map(|part| run.operand(part)));
+        let output = ops::scale_and_shift(normalized, gain, bias)?;
+        Ok(run.precision.store(output)?)
+    }
+
+    fn hook(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
     }
 }

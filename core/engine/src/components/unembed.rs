@@ -44,7 +44,7 @@ impl Unembed {
         stream: Tensor,
     ) -> Result<Logits, EngineError> {
         let stream = run.hook("unembed.hook_in", stream)?;
-        let computed = self.projection.forward(&stream, run.arithmetic)?;
+        let computed = self.projection.forward(run, &stream)?;
         let computed = run.precision.store(computed)?;
         let edited = run.hook("unembed.hook_out", computed.clone())?;
         Ok(Logits { computed, edited })

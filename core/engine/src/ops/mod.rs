@@ -1,18 +1,26 @@
-//! Fused element-wise operations. candle's own either lack a backward without saying so, or pass over memory many times.
-//!
-//! Each is a custom operation without a backward of its own yet, so asking for a gradient through one is an error.
+//! Fused element-wise operations, and products, each with its exact backward. candle's own either lack a backward without
+//! saying so, or pass over memory many times, and differentiate by parameters that nobody asked for.
 
 mod activation;
+mod affine;
+mod kernel;
 mod norm;
+mod product;
 mod round;
 mod scores;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use activation::activate;
-pub(crate) use norm::{norm_scale, normalize, scale_and_shift};
+pub(crate) use affine::scale_and_shift;
+pub(crate) use kernel::{Kernel, Real, run as run_kernel};
+pub(crate) use norm::{norm_scale, normalize};
+pub(crate) use product::product;
 pub(crate) use round::{Narrow, round};
 pub(crate) use scores::{mask_scores, softmax};
 
 use candle_core::{CpuStorage, Error, Layout, Result, Shape, WithDType};
+use rayon::prelude::*;
 
 /// The elements of a contiguous operand.
 fn elements<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
@@ -39,5 +47,29 @@ macro_rules! in_precision {
 }
 use in_precision;
 
+/// A copy of a contiguous operand. candle's `try_clone` copies all of the memory that a view is of.
+pub(crate) fn copied(values: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn run<T: WithDType>(values: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(storage(
+            elements::<T>(values, layout)?.to_vec(),
+            layout.shape(),
+        ))
+    }
+    in_precision!(values, run(values, layout))
+}
+
 /// How many elements are worth a thread.
 const CHUNK: usize = 1 << 13;
+
+/// Fills `rows` of `width`, each by its number.
+fn fill_rows<T: Send>(rows: &mut [T], width: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
+    let width = width.max(1);
+    let together = (CHUNK / width).max(1);
+    rows.par_chunks_mut(together * width)
+        .enumerate()
+        .for_each(|(block, rows)| {
+            for (row, out) in rows.chunks_mut(width).enumerate() {
+                fill(block * together + row, out);
+            }
+        });
+}

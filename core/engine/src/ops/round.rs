@@ -41,4 +41,9 @@ impl CustomOp1 for Round {
             });
         Ok(storage(out, layout.shape()))
     }
+
+    /// Straight through: torch stores a gradient in the type of its value, so it is rounded as that was.
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        round(grad, self.0).map(Some)
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
-use super::{elements, in_precision, storage};
+use super::kernel::Real;
+use super::{Kernel, elements, fill_rows, in_precision, run_kernel, storage};
 
 /// `scores [batch, heads, pos, key_pos]` times `scale`, with -inf where `visible [batch, pos, key_pos]` is false.
 pub(crate) fn mask_scores(scores: &Tensor, scale: f64, visible: &Arc<Vec<bool>>) -> Result<Tensor> {
@@ -31,34 +32,69 @@ impl CustomOp1 for MaskScores {
     }
 
     fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        fn run<T: WithDType>(
+        fn run<T: Real>(
             op: &MaskScores,
             scores: &CpuStorage,
             layout: &Layout,
         ) -> Result<(CpuStorage, Shape)> {
             let values = elements::<T>(scores, layout)?;
             let (batch, heads, pos, key_pos) = layout.shape().dims4()?;
-            let (scale, hidden) = (T::from_f64(op.scale), T::from_f64(f64::NEG_INFINITY));
-            let per_row = pos * key_pos;
-            if op.visible.len() != batch * per_row {
+            let hidden = T::from_f64(f64::NEG_INFINITY);
+            if op.visible.len() != batch * pos * key_pos {
                 return Err(candle_core::Error::Msg(format!(
                     "a mask of {} entries",
                     op.visible.len()
                 )));
             }
-            let mut out = Vec::with_capacity(values.len());
-            for (block, values) in values.chunks(per_row.max(1)).enumerate() {
-                let visible = &op.visible[block / heads * per_row..][..per_row];
-                out.extend(
-                    values
-                        .iter()
-                        .zip(visible)
-                        .map(|(&value, &seen)| if seen { value * scale } else { hidden }),
-                );
-            }
-            Ok(storage(out, layout.shape()))
+            Ok(storage(
+                op.scaled(values, heads * pos * key_pos, pos * key_pos, hidden),
+                layout.shape(),
+            ))
         }
         in_precision!(scores, run(self, scores, layout))
+    }
+
+    fn bwd(&self, scores: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let (_, heads, pos, key_pos) = scores.dims4()?;
+        let kernel = MaskBackward {
+            forward: self,
+            per_row: heads * pos * key_pos,
+            per_head: pos * key_pos,
+        };
+        run_kernel(&kernel, [grad], scores.dims()).map(Some)
+    }
+}
+
+impl MaskScores {
+    /// `values` times the scale, and `hidden` where nothing is seen; `per_row` of them belong to a row of the batch.
+    fn scaled<T: Real>(&self, values: &[T], per_row: usize, per_head: usize, hidden: T) -> Vec<T> {
+        let scale = T::from_f64(self.scale);
+        let mut out = vec![hidden; values.len()];
+        fill_rows(&mut out, per_head, |block, out| {
+            let start = block * per_head;
+            let visible = &self.visible[start / per_row * per_head..][..per_head];
+            for ((out, &value), &seen) in out.iter_mut().zip(&values[start..]).zip(visible) {
+                if seen {
+                    *out = value * scale;
+                }
+            }
+        });
+        out
+    }
+}
+
+/// Nothing flows through what is hidden.
+struct MaskBackward<'a> {
+    forward: &'a MaskScores,
+    per_row: usize,
+    per_head: usize,
+}
+
+impl Kernel<1> for MaskBackward<'_> {
+    fn run<T: Real>(&self, [grad]: [&[T]; 1]) -> Vec<T> {
+        let (per_row, per_head) = (self.per_row, self.per_head);
+        self.forward
+            .scaled(grad, per_row, per_head, T::from_f64(0.0))
     }
 }
 
@@ -98,6 +134,34 @@ impl CustomOp1 for Softmax {
             Ok(storage(out, layout.shape()))
         }
         in_precision!(scores, run(scores, layout))
+    }
+
+    fn bwd(&self, _: &Tensor, pattern: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let width = pattern.dim(candle_core::D::Minus1)?;
+        run_kernel(&SoftmaxBackward { width }, [pattern, grad], pattern.dims()).map(Some)
+    }
+}
+
+/// `pattern (grad - sum(grad pattern))`.
+struct SoftmaxBackward {
+    width: usize,
+}
+
+impl Kernel<2> for SoftmaxBackward {
+    fn run<T: Real>(&self, [pattern, grad]: [&[T]; 2]) -> Vec<T> {
+        let width = self.width;
+        let mut out = vec![T::from_f64(0.0); grad.len()];
+        fill_rows(&mut out, width, |index, out| {
+            let rows = index * width..(index + 1) * width;
+            let weighted = || pattern[rows.clone()].iter().zip(&grad[rows.clone()]);
+            let mean: f64 = weighted()
+                .map(|(weight, grad)| weight.to_f64() * grad.to_f64())
+                .sum();
+            for (out, (weight, grad)) in out.iter_mut().zip(weighted()) {
+                *out = T::from_f64(weight.to_f64() * (grad.to_f64() - mean));
+            }
+        });
+        out
     }
 }
 

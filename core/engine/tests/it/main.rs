@@ -5,6 +5,7 @@
     reason = "what fails in a helper fails the test"
 )]
 
+mod gradients;
 mod hooks;
 mod inputs;
 mod laws;

@@ -28,29 +28,44 @@ pub(crate) struct Small {
 
 impl Small {
     pub(crate) fn new() -> Self {
+        Self::of(spec())
+    }
+
+    /// Random weights for `spec`.
+    pub(crate) fn of(spec: ModelSpec) -> Self {
+        let weights = weights_of(&spec);
+        Self::with(spec, &weights)
+    }
+
+    pub(crate) fn with(spec: ModelSpec, weights: &BTreeMap<String, Tensor>) -> Self {
         let small = Self {
-            spec: spec(),
+            spec,
             folder: tempfile::tempdir().unwrap(),
         };
-        let tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = small
-            .spec
-            .sources()
-            .into_iter()
-            .enumerate()
-            .map(|(seed, (_, source))| {
-                let count = source.shape.iter().product();
-                let bytes = random(seed as u64 + 1, count)
-                    .into_iter()
-                    .flat_map(f32::to_le_bytes)
-                    .collect();
-                (source.names[0].clone(), (source.shape.clone(), bytes))
-            })
-            .collect();
-        let views = tensors.iter().map(|(name, (shape, bytes))| {
-            (
-                name,
-                TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-            )
+        let stored = weights.iter().map(|(name, tensor)| {
+            let (dtype, bytes): (_, Vec<u8>) = match tensor.as_slice::<f32>() {
+                Some(values) => (
+                    Dtype::F32,
+                    values
+                        .iter()
+                        .flat_map(|value| value.to_le_bytes())
+                        .collect(),
+                ),
+                None => (
+                    Dtype::F64,
+                    tensor
+                        .to_f64_vec()
+                        .into_iter()
+                        .flat_map(f64::to_le_bytes)
+                        .collect(),
+                ),
+            };
+            (name, dtype, tensor.shape().to_vec(), bytes)
+        });
+        let stored: Vec<_> = stored.collect();
+        let views = stored.iter().map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
+            (*name, view)
         });
         serialize_to_file(views, None, &small.file()).unwrap();
         small
@@ -81,7 +96,18 @@ pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn spec() -> ModelSpec {
+/// Random weights for `spec`, by the name that each is stored under.
+pub(crate) fn weights_of(spec: &ModelSpec) -> BTreeMap<String, Tensor> {
+    let sources = spec.sources().into_iter().enumerate();
+    let weights = sources.map(|(seed, (_, source))| {
+        let values = random(seed as u64 + 1, source.shape.iter().product());
+        let weight = Tensor::from_vec(values, &source.shape).unwrap();
+        (source.names[0].clone(), weight)
+    });
+    weights.collect()
+}
+
+pub(crate) fn spec() -> ModelSpec {
     ModelSpec {
         architecture: "Small".into(),
         d_model: D_MODEL,

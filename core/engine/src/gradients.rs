@@ -1,0 +1,133 @@
+//! A run that is differentiated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+
+use candle_core::{DType, Tensor};
+use tlbench_sdk::{Evaluation, Quantity, Target, TraceRequest};
+
+use crate::convert::from_candle;
+use crate::error::EngineError;
+use crate::inputs::Inputs;
+use crate::model::Model;
+use crate::objective::differentiable;
+use crate::tape::Tape;
+
+/// candle walks a graph, and frees it, by recursion: 10,000 operations take 2 MiB. Memory is taken as it is touched.
+const STACK: usize = 1 << 30;
+
+/// The stored parameter that each `param_grad:NAME` of `request` is about.
+pub(crate) struct WantedParameters<'a> {
+    stored: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> WantedParameters<'a> {
+    pub(crate) fn new(request: &'a TraceRequest, model: &'a Model) -> Result<Self, EngineError> {
+        let names = request
+            .capture
+            .iter()
+            .filter_map(|quantity| match quantity {
+                Quantity::ParameterGradient(name) => Some(name.as_str()),
+                _ => None,
+            });
+        let stored = names.map(|name| match model.parameters.get(name) {
+            Some(stored) => Ok((name, stored.as_str())),
+            None => Err(EngineError::request(
+                name,
+                "a parameter of this model",
+                "none of that name",
+            )),
+        });
+        Ok(Self {
+            stored: stored.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A tape that collects them.
+    pub(crate) fn tape(&self, dtype: DType) -> Result<Tape, EngineError> {
+        let stored: BTreeSet<String> = self.stored.values().map(|&name| name.to_owned()).collect();
+        Ok(Tape::new(stored, dtype)?)
+    }
+
+    /// Each under the name that it was asked for by.
+    pub(crate) fn found(
+        &self,
+        tape: Tape,
+    ) -> Result<Vec<(Quantity, tlbench_sdk::Tensor)>, EngineError> {
+        let gradients = tape.finish()?;
+        let named = self.stored.iter().filter_map(|(&name, &stored)| {
+            let quantity = Quantity::ParameterGradient(name.to_owned());
+            Some((quantity, gradients.get(stored)?))
+        });
+        named
+            .map(|(quantity, gradient)| Ok((quantity, from_candle(gradient)?)))
+            .collect()
+    }
+}
+
+/// Whether `request` asks for anything that takes differentiation.
+///
+/// # Errors
+/// If what it asks for does not go together.
+pub(crate) fn is_differentiated(request: &TraceRequest) -> Result<bool, EngineError> {
+    let shown = request.capture.iter().find(|quantity| {
+        matches!(
+            quantity,
+            Quantity::HookGradient(_) | Quantity::ParameterGradient(_)
+        )
+    });
+    let edit = request
+        .interventions
+        .iter()
+        .find_map(|edit| match &edit.target {
+            Target::HookGradient(name) => Some(name),
+            Target::Hook(_) | Target::Weight(_) => None,
+        });
+    let what = shown
+        .map(Quantity::to_string)
+        .or_else(|| edit.map(|name| format!("an edit of the gradient at `{name}`")));
+    let Some(what) = what else { return Ok(false) };
+    let together = [
+        (request.gradients.is_none(), "an objective", "none"),
+        (
+            request.evaluation == Evaluation::Local,
+            "a cumulative run",
+            "a local one, through which no gradient flows",
+        ),
+        (!request.chunks.is_empty(), "a run in one piece", "chunks"),
+        (request.generate.is_some(), "no generation", "some"),
+    ];
+    match together.iter().find(|(wrong, ..)| *wrong) {
+        Some((_, expected, found)) => Err(EngineError::request(what, *expected, *found)),
+        None => Ok(true),
+    }
+}
+
+/// Lets the gradient of the objective flow back from `logits`.
+pub(crate) fn backward(
+    request: &TraceRequest,
+    logits: &Tensor,
+    inputs: &Inputs,
+) -> Result<(), EngineError> {
+    if let Some(gradients) = &request.gradients {
+        differentiable(&gradients.objective, logits, inputs)?.backward()?;
+    }
+    Ok(())
+}
+
+/// Runs `work` where there is room for a deep graph.
+pub(crate) fn on_a_large_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send,
+) -> Result<T, EngineError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("backward".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, work)
+            .map_err(candle_core::Error::from)?;
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

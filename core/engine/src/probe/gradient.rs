@@ -1,0 +1,83 @@
+//! A hook on the way back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+use crate::edit::Edit;
+use crate::ops;
+
+/// The gradients that have come back to hooks.
+#[derive(Clone, Default)]
+pub(super) struct CapturedGradients(Arc<Mutex<BTreeMap<String, Tensor>>>);
+
+impl CapturedGradients {
+    pub(super) fn take(&self) -> BTreeMap<String, Tensor> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn insert(&self, name: &str, gradient: Tensor) {
+        let mut gradients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gradients.insert(name.to_owned(), gradient);
+    }
+}
+
+/// The step from the value before a hook to the one that the model goes on with.
+///
+/// As in HookedTransformer, the gradient at a hook is the one by what the model goes on with, and an edited one goes to
+/// what is before the hook as it is, past the edits of the value.
+pub(super) struct HookOp {
+    pub(super) edits: Vec<Edit>,
+    pub(super) gradient_edits: Vec<Edit>,
+    /// Under which name the gradient is shown, and where.
+    pub(super) capture: Option<(String, CapturedGradients)>,
+}
+
+impl HookOp {
+    /// `edited`, as something that comes of `value`.
+    pub(super) fn apply(self, value: &Tensor, edited: &Tensor) -> Result<Tensor> {
+        if !value.track_op() {
+            return Ok(edited.clone());
+        }
+        value.apply_op2(&edited.contiguous()?, self)
+    }
+}
+
+impl CustomOp2 for HookOp {
+    fn name(&self) -> &'static str {
+        "hook"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        edited: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        ops::copied(edited, layout)
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        if let Some((name, captured)) = &self.capture {
+            captured.insert(name, grad.clone());
+        }
+        let mut gradient = grad.clone();
+        for edit in &self.gradient_edits {
+            gradient = edit.apply(&gradient)?;
+        }
+        if self.gradient_edits.is_empty() {
+            for edit in self.edits.iter().rev() {
+                gradient = edit.backward(&gradient)?;
+            }
+        }
+        Ok((Some(gradient), None))
+    }
+}

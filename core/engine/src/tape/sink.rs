@@ -1,0 +1,243 @@
+//! Where the gradient of a parameter adds up.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, Device, Error, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
+use tlbench_sdk::spec::{Cut, TensorSource};
+
+use crate::error::EngineError;
+
+/// The gradient of one stored tensor, as far as it has come.
+#[derive(Default)]
+pub(super) struct Accumulated {
+    sum: Mutex<Option<Tensor>>,
+    /// How often the forward pass took a part of it, less how often the backward pass gave a share for one.
+    missing: AtomicUsize,
+}
+
+impl Accumulated {
+    /// The whole gradient. Every edit lets a gradient through, be it 0: so each use has to have given a share.
+    pub(super) fn total(&self, name: &str) -> std::result::Result<Tensor, EngineError> {
+        let sum = self
+            .sum
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match (sum, self.missing.load(Ordering::Relaxed)) {
+            (Some(sum), 0) => Ok(sum),
+            (_, missing) => Err(EngineError::NoGradient {
+                of: name.to_owned(),
+                detail: format!("{missing} of its uses gave none"),
+            }),
+        }
+    }
+}
+
+/// Takes the gradient of one use of a part of a stored tensor.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    accumulated: Arc<Accumulated>,
+    /// From the stored tensor to the part.
+    source: TensorSource,
+}
+
+impl Sink {
+    /// For one use of `source`.
+    pub(super) fn new(accumulated: &Arc<Accumulated>, source: &TensorSource) -> Self {
+        accumulated.missing.fetch_add(1, Ordering::Relaxed);
+        Self {
+            accumulated: Arc::clone(accumulated),
+            source: source.clone(),
+        }
+    }
+
+    /// Adds the gradient by the part.
+    pub(crate) fn add(&self, gradient: &Tensor) -> Result<()> {
+        let slices = self
+            .source
+            .cut
+            .iter()
+            .take_while(|cut| matches!(cut, Cut::Slice { .. }))
+            .count();
+        let (slices, others) = self.source.cut.split_at(slices);
+        let mut shapes = vec![self.source.shape.clone()];
+        for cut in &self.source.cut {
+            let shape = cut.shape(&shapes[shapes.len() - 1]);
+            shapes.push(shape.map_err(Error::wrap)?);
+        }
+        let shapes = &shapes[slices.len()..];
+        let mut gradient = gradient.clone();
+        for (cut, before) in others.iter().zip(shapes).rev() {
+            gradient = uncut(cut, before, &gradient)?;
+        }
+        let gradient = gradient.contiguous()?;
+        self.update(&gradient, slices.is_empty(), |whole| {
+            let part = slices
+                .iter()
+                .try_fold(whole.clone(), |whole, cut| match cut {
+                    Cut::Slice { dim, start, len } => whole.narrow(*dim, *start, *len),
+                    _ => Ok(whole),
+                })?;
+            part.inplace_op2(&gradient, &AddTo)
+        })
+    }
+
+    /// Adds the gradient `[.., width]` by the rows `indices` of the part `[rows, width]`.
+    pub(crate) fn add_rows(&self, indices: &Tensor, gradient: &Tensor) -> Result<()> {
+        let rows = gradient.reshape((indices.elem_count(), ()))?.contiguous()?;
+        if !self.source.cut.is_empty() {
+            let shape = self.source.cut_shape().map_err(Error::wrap)?;
+            let part = Tensor::zeros(shape, rows.dtype(), &Device::Cpu)?;
+            return self.add(&part.index_add(indices, &rows, 0)?);
+        }
+        self.update(&rows, false, |whole| {
+            whole.inplace_op3(&rows, indices, &AddRows)
+        })
+    }
+
+    /// Puts `share` in the sum's place if it is the whole and the first, and lets `add` add it otherwise.
+    fn update(
+        &self,
+        share: &Tensor,
+        is_whole: bool,
+        add: impl FnOnce(&Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let mut sum = self
+            .accumulated
+            .sum
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*sum {
+            None if is_whole => *sum = Some(share.clone()),
+            Some(whole) => add(whole)?,
+            None => {
+                let shape = self.source.shape.as_slice();
+                let whole = Tensor::zeros(shape, share.dtype(), &Device::Cpu)?;
+                add(&whole)?;
+                *sum = Some(whole);
+            }
+        }
+        self.accumulated.missing.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The gradient by what `cut` was made of, of shape `before`, from that by what it gave.
+fn uncut(cut: &Cut, before: &[usize], gradient: &Tensor) -> Result<Tensor> {
+    match cut {
+        Cut::Transpose => gradient.t(),
+        Cut::Slice { dim, start, len } => {
+            gradient.pad_with_zeros(*dim, *start, before[*dim] - start - len)
+        }
+        Cut::Reshape { .. } => gradient.reshape(before),
+        Cut::Permute { dims } => {
+            let mut inverse = vec![0; dims.len()];
+            for (to, &from) in dims.iter().enumerate() {
+                inverse[from] = to;
+            }
+            gradient.permute(inverse)
+        }
+        Cut::Add { .. } => Ok(gradient.clone()),
+    }
+}
+
+/// Adds a contiguous operand to a view whose last dimension is contiguous.
+struct AddTo;
+
+impl InplaceOp2 for AddTo {
+    fn name(&self) -> &'static str {
+        "add-to"
+    }
+
+    fn cpu_fwd(
+        &self,
+        sum: &mut CpuStorage,
+        sum_at: &Layout,
+        terms: &CpuStorage,
+        terms_at: &Layout,
+    ) -> Result<()> {
+        match (sum, terms) {
+            (CpuStorage::F32(sum), CpuStorage::F32(terms)) => add_to(sum, sum_at, terms, terms_at),
+            (CpuStorage::F64(sum), CpuStorage::F64(terms)) => add_to(sum, sum_at, terms, terms_at),
+            _ => Err(Error::Msg(
+                "a gradient that is neither f32 nor f64".to_owned(),
+            )),
+        }
+    }
+}
+
+fn add_to<T: Copy + std::ops::AddAssign>(
+    sum: &mut [T],
+    sum_at: &Layout,
+    terms: &[T],
+    terms_at: &Layout,
+) -> Result<()> {
+    let terms = &terms[terms_at.start_offset()..];
+    let (dims, strides) = (sum_at.dims(), sum_at.stride());
+    let Some((&width, outer)) = dims.split_last() else {
+        return Err(Error::Msg("a gradient without dimensions".to_owned()));
+    };
+    for (row, terms) in terms.chunks(width.max(1)).enumerate() {
+        let (mut rest, mut start) = (row, sum_at.start_offset());
+        for (dim, stride) in outer.iter().zip(strides).rev() {
+            start += rest % dim * stride;
+            rest /= dim;
+        }
+        for (sum, term) in sum[start..start + width].iter_mut().zip(terms) {
+            *sum += *term;
+        }
+    }
+    Ok(())
+}
+
+/// Adds rows to those of a table that the third operand names.
+struct AddRows;
+
+impl InplaceOp3 for AddRows {
+    fn name(&self) -> &'static str {
+        "add-rows"
+    }
+
+    fn cpu_fwd(
+        &self,
+        table: &mut CpuStorage,
+        table_at: &Layout,
+        rows: &CpuStorage,
+        _: &Layout,
+        indices: &CpuStorage,
+        _: &Layout,
+    ) -> Result<()> {
+        let width = table_at.dims().last().copied().unwrap_or(1);
+        let CpuStorage::U32(indices) = indices else {
+            return Err(Error::Msg("indices that are not u32".to_owned()));
+        };
+        match (table, rows) {
+            (CpuStorage::F32(table), CpuStorage::F32(rows)) => {
+                add_rows(table, rows, indices, width)
+            }
+            (CpuStorage::F64(table), CpuStorage::F64(rows)) => {
+                add_rows(table, rows, indices, width)
+            }
+            _ => {
+                return Err(Error::Msg(
+                    "a gradient that is neither f32 nor f64".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add_rows<T: Copy + std::ops::AddAssign>(
+    table: &mut [T],
+    rows: &[T],
+    indices: &[u32],
+    width: usize,
+) {
+    for (row, &index) in rows.chunks(width.max(1)).zip(indices) {
+        for (sum, term) in table[index as usize * width..].iter_mut().zip(row) {
+            *sum += *term;
+        }
+    }
+}
