@@ -1,14 +1,16 @@
 //! A spec with its weights: components in the order in which they run.
 
-use tlbench_sdk::{HookPoint, ModelSpec, hooks};
+use tlbench_sdk::{HookPoint, hooks};
 
+use crate::canonical_weights::CanonicalWeights;
 use crate::components::{Block, Embedding, Logits, Norm, Run, Unembed};
 use crate::error::EngineError;
 use crate::precision::Precision;
-use crate::weights::{Loader, Parameters};
+use crate::weights::Loader;
 
 /// Components that are ready to run.
 pub(crate) struct Model {
+    pub(crate) weights: CanonicalWeights,
     pub(crate) precision: Precision,
     pub(crate) hooks: Vec<HookPoint>,
     embedding: Embedding,
@@ -18,13 +20,10 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Cuts what each component of `spec` takes out of `parameters`.
-    pub(crate) fn assemble(
-        spec: &ModelSpec,
-        parameters: &Parameters,
-        precision: Precision,
-    ) -> Result<Self, EngineError> {
-        let loader = &Loader::new(parameters);
+    /// Cuts what each component takes out of `weights`.
+    pub(crate) fn assemble(weights: CanonicalWeights) -> Result<Self, EngineError> {
+        let spec = &weights.spec;
+        let loader = &Loader::new(&weights.parameters);
         let d_model = spec.d_model;
         let blocks = spec
             .layers
@@ -33,7 +32,7 @@ impl Model {
             .map(|(index, layer)| Block::load(loader, index, layer, d_model))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            precision,
+            precision: weights.precision,
             hooks: hooks(spec),
             embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
             blocks,
@@ -42,6 +41,7 @@ impl Model {
                 None => None,
             },
             unembed: Unembed::load(loader, &spec.unembed, d_model)?,
+            weights,
         })
     }
 

@@ -39,11 +39,8 @@ impl<'a> Probe<'a> {
                         "an edit of the gradient at `{name}`"
                     )));
                 }
-                Target::Weight(name) => {
-                    return Err(EngineError::Unanswerable(format!(
-                        "an edit of the weight `{name}`"
-                    )));
-                }
+                // Done before the run began.
+                Target::Weight(_) => {}
             }
         }
         let position_axis: BTreeMap<&str, Option<usize>> = hooks
