@@ -6,11 +6,12 @@ use std::sync::Arc;
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::{
-    DType, Evaluation, HookPoint, ModelSpec, PluginError, Quantity, SourceInfo, Trace,
+    DType, Evaluation, HookPoint, ModelSpec, PluginError, Processing, Quantity, SourceInfo, Trace,
     TraceRequest, TraceSource,
 };
 
 use crate::arithmetic::Arithmetic;
+use crate::canonical_weights::CanonicalWeights;
 use crate::components::Run;
 use crate::convert::from_candle;
 use crate::error::EngineError;
@@ -18,14 +19,15 @@ use crate::gradients::{WantedParameters, backward, is_differentiated, on_a_large
 use crate::inputs::Inputs;
 use crate::loss::next_token_loss;
 use crate::model::Model;
-use crate::precision::Precision;
 use crate::probe::Probe;
-use crate::weights::Parameters;
+use crate::processed_weights::ProcessedWeights;
+use crate::weight_edits::{edit_weights, edits_weights};
 
 /// A model that runs on candle. Cloning shares the weights.
 #[derive(Clone)]
 pub struct Bridge {
     model: Arc<Model>,
+    processed: ProcessedWeights,
     arithmetic: Arithmetic,
 }
 
@@ -36,11 +38,11 @@ impl Bridge {
     /// # Errors
     /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
     pub fn open(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
-        let precision = Precision::new(dtype)?;
-        let parameters = Parameters::read(spec, weights, precision)?;
-        let model = Model::assemble(spec, &parameters, precision)?;
+        let weights = CanonicalWeights::read(spec, weights, dtype)?;
+        let model = Arc::new(Model::assemble(weights)?);
         Ok(Self {
-            model: Arc::new(model),
+            processed: ProcessedWeights::of(Arc::clone(&model)),
+            model,
             arithmetic: Arithmetic::Native,
         })
     }
@@ -49,9 +51,50 @@ impl Bridge {
     #[must_use]
     pub fn with_arithmetic(&self, arithmetic: Arithmetic) -> Self {
         Self {
-            model: Arc::clone(&self.model),
             arithmetic,
+            ..self.clone()
         }
+    }
+
+    /// The same model with its weights processed, beside the steps that were taken already. This one stays as it is;
+    /// they share all weights that no step changes.
+    ///
+    /// Of all bridges that come from one [`Bridge::open`], the weights that were processed last are kept for the next
+    /// one that wants the same.
+    ///
+    /// # Errors
+    /// If a step is not for this model.
+    pub fn processed(&self, processing: &Processing) -> Result<Self, EngineError> {
+        let (model, processed) = self.processed.after(processing)?;
+        Ok(Self {
+            model,
+            processed,
+            arithmetic: self.arithmetic,
+        })
+    }
+
+    /// The same model with every step of weight processing that it admits.
+    ///
+    /// # Errors
+    /// If candle fails.
+    #[doc(alias = "enable_compatibility_mode")]
+    pub fn compat(&self) -> Result<Self, EngineError> {
+        self.processed(&Processing::compat(self.processed.raw_spec()))
+    }
+
+    /// The steps of weight processing that were taken.
+    pub fn processing(&self) -> &Processing {
+        self.processed.processing()
+    }
+
+    /// What runs: the spec that was opened, or what processing has made of it.
+    pub fn spec(&self) -> &ModelSpec {
+        self.model.weights.spec()
+    }
+
+    /// What it runs with, by TransformerLens's names.
+    pub fn weights(&self) -> &CanonicalWeights {
+        &self.model.weights
     }
 
     /// The precision that it runs in.
@@ -69,6 +112,32 @@ impl Bridge {
     /// # Errors
     /// If the request is wrong, or asks for what the engine does not do yet.
     pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
+        let bridge = self
+            .processed(&request.processing)?
+            .with_edited_weights(request)?;
+        let mut trace = bridge.answer(request)?;
+        for quantity in &request.capture {
+            if let Quantity::Weight(name) = quantity {
+                trace
+                    .values
+                    .insert(quantity.clone(), bridge.weights().get(name)?);
+            }
+        }
+        Ok(trace)
+    }
+
+    /// The model for this request alone.
+    fn with_edited_weights(self, request: &TraceRequest) -> Result<Self, EngineError> {
+        if !edits_weights(request) {
+            return Ok(self);
+        }
+        let weights = edit_weights(&self.model.weights, request)?;
+        let model = Arc::new(Model::assemble(weights)?);
+        Ok(Self { model, ..self })
+    }
+
+    /// Answers a request whose processing and edits of weights are in the model.
+    fn answer(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
         refuse_unanswerable(request)?;
         if is_differentiated(request)? {
             on_a_large_stack(|| self.run_through(request, true))
@@ -129,7 +198,10 @@ impl Bridge {
 
 impl TraceSource for Bridge {
     fn info(&self) -> SourceInfo {
-        SourceInfo::default()
+        SourceInfo {
+            processes_weights: true,
+            ..SourceInfo::default()
+        }
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
@@ -139,7 +211,6 @@ impl TraceSource for Bridge {
 
 fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
     let unanswerable = [
-        (!request.processing.is_raw(), "processed weights"),
         (!request.chunks.is_empty(), "a run in chunks"),
         (request.generate.is_some(), "generation"),
     ];
@@ -149,7 +220,7 @@ fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
     let strange = request
         .capture
         .iter()
-        .find(|quantity| matches!(quantity, Quantity::Generated | Quantity::Weight(_)));
+        .find(|quantity| matches!(quantity, Quantity::Generated));
     strange.map_or(Ok(()), |quantity| {
         Err(EngineError::Unanswerable(format!("`{quantity}`")))
     })

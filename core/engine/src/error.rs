@@ -2,7 +2,7 @@
 
 use tlbench_checkpoint::CheckpointError;
 use tlbench_sdk::spec::CutError;
-use tlbench_sdk::{ErrorKind, PluginError};
+use tlbench_sdk::{ErrorKind, PluginError, ProcessingStep};
 
 /// Why a model could not be opened or run.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ pub enum EngineError {
         /// In words.
         found: String,
     },
+    /// A step of weight processing would change what the model computes, or has nothing to do.
+    #[error("{step} is not for this model: {reason}")]
+    Refused {
+        /// The step.
+        step: ProcessingStep,
+        /// In words.
+        reason: String,
+    },
     /// The request asks for something that the engine does not do yet.
     #[error("{0} cannot be answered by the engine yet")]
     Unanswerable(String),
@@ -75,6 +83,10 @@ impl EngineError {
         }
     }
 
+    pub(crate) fn no_weight(name: &str) -> Self {
+        Self::request(name, "a weight of this model", "none of that name")
+    }
+
     pub(crate) fn not_implemented(component: &str, feature: impl Into<String>) -> Self {
         Self::NotImplemented {
             component: component.to_owned(),
@@ -86,9 +98,9 @@ impl EngineError {
 impl From<EngineError> for PluginError {
     fn from(error: EngineError) -> Self {
         let kind = match &error {
-            EngineError::NotImplemented { .. } | EngineError::Unanswerable(_) => {
-                ErrorKind::Unsupported
-            }
+            EngineError::NotImplemented { .. }
+            | EngineError::Refused { .. }
+            | EngineError::Unanswerable(_) => ErrorKind::Unsupported,
             EngineError::Checkpoint(_)
             | EngineError::Cut { .. }
             | EngineError::PartShape { .. }

@@ -1,10 +1,11 @@
 //! Runs a [`ModelSpec`](tlbench_sdk::ModelSpec) with its weights on candle, with a hook at every step.
 //!
-//! The names, shapes and meaning of the hooks are HookedTransformer's; weights stay as HuggingFace stores them, and
-//! operations are done in HuggingFace's order.
+//! The names, shapes and meaning of the hooks are HookedTransformer's; weights stay as HuggingFace stores them unless a
+//! request wants them processed, and operations are done in HuggingFace's order.
 
 mod arithmetic;
 mod bridge;
+mod canonical_weights;
 mod components;
 mod convert;
 mod edit;
@@ -17,11 +18,15 @@ mod objective;
 mod ops;
 mod precision;
 mod probe;
+mod processed_weights;
+mod processing;
 mod rounding;
 mod tape;
+mod weight_edits;
 mod weights;
 
 pub use arithmetic::Arithmetic;
 pub use bridge::Bridge;
+pub use canonical_weights::CanonicalWeights;
 pub use error::EngineError;
 pub use rounding::RoundingReference;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tlbench_sdk::{HookPoint, ModelSpec, hooks};
 
+use crate::canonical_weights::CanonicalWeights;
 use crate::components::{Block, Embedding, Logits, Norm, Run, Unembed};
 use crate::error::EngineError;
 use crate::precision::Precision;
@@ -11,6 +12,7 @@ use crate::weights::{Loader, Parameters};
 
 /// Components that are ready to run.
 pub(crate) struct Model {
+    pub(crate) weights: CanonicalWeights,
     pub(crate) precision: Precision,
     pub(crate) hooks: Vec<HookPoint>,
     /// The stored name of each parameter, by every name that it may be asked for.
@@ -22,13 +24,10 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Cuts what each component of `spec` takes out of `parameters`.
-    pub(crate) fn assemble(
-        spec: &ModelSpec,
-        parameters: &Parameters,
-        precision: Precision,
-    ) -> Result<Self, EngineError> {
-        let loader = &Loader::new(parameters);
+    /// Cuts what each component takes out of `weights`.
+    pub(crate) fn assemble(weights: CanonicalWeights) -> Result<Self, EngineError> {
+        let spec = &weights.spec;
+        let loader = &Loader::new(&weights.parameters);
         let d_model = spec.d_model;
         let blocks = spec
             .layers
@@ -37,9 +36,9 @@ impl Model {
             .map(|(index, layer)| Block::load(loader, index, layer, d_model))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            precision,
+            precision: weights.precision,
             hooks: hooks(spec),
-            parameters: stored_names(spec, parameters),
+            parameters: stored_names(spec, &weights.parameters),
             embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
             blocks,
             final_norm: match &spec.final_norm {
@@ -47,6 +46,7 @@ impl Model {
                 None => None,
             },
             unembed: Unembed::load(loader, &spec.unembed, d_model)?,
+            weights,
         })
     }
 

@@ -40,11 +40,8 @@ impl<'a> Probe<'a> {
                 Target::HookGradient(name) => {
                     gradient_edits.entry(name).or_default().push(intervention);
                 }
-                Target::Weight(name) => {
-                    return Err(EngineError::Unanswerable(format!(
-                        "an edit of the weight `{name}`"
-                    )));
-                }
+                // Done before the run began.
+                Target::Weight(_) => {}
             }
         }
         let capture = request.capture.iter();

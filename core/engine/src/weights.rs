@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::ModelSpec;
-use tlbench_sdk::spec::{Cut, ProjectionSpec, TensorSource};
+use tlbench_sdk::spec::{CanonicalWeight, Cut, ProjectionSpec, TensorSource};
 
 use crate::components::Linear;
 use crate::error::EngineError;
 use crate::precision::Precision;
 
 /// The tensors that a spec takes, by the name that each is stored under.
+#[derive(Clone)]
 pub(crate) struct Parameters {
     tensors: BTreeMap<String, Tensor>,
 }
@@ -56,6 +57,51 @@ impl Parameters {
         names
             .find(|name| self.tensors.contains_key(*name))
             .map(String::as_str)
+    }
+
+    /// The tensor stored as `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// Stores `tensor` as `name`, in the place of what was stored so.
+    pub(crate) fn insert(&mut self, name: String, tensor: Tensor) {
+        self.tensors.insert(name, tensor);
+    }
+
+    /// The part of a stored tensor that `source` means, whatever its shape.
+    pub(crate) fn cut(
+        &self,
+        component: &str,
+        source: &TensorSource,
+    ) -> Result<Tensor, EngineError> {
+        let whole = self.whole(component, source)?.1.clone();
+        let mut cuts = source.cut.iter();
+        Ok(cuts.try_fold(whole, |tensor, cut| apply(cut, &tensor))?)
+    }
+
+    /// The tensors that `weights` are cut from, each stored under the weight's name, in the same memory.
+    pub(crate) fn renamed(&self, weights: &[CanonicalWeight]) -> Result<Self, EngineError> {
+        let tensors = weights.iter().map(|CanonicalWeight { name, source }| {
+            Ok((name.clone(), self.whole(name, source)?.1.clone()))
+        });
+        Ok(Self {
+            tensors: tensors.collect::<Result<_, EngineError>>()?,
+        })
+    }
+
+    /// Lays out in memory what is stored in canonical layout as its component takes it, so that a part of it is a view.
+    pub(crate) fn lay_out(&mut self, spec: &ModelSpec) -> Result<(), EngineError> {
+        for CanonicalWeight { name, source } in spec.weights() {
+            if source.names == [name.as_str()]
+                && source.cut_shape().is_ok_and(|cut| cut == source.shape)
+            {
+                // To the component's layout, which copies where it is another, and back by views.
+                let laid_out = self.cut(&name, &source)?;
+                self.insert(name, laid_out);
+            }
+        }
+        Ok(())
     }
 }
 

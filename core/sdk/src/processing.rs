@@ -24,7 +24,8 @@ pub enum ProcessingStep {
     CenterWritingWeights,
     /// The unembedding loses its mean over the vocabulary.
     CenterUnembed,
-    /// The bias of the values goes into that of the output: the rows of a pattern sum to 1.
+    /// The bias of the values, be it one that [`ProcessingStep::FoldLn`] has made, goes into that of the output: the
+    /// rows of a pattern sum to 1.
     FoldValueBiases,
 }
 
@@ -186,6 +187,9 @@ fn fold_ln(spec: &ModelSpec) -> Option<String> {
 
 fn center_writing_weights(spec: &ModelSpec) -> Option<String> {
     let mut readers: Vec<(String, Option<&NormSpec>)> = Vec::new();
+    if let Some(norm) = &spec.embedding.norm {
+        readers.push(("embed".into(), Some(norm)));
+    }
     for (index, layer) in spec.layers.iter().enumerate() {
         if let Some(branch) = &layer.attn {
             readers.extend(reader(format!("blocks.{index}.attn"), branch));
@@ -218,21 +222,28 @@ fn center_unembed(spec: &ModelSpec) -> Option<String> {
 }
 
 fn fold_value_biases(spec: &ModelSpec) -> Option<String> {
-    let attentions = || {
-        let attentions = spec.layers.iter().enumerate();
-        attentions.filter_map(|(index, layer)| Some((index, &layer.attn.as_ref()?.body)))
-    };
-    if attentions().all(|(_, attention)| attention.v.bias.is_none()) {
-        return Some("no value has a bias".into());
+    let is_folded = fold_ln(spec).is_none();
+    let biased: Vec<(usize, &AttentionSpec)> = spec
+        .layers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, layer)| {
+            let branch = layer.attn.as_ref()?;
+            let from_norm = branch.input_norm().is_some_and(|norm| norm.bias.is_some());
+            let has_bias = branch.body.v.bias.is_some() || (is_folded && from_norm);
+            has_bias.then_some((index, &branch.body))
+        })
+        .collect();
+    if biased.is_empty() {
+        return Some("no value has a bias, nor a norm that would give it one".into());
     }
-    attentions().find_map(|(index, attention)| {
+    biased.into_iter().find_map(|(index, attention)| {
         let reason = unfoldable(attention)?;
         Some(format!("blocks.{index}.attn {reason}"))
     })
 }
 
 fn unfoldable(attention: &AttentionSpec) -> Option<&'static str> {
-    attention.v.bias.as_ref()?;
     if attention.clip_qkv.is_some() {
         Some("clips its values, bias included")
     } else if attention.sinks.is_some() {

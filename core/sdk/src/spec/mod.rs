@@ -16,7 +16,7 @@ mod tap;
 mod walk;
 
 pub use attention::{AttentionSpec, Extent, HeadNorm, HeadNorms, Mask, NormOrder};
-pub use canonical::CanonicalWeight;
+pub use canonical::{AbsentWeight, CanonicalWeight};
 pub use check::SpecError;
 pub use embedding::{EmbeddingScale, EmbeddingSpec, PositionTable, UnembedSpec};
 pub use mlp::{Activation, DenseMlp, MlpSpec, MoeSpec, Renormalise, RouterScore, ScoreOrder};

@@ -1,0 +1,94 @@
+//! The weights of a model under TransformerLens's names, raw or processed.
+
+use tlbench_checkpoint::Weights;
+use tlbench_sdk::spec::CanonicalWeight;
+use tlbench_sdk::{DType, ModelSpec, Processing, Tensor};
+
+use crate::convert::{from_candle, to_candle};
+use crate::error::EngineError;
+use crate::precision::Precision;
+use crate::processing::process;
+use crate::weights::Parameters;
+
+/// A spec with its weights. It knows every component that a spec can express, also those that the engine cannot run.
+#[derive(Clone)]
+pub struct CanonicalWeights {
+    pub(crate) spec: ModelSpec,
+    pub(crate) parameters: Parameters,
+    pub(crate) precision: Precision,
+}
+
+impl CanonicalWeights {
+    /// Reads what `spec` takes from `weights`, rounded to what `dtype` holds.
+    ///
+    /// # Errors
+    /// If a tensor is missing or does not fit.
+    pub fn read(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
+        let precision = Precision::new(dtype)?;
+        Ok(Self {
+            spec: spec.clone(),
+            parameters: Parameters::read(spec, weights, precision)?,
+            precision,
+        })
+    }
+
+    /// The same after the steps of `processing`. They share the memory of what no step changes.
+    ///
+    /// # Errors
+    /// If a step is not for this model.
+    pub fn processed(&self, processing: &Processing) -> Result<Self, EngineError> {
+        for step in processing.steps() {
+            if let Some(reason) = step.refusal(&self.spec) {
+                return Err(EngineError::Refused { step, reason });
+            }
+        }
+        let (spec, parameters) = process(&self.spec, &self.parameters, processing, self.precision)?;
+        Ok(Self {
+            spec,
+            parameters,
+            precision: self.precision,
+        })
+    }
+
+    /// The spec that takes these weights.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// A weight under its canonical name (`blocks.0.attn.W_Q`) and in canonical layout, or a checkpoint tensor under the
+    /// name that it is stored under.
+    ///
+    /// One that its component could have and does not is shown as what changes nothing, as HookedTransformer has it:
+    /// the gain of a folded norm as 1, a bias as 0.
+    ///
+    /// # Errors
+    /// If no component could have it.
+    pub fn get(&self, name: &str) -> Result<Tensor, EngineError> {
+        let mut present = self.spec.weights().into_iter();
+        if let Some(CanonicalWeight { source, .. }) = present.find(|weight| weight.name == name) {
+            return from_candle(&self.parameters.cut(name, &source)?);
+        }
+        if let Some(stored) = self.parameters.get(name) {
+            return from_candle(stored);
+        }
+        let mut absent = self.spec.absent_weights().into_iter();
+        let absent = absent.find(|weight| weight.name == name);
+        let absent = absent.ok_or_else(|| EngineError::no_weight(name))?;
+        let device = &candle_core::Device::Cpu;
+        let neutral = candle_core::Tensor::full(absent.neutral, absent.shape, device)?;
+        from_candle(&neutral.to_dtype(self.precision.computed())?)
+    }
+
+    /// The weights of one name in all blocks (`attn.W_Q`, `mlp.b_in`), stacked to `[n_layers, ..]`.
+    ///
+    /// # Errors
+    /// If some block has no such weight, or one of another shape.
+    #[doc(alias = "W_Q")]
+    #[doc(alias = "W_out")]
+    pub fn stacked(&self, name: &str) -> Result<Tensor, EngineError> {
+        let weights = (0..self.spec.layers.len())
+            .map(|index| to_candle(&self.get(&format!("blocks.{index}.{name}"))?))
+            .collect::<Result<Vec<_>, _>>()?;
+        from_candle(&candle_core::Tensor::stack(&weights, 0)?)
+    }
+}
