@@ -47,7 +47,12 @@ impl RoundingReference {
             .values
             .iter()
             .filter_map(|(quantity, value)| Some((quantity.as_hook()?.to_owned(), value.clone())));
-        let local = self.errors(&request.clone().local(hooks.collect()), truth, &region)?;
+        // There is nothing to overwrite with the truth in a run that is edited, differentiated or cut.
+        let local = if request.is_plain() {
+            self.errors(&request.clone().local(hooks.collect()), truth, &region)?
+        } else {
+            BTreeMap::new()
+        };
         Ok(cumulative
             .into_iter()
             .map(|(quantity, cumulative)| {

@@ -5,7 +5,7 @@ use tlbench_sdk::{Processing, Stimulus};
 
 use crate::config::Prompt;
 use crate::model::{Model, ModelError};
-use crate::stimuli::stimuli;
+use crate::stimuli::{Material, stimuli};
 
 /// The questions about `model`, with its weights processed so, where no recording says what they are.
 ///
@@ -37,8 +37,17 @@ pub(crate) fn default_stimuli(
         });
     }
     let pad = pad.filter(known).unwrap_or(0);
-    let mut stimuli =
-        stimuli(&model.spec, &model.hooks, &tokens, pad, max_tokens).map_err(ModelError::Inputs)?;
+    let parameters = model.parameters(processing);
+    let material = Material {
+        spec: &model.spec,
+        hooks: &model.hooks,
+        parameters: &parameters,
+        text: &tokens,
+        pad_token: pad,
+        max_tokens,
+        stop_tokens: &model.stop_tokens(),
+    };
+    let mut stimuli = stimuli(&material).map_err(ModelError::Inputs)?;
     for stimulus in &mut stimuli {
         stimulus.request.processing = processing.clone();
     }

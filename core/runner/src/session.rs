@@ -261,7 +261,7 @@ impl Session<'_> {
         let raw = OneMode {
             mode: Mode::Raw,
             processing: Processing::raw(),
-            parameters: model.parameters(),
+            parameters: model.parameters(&Processing::raw()),
             stimuli: reference.stimuli(default).to_vec(),
         };
         let processing = Processing::compat(&model.spec);
@@ -275,7 +275,7 @@ impl Session<'_> {
         };
         let compat = OneMode {
             mode: Mode::Compat,
-            parameters: processing.parameters(&model.spec),
+            parameters: model.parameters(&processing),
             processing,
             stimuli,
         };
