@@ -1,17 +1,21 @@
 //! A spec with its weights, ready to answer traces.
 
+mod generation;
+mod pieces;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::{
-    DType, Evaluation, HookPoint, ModelSpec, PluginError, Quantity, SourceInfo, Trace,
+    DType, Evaluation, HookPoint, ModelSpec, PluginError, Quantity, SourceInfo, Tensor, Trace,
     TraceRequest, TraceSource,
 };
 
 use crate::arithmetic::Arithmetic;
-use crate::components::Run;
+use crate::cache::KvCache;
+use crate::components::{Logits, Run};
 use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
@@ -63,43 +67,125 @@ impl Bridge {
         &self.model.hooks
     }
 
-    /// Answers one request.
+    /// Answers one request. Nothing is left of it for the next one.
     ///
     /// # Errors
     /// If the request is wrong, or asks for what the engine does not do yet.
     pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
         refuse_unanswerable(request)?;
-        let model = &*self.model;
         let inputs = Inputs::new(&request.inputs)?;
-        let mut probe = Probe::new(request, &model.hooks, model.precision.computed())?;
-        let mut run = Run::new(&inputs, &mut probe, model.precision, self.arithmetic);
-        let logits = model.forward(&mut run)?;
-        let mut values = probe.finish()?;
-        let asked = |quantity: &Quantity| request.capture.contains(quantity);
-        if asked(&Quantity::Logits) {
-            let shown = match request.evaluation {
-                Evaluation::Local => &logits.computed,
-                Evaluation::Cumulative => &logits.edited,
-            };
-            values.insert(Quantity::Logits, from_candle(shown)?);
+        let Some(generate) = &request.generate else {
+            let mut own = KvCache::new();
+            let cache = (!request.chunks.is_empty()).then_some(&mut own);
+            let pass = self.pass(request, &inputs, cache)?;
+            return answer(request, &inputs, pass);
+        };
+        generation::check(&self.model, request, generate, &inputs)?;
+        let mut own = KvCache::new();
+        let mut cache = generate.use_cache.then_some(&mut own);
+        let pass = self.pass(request, &inputs, cache.as_deref_mut())?;
+        let first = pass.logits.edited.clone();
+        let mut trace = answer(request, &inputs, pass)?;
+        if request.capture.contains(&Quantity::Generated) {
+            let tokens = self.continued(generate, inputs, cache, first)?;
+            trace.values.insert(Quantity::Generated, tokens);
         }
-        if asked(&Quantity::LogProbs) {
-            values.insert(
-                Quantity::LogProbs,
-                log_softmax(&from_candle(&logits.edited)?),
-            );
-        }
-        if asked(&Quantity::LossPerToken) || asked(&Quantity::Loss) {
-            let (per_token, mean) = next_token_loss(&logits.edited, &inputs)?;
-            values.insert(Quantity::LossPerToken, per_token);
-            values.insert(Quantity::Loss, mean);
-            values.retain(|quantity, _| asked(quantity));
-        }
-        Ok(Trace {
-            values,
-            floors: BTreeMap::new(),
-        })
+        Ok(trace)
     }
+
+    /// Answers one request on the positions that follow those of `cache`, and adds them to it. What the request says of
+    /// positions is of its own; the scores and patterns of attention have the cached keys before them.
+    ///
+    /// # Errors
+    /// As [`Bridge::run`], or if the cache is of another batch or model.
+    pub fn run_with_past_kv_cache(
+        &self,
+        request: &TraceRequest,
+        cache: &mut KvCache,
+    ) -> Result<Trace, EngineError> {
+        refuse_unanswerable(request)?;
+        if request.generate.is_some() {
+            return Err(EngineError::Unanswerable(
+                "generation from a past".to_owned(),
+            ));
+        }
+        let inputs = Inputs::new(&request.inputs)?;
+        let pass = self.pass(request, &inputs, Some(cache))?;
+        answer(request, &inputs, pass)
+    }
+
+    /// All positions, at once or in the pieces that the request wants.
+    fn pass(
+        &self,
+        request: &TraceRequest,
+        inputs: &Inputs,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Pass, EngineError> {
+        match cache {
+            Some(_) if self.model.sees_ahead => Err(EngineError::Unanswerable(
+                "a run in pieces through attention that sees ahead".to_owned(),
+            )),
+            Some(cache) if !request.chunks.is_empty() => self.in_pieces(request, inputs, cache),
+            cache => self.forward(request, inputs, cache),
+        }
+    }
+
+    /// One pass from tokens to logits.
+    fn forward(
+        &self,
+        request: &TraceRequest,
+        inputs: &Inputs,
+        mut cache: Option<&mut KvCache>,
+    ) -> Result<Pass, EngineError> {
+        let model = &*self.model;
+        if let Some(cache) = &cache {
+            cache.check(inputs)?;
+        }
+        let mut probe = Probe::new(request, &model.hooks, model.precision.computed())?;
+        let past = cache.as_deref_mut();
+        let mut run = Run::new(inputs, &mut probe, model.precision, self.arithmetic, past);
+        let logits = model.forward(&mut run)?;
+        let values = probe.finish()?;
+        if let Some(cache) = cache {
+            cache.advance(inputs);
+        }
+        Ok(Pass { values, logits })
+    }
+}
+
+/// What a pass shows.
+struct Pass {
+    values: BTreeMap<Quantity, Tensor>,
+    logits: Logits,
+}
+
+/// The pass's values with what is computed from its logits.
+fn answer(request: &TraceRequest, inputs: &Inputs, pass: Pass) -> Result<Trace, EngineError> {
+    let Pass { mut values, logits } = pass;
+    let asked = |quantity: &Quantity| request.capture.contains(quantity);
+    if asked(&Quantity::Logits) {
+        let shown = match request.evaluation {
+            Evaluation::Local => &logits.computed,
+            Evaluation::Cumulative => &logits.edited,
+        };
+        values.insert(Quantity::Logits, from_candle(shown)?);
+    }
+    if asked(&Quantity::LogProbs) {
+        values.insert(
+            Quantity::LogProbs,
+            log_softmax(&from_candle(&logits.edited)?),
+        );
+    }
+    if asked(&Quantity::LossPerToken) || asked(&Quantity::Loss) {
+        let (per_token, mean) = next_token_loss(&logits.edited, inputs)?;
+        values.insert(Quantity::LossPerToken, per_token);
+        values.insert(Quantity::Loss, mean);
+        values.retain(|quantity, _| asked(quantity));
+    }
+    Ok(Trace {
+        values,
+        floors: BTreeMap::new(),
+    })
 }
 
 impl TraceSource for Bridge {
@@ -113,22 +199,33 @@ impl TraceSource for Bridge {
 }
 
 fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
+    let differentiates = request.gradients.is_some();
     let unanswerable = [
+        (
+            differentiates && !request.chunks.is_empty(),
+            "a gradient in chunks",
+        ),
+        (
+            differentiates && request.generate.is_some(),
+            "a gradient of a generation",
+        ),
         (!request.processing.is_raw(), "processed weights"),
-        (!request.chunks.is_empty(), "a run in chunks"),
-        (request.gradients.is_some(), "a gradient"),
-        (request.generate.is_some(), "generation"),
+        (differentiates, "a gradient"),
     ];
     if let Some((_, what)) = unanswerable.iter().find(|(asked, _)| *asked) {
         return Err(EngineError::Unanswerable((*what).to_owned()));
     }
+    if request.generate.is_none() && request.capture.contains(&Quantity::Generated) {
+        return Err(EngineError::request(
+            "generated",
+            "a request to generate",
+            "none",
+        ));
+    }
     let strange = request.capture.iter().find(|quantity| {
         matches!(
             quantity,
-            Quantity::Generated
-                | Quantity::HookGradient(_)
-                | Quantity::ParameterGradient(_)
-                | Quantity::Weight(_)
+            Quantity::HookGradient(_) | Quantity::ParameterGradient(_) | Quantity::Weight(_)
         )
     });
     strange.map_or(Ok(()), |quantity| {

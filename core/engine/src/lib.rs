@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod bridge;
+mod cache;
 mod components;
 mod convert;
 mod error;
@@ -15,9 +16,11 @@ mod ops;
 mod precision;
 mod probe;
 mod rounding;
+mod sampling;
 mod weights;
 
 pub use arithmetic::Arithmetic;
 pub use bridge::Bridge;
+pub use cache::KvCache;
 pub use error::EngineError;
 pub use rounding::RoundingReference;

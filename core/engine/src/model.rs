@@ -1,5 +1,6 @@
 //! A spec with its weights: components in the order in which they run.
 
+use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{HookPoint, ModelSpec, hooks};
 
 use crate::components::{Block, Embedding, Logits, Norm, Run, Unembed};
@@ -11,6 +12,10 @@ use crate::weights::{Loader, Parameters};
 pub(crate) struct Model {
     pub(crate) precision: Precision,
     pub(crate) hooks: Vec<HookPoint>,
+    pub(crate) n_ctx: Option<usize>,
+    pub(crate) d_vocab_out: usize,
+    /// Whether some query sees keys that come after it, so that a run cannot be cut into pieces.
+    pub(crate) sees_ahead: bool,
     embedding: Embedding,
     blocks: Vec<Block>,
     final_norm: Option<Norm>,
@@ -35,6 +40,13 @@ impl Model {
         Ok(Self {
             precision,
             hooks: hooks(spec),
+            n_ctx: spec.n_ctx,
+            d_vocab_out: spec.unembed.d_vocab_out,
+            sees_ahead: spec
+                .layers
+                .iter()
+                .filter_map(|layer| layer.attn.as_ref())
+                .any(|attn| sees_ahead(attn.body.mask)),
             embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
             blocks,
             final_norm: match &spec.final_norm {
@@ -55,5 +67,12 @@ impl Model {
             stream = norm.forward(run, &stream)?;
         }
         self.unembed.forward(run, stream)
+    }
+}
+
+fn sees_ahead(mask: Mask) -> bool {
+    match mask {
+        Mask::Band { ahead, .. } => ahead != Some(0),
+        Mask::Chunked { .. } => false,
     }
 }

@@ -35,7 +35,10 @@ impl Embedding {
                 "a norm of the embedding",
             ));
         }
-        let tokens = loader.part("embed.weight", &spec.tokens, &[d_vocab, d_model])?;
+        // Rows are gathered at every step: a transposed table is put in order once.
+        let tokens = loader
+            .part("embed.weight", &spec.tokens, &[d_vocab, d_model])?
+            .contiguous()?;
         let positions = spec
             .positions
             .as_ref()
@@ -77,7 +80,7 @@ impl Positions {
                 )
             })?;
         Ok(Self {
-            table: table.narrow(0, spec.offset, left)?,
+            table: table.narrow(0, spec.offset, left)?.contiguous()?,
         })
     }
 }
@@ -90,6 +93,6 @@ fn gather(run: &Run<'_, '_>, table: &Tensor, name: &str) -> Result<Tensor, Engin
         &run.inputs.position_ids
     };
     let indices = run.inputs.indices(name, values, table.dim(0)?)?;
-    let rows = table.contiguous()?.index_select(&indices, 0)?;
+    let rows = table.index_select(&indices, 0)?;
     Ok(rows.reshape((run.inputs.batch, run.inputs.pos, table.dim(1)?))?)
 }

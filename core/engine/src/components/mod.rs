@@ -22,6 +22,7 @@ use tlbench_sdk::spec::Mask;
 use candle_core::Tensor;
 
 use crate::arithmetic::Arithmetic;
+use crate::cache::KvCache;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::precision::Precision;
@@ -33,6 +34,8 @@ pub(crate) struct Run<'a, 'r> {
     pub(crate) probe: &'a mut Probe<'r>,
     pub(crate) precision: Precision,
     pub(crate) arithmetic: Arithmetic,
+    /// The past, for a run that goes on from one or is gone on from.
+    past: Option<&'a mut KvCache>,
     masks: HashMap<Mask, Arc<Vec<bool>>>,
 }
 
@@ -42,12 +45,14 @@ impl<'a, 'r> Run<'a, 'r> {
         probe: &'a mut Probe<'r>,
         precision: Precision,
         arithmetic: Arithmetic,
+        past: Option<&'a mut KvCache>,
     ) -> Self {
         Self {
             inputs,
             probe,
             precision,
             arithmetic,
+            past,
             masks: HashMap::new(),
         }
     }
@@ -66,11 +71,24 @@ impl<'a, 'r> Run<'a, 'r> {
 
     /// Which keys each query sees; computed once per kind of mask.
     fn visible(&mut self, mask: Mask) -> Arc<Vec<bool>> {
-        let inputs = self.inputs;
+        let (inputs, past) = (self.inputs, self.past.as_deref());
         Arc::clone(
             self.masks
                 .entry(mask)
-                .or_insert_with(|| Arc::new(inputs.visible(mask))),
+                .or_insert_with(|| Arc::new(inputs.visible(mask, past))),
         )
+    }
+
+    /// The keys and values of the past and then these, `[batch, n_kv_heads, key_pos, d_head]`.
+    fn with_past(
+        &mut self,
+        layer: usize,
+        keys: Tensor,
+        values: Tensor,
+    ) -> Result<(Tensor, Tensor), EngineError> {
+        match self.past.as_deref_mut() {
+            Some(past) => past.extend(layer, &keys, &values),
+            None => Ok((keys, values)),
+        }
     }
 }

@@ -5,8 +5,11 @@
     reason = "what fails in a helper fails the test"
 )]
 
+mod chunks;
+mod generation;
 mod hooks;
 mod inputs;
+mod kv_cache;
 mod laws;
 mod model;
 mod refusals;
