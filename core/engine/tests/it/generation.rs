@@ -1,10 +1,10 @@
 //! Tokens that are appended: the same with a cache and without, alone and in a batch, today and tomorrow.
 
-use tlbench_engine::Bridge;
+use tlbench_engine::{Bridge, RoundingReference};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{
     Action, DType, Evaluation, GenerateRequest, GradientRequest, Intervention, Objective, Padding,
-    Quantity, Sampling, Target, TraceRequest,
+    Quantity, Sampling, Target, TraceRequest, TraceSource,
 };
 
 use crate::model::{Small, ask, logits};
@@ -243,6 +243,21 @@ fn what_is_shown_beside_the_tokens_is_of_the_prompt() {
         });
         assert!(differences.into_iter().all(|difference| difference < 1e-12));
     }
+}
+
+#[test]
+fn the_bridge_as_its_own_reference_has_floors_for_what_is_not_a_token() {
+    let small = Small::new();
+    let reference = RoundingReference::new(small.bridge(DType::F64), &small.bridge(DType::F32));
+    let mut request = ask(&batch(), Padding::Left, &["blocks.0.attn.hook_z"]);
+    request.capture.push(Quantity::Generated);
+    request.generate = Some(greedy(3));
+    let trace = reference.trace(&request).unwrap();
+    trace.check(&request).unwrap();
+    let floors: Vec<String> = trace.floors.keys().map(ToString::to_string).collect();
+    assert_eq!(floors, ["logits", "log_probs", "hook:blocks.0.attn.hook_z"]);
+    request.capture = vec![Quantity::Generated];
+    assert!(reference.trace(&request).unwrap().floors.is_empty());
 }
 
 #[test]
