@@ -1,18 +1,22 @@
 //! A spec with its weights, ready to answer traces.
 
+mod generation;
+mod pieces;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::{
-    DType, Evaluation, HookPoint, ModelSpec, PluginError, Processing, Quantity, SourceInfo, Trace,
-    TraceRequest, TraceSource,
+    DType, Evaluation, HookPoint, ModelSpec, PluginError, Processing, Quantity, SourceInfo, Tensor,
+    Trace, TraceRequest, TraceSource,
 };
 
 use crate::arithmetic::Arithmetic;
+use crate::cache::KvCache;
 use crate::canonical_weights::CanonicalWeights;
-use crate::components::Run;
+use crate::components::{Logits, Run};
 use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::gradients::{WantedParameters, backward, is_differentiated, on_a_large_stack};
@@ -107,14 +111,12 @@ impl Bridge {
         &self.model.hooks
     }
 
-    /// Answers one request.
+    /// Answers one request. Nothing is left of it for the next one.
     ///
     /// # Errors
     /// If the request is wrong, or asks for what the engine does not do yet.
     pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
-        let bridge = self
-            .processed(&request.processing)?
-            .with_edited_weights(request)?;
+        let bridge = self.for_request(request)?;
         let mut trace = bridge.answer(request)?;
         for quantity in &request.capture {
             if let Quantity::Weight(name) = quantity {
@@ -126,74 +128,159 @@ impl Bridge {
         Ok(trace)
     }
 
-    /// The model for this request alone.
-    fn with_edited_weights(self, request: &TraceRequest) -> Result<Self, EngineError> {
+    /// The model with its weights processed and edited as this request wants it.
+    fn for_request(&self, request: &TraceRequest) -> Result<Self, EngineError> {
+        let bridge = self.processed(&request.processing)?;
         if !edits_weights(request) {
-            return Ok(self);
+            return Ok(bridge);
         }
-        let weights = edit_weights(&self.model.weights, request)?;
+        let weights = edit_weights(&bridge.model.weights, request)?;
         let model = Arc::new(Model::assemble(weights)?);
-        Ok(Self { model, ..self })
+        Ok(Self { model, ..bridge })
     }
 
     /// Answers a request whose processing and edits of weights are in the model.
     fn answer(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
         refuse_unanswerable(request)?;
         if is_differentiated(request)? {
-            on_a_large_stack(|| self.run_through(request, true))
+            on_a_large_stack(|| self.answer_here(request))
         } else {
-            self.run_through(request, false)
+            self.answer_here(request)
         }
     }
 
-    fn run_through(
+    fn answer_here(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
+        let inputs = Inputs::new(&request.inputs)?;
+        let Some(generate) = &request.generate else {
+            let mut own = KvCache::new();
+            let cache = (!request.chunks.is_empty()).then_some(&mut own);
+            let pass = self.pass(request, &inputs, cache)?;
+            return answer(request, &inputs, pass);
+        };
+        generation::check(&self.model, request, generate, &inputs)?;
+        let mut own = KvCache::new();
+        let mut cache = generate.use_cache.then_some(&mut own);
+        let pass = self.pass(request, &inputs, cache.as_deref_mut())?;
+        let first = pass.logits.edited.clone();
+        let mut trace = answer(request, &inputs, pass)?;
+        if request.capture.contains(&Quantity::Generated) {
+            let tokens = self.continued(generate, inputs, cache, first)?;
+            trace.values.insert(Quantity::Generated, tokens);
+        }
+        Ok(trace)
+    }
+
+    /// Answers one request on the positions that follow those of `cache`, and adds them to it. What the request says of
+    /// positions is of its own; the scores and patterns of attention have the cached keys before them.
+    ///
+    /// # Errors
+    /// As [`Bridge::run`], or if the cache is of another batch or model.
+    pub fn run_with_past_kv_cache(
         &self,
         request: &TraceRequest,
-        differentiated: bool,
+        cache: &mut KvCache,
     ) -> Result<Trace, EngineError> {
-        let model = &*self.model;
+        refuse_unanswerable(request)?;
+        if request.generate.is_some() {
+            return Err(EngineError::Unanswerable(
+                "generation from a past".to_owned(),
+            ));
+        }
+        if is_differentiated(request)? {
+            return Err(EngineError::Unanswerable(
+                "a gradient through a past".to_owned(),
+            ));
+        }
+        let bridge = self.for_request(request)?;
         let inputs = Inputs::new(&request.inputs)?;
+        let pass = bridge.pass(request, &inputs, Some(cache))?;
+        answer(request, &inputs, pass)
+    }
+
+    /// All positions, at once or in the pieces that the request wants.
+    fn pass(
+        &self,
+        request: &TraceRequest,
+        inputs: &Inputs,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Pass, EngineError> {
+        match cache {
+            Some(_) if self.model.sees_ahead => Err(EngineError::Unanswerable(
+                "a run in pieces through attention that sees ahead".to_owned(),
+            )),
+            Some(cache) if !request.chunks.is_empty() => self.in_pieces(request, inputs, cache),
+            cache => self.forward(request, inputs, cache),
+        }
+    }
+
+    /// One pass from tokens to logits.
+    fn forward(
+        &self,
+        request: &TraceRequest,
+        inputs: &Inputs,
+        mut cache: Option<&mut KvCache>,
+    ) -> Result<Pass, EngineError> {
+        let model = &*self.model;
+        if let Some(cache) = &cache {
+            cache.check(inputs)?;
+        }
         let computed = model.precision.computed();
         let mut probe = Probe::new(request, &model.hooks, computed)?;
         let parameters = WantedParameters::new(request, model)?;
-        let mut run = Run::new(&inputs, &mut probe, model.precision, self.arithmetic);
-        if differentiated {
+        let past = cache.as_deref_mut();
+        let mut run = Run::new(inputs, &mut probe, model.precision, self.arithmetic, past);
+        if is_differentiated(request)? {
             run.tape = Some(parameters.tape(computed)?);
         }
         let logits = model.forward(&mut run)?;
         let tape = run.tape.take();
         if tape.is_some() {
-            backward(request, &logits.edited, &inputs)?;
+            backward(request, &logits.edited, inputs)?;
         }
         let mut values = probe.finish()?;
         if let Some(tape) = tape {
             values.extend(parameters.found(tape)?);
         }
-        let asked = |quantity: &Quantity| request.capture.contains(quantity);
-        if asked(&Quantity::Logits) {
-            let shown = match request.evaluation {
-                Evaluation::Local => &logits.computed,
-                Evaluation::Cumulative => &logits.edited,
-            };
-            values.insert(Quantity::Logits, from_candle(shown)?);
+        if let Some(cache) = cache {
+            cache.advance(inputs);
         }
-        if asked(&Quantity::LogProbs) {
-            values.insert(
-                Quantity::LogProbs,
-                log_softmax(&from_candle(&logits.edited)?),
-            );
-        }
-        if asked(&Quantity::LossPerToken) || asked(&Quantity::Loss) {
-            let (per_token, mean) = next_token_loss(&logits.edited, &inputs)?;
-            values.insert(Quantity::LossPerToken, per_token);
-            values.insert(Quantity::Loss, mean);
-            values.retain(|quantity, _| asked(quantity));
-        }
-        Ok(Trace {
-            values,
-            floors: BTreeMap::new(),
-        })
+        Ok(Pass { values, logits })
     }
+}
+
+/// What a pass shows.
+struct Pass {
+    values: BTreeMap<Quantity, Tensor>,
+    logits: Logits,
+}
+
+/// The pass's values with what is computed from its logits.
+fn answer(request: &TraceRequest, inputs: &Inputs, pass: Pass) -> Result<Trace, EngineError> {
+    let Pass { mut values, logits } = pass;
+    let asked = |quantity: &Quantity| request.capture.contains(quantity);
+    if asked(&Quantity::Logits) {
+        let shown = match request.evaluation {
+            Evaluation::Local => &logits.computed,
+            Evaluation::Cumulative => &logits.edited,
+        };
+        values.insert(Quantity::Logits, from_candle(shown)?);
+    }
+    if asked(&Quantity::LogProbs) {
+        values.insert(
+            Quantity::LogProbs,
+            log_softmax(&from_candle(&logits.edited)?),
+        );
+    }
+    if asked(&Quantity::LossPerToken) || asked(&Quantity::Loss) {
+        let (per_token, mean) = next_token_loss(&logits.edited, inputs)?;
+        values.insert(Quantity::LossPerToken, per_token);
+        values.insert(Quantity::Loss, mean);
+        values.retain(|quantity, _| asked(quantity));
+    }
+    Ok(Trace {
+        values,
+        floors: BTreeMap::new(),
+    })
 }
 
 impl TraceSource for Bridge {
@@ -210,18 +297,22 @@ impl TraceSource for Bridge {
 }
 
 fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {
-    let unanswerable = [
-        (!request.chunks.is_empty(), "a run in chunks"),
-        (request.generate.is_some(), "generation"),
-    ];
-    if let Some((_, what)) = unanswerable.iter().find(|(asked, _)| *asked) {
-        return Err(EngineError::Unanswerable((*what).to_owned()));
+    if request.gradients.is_some() {
+        let what = match (request.chunks.is_empty(), &request.generate) {
+            (false, _) => Some("a gradient in chunks"),
+            (true, Some(_)) => Some("a gradient of a generation"),
+            (true, None) => None,
+        };
+        if let Some(what) = what {
+            return Err(EngineError::Unanswerable(what.to_owned()));
+        }
     }
-    let strange = request
-        .capture
-        .iter()
-        .find(|quantity| matches!(quantity, Quantity::Generated));
-    strange.map_or(Ok(()), |quantity| {
-        Err(EngineError::Unanswerable(format!("`{quantity}`")))
-    })
+    if request.generate.is_none() && request.capture.contains(&Quantity::Generated) {
+        return Err(EngineError::request(
+            "generated",
+            "a request to generate",
+            "none",
+        ));
+    }
+    Ok(())
 }

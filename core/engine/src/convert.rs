@@ -30,6 +30,8 @@ pub(crate) fn from_candle(tensor: &CandleTensor) -> Result<Tensor, EngineError> 
     let tensor = match tensor.dtype() {
         CandleDType::F64 => Tensor::from_vec(flat.to_vec1::<f64>()?, shape),
         CandleDType::F32 => Tensor::from_vec(flat.to_vec1::<f32>()?, shape),
+        CandleDType::F16 => Tensor::from_vec(flat.to_vec1::<f16>()?, shape),
+        CandleDType::BF16 => Tensor::from_vec(flat.to_vec1::<bf16>()?, shape),
         CandleDType::I64 => Tensor::from_vec(flat.to_vec1::<i64>()?, shape),
         other => {
             return Err(EngineError::Unanswerable(format!(

@@ -1,9 +1,12 @@
 //! The inputs of one run, checked.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{ATTENTION_MASK, INPUT_IDS, POSITION_IDS, TensorMap};
 
+use crate::cache::KvCache;
 use crate::error::EngineError;
 
 /// Token ids, mask and positions, all `[batch, pos]`.
@@ -12,7 +15,7 @@ pub(crate) struct Inputs {
     pub(crate) pos: usize,
     pub(crate) input_ids: Vec<i64>,
     pub(crate) position_ids: Vec<i64>,
-    attention_mask: Vec<bool>,
+    pub(crate) attention_mask: Vec<bool>,
 }
 
 impl Inputs {
@@ -77,17 +80,53 @@ impl Inputs {
         )?)
     }
 
-    /// Whether each query sees each key, `[batch, pos, key_pos]`. Distances count places in the sequence, padding
-    /// included, as HF's masks do.
-    pub(crate) fn visible(&self, mask: Mask) -> Vec<bool> {
-        let (batch, pos) = (self.batch, self.pos);
-        let mut visible = Vec::with_capacity(batch * pos * pos);
-        for row in 0..batch {
-            for query in 0..pos {
-                visible.extend(
-                    (0..pos)
-                        .map(|key| mask.sees(query, key) && self.attention_mask[row * pos + key]),
-                );
+    /// The positions in `range` alone.
+    pub(crate) fn piece(&self, range: Range<usize>) -> Self {
+        fn columns<T: Copy>(values: &[T], pos: usize, range: &Range<usize>) -> Vec<T> {
+            let rows = values.chunks(pos);
+            rows.flat_map(|row| &row[range.clone()]).copied().collect()
+        }
+        Self {
+            batch: self.batch,
+            pos: range.len(),
+            input_ids: columns(&self.input_ids, self.pos, &range),
+            position_ids: columns(&self.position_ids, self.pos, &range),
+            attention_mask: columns(&self.attention_mask, self.pos, &range),
+        }
+    }
+
+    /// These positions and then those of `next`, which has as many rows.
+    pub(crate) fn followed_by(&self, next: &Self) -> Self {
+        let both = |here: &[i64], there: &[i64]| interleaved(here, self.pos, there, next.pos);
+        Self {
+            batch: self.batch,
+            pos: self.pos + next.pos,
+            input_ids: both(&self.input_ids, &next.input_ids),
+            position_ids: both(&self.position_ids, &next.position_ids),
+            attention_mask: interleaved(
+                &self.attention_mask,
+                self.pos,
+                &next.attention_mask,
+                next.pos,
+            ),
+        }
+    }
+
+    /// Whether each position of `row` is a token.
+    pub(crate) fn tokens(&self, row: usize) -> &[bool] {
+        &self.attention_mask[row * self.pos..][..self.pos]
+    }
+
+    /// Whether each query sees each key, `[batch, pos, key_pos]`; the keys are those of `past` and then those here.
+    /// Distances count places in the sequence, padding included, as HF's masks do.
+    pub(crate) fn visible(&self, mask: Mask, past: Option<&KvCache>) -> Vec<bool> {
+        let start = past.map_or(0, KvCache::len);
+        let mut visible = Vec::with_capacity(self.batch * self.pos * (start + self.pos));
+        for row in 0..self.batch {
+            let before = past.map_or(&[][..], |past| past.tokens(row));
+            for query in start..start + self.pos {
+                let keys = before.iter().chain(self.tokens(row)).enumerate();
+                visible.extend(keys.map(|(key, token)| *token && mask.sees(query, key)));
             }
         }
         visible
@@ -103,6 +142,14 @@ impl Inputs {
         let at = row * self.pos + pos;
         pos + 1 < self.pos && self.attention_mask[at] && self.attention_mask[at + 1]
     }
+}
+
+/// Row by row, `here` of width `pos` and then `there` of width `more`.
+fn interleaved<T: Copy>(here: &[T], pos: usize, there: &[T], more: usize) -> Vec<T> {
+    let rows = here.chunks(pos).zip(there.chunks(more));
+    rows.flat_map(|(here, there)| here.iter().chain(there))
+        .copied()
+        .collect()
 }
 
 fn integers(

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod bridge;
+mod cache;
 mod canonical_weights;
 mod components;
 mod convert;
@@ -21,12 +22,14 @@ mod probe;
 mod processed_weights;
 mod processing;
 mod rounding;
+mod sampling;
 mod tape;
 mod weight_edits;
 mod weights;
 
 pub use arithmetic::Arithmetic;
 pub use bridge::Bridge;
+pub use cache::KvCache;
 pub use canonical_weights::CanonicalWeights;
 pub use error::EngineError;
 pub use rounding::RoundingReference;

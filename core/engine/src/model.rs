@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{HookPoint, ModelSpec, hooks};
 
 use crate::canonical_weights::CanonicalWeights;
@@ -17,6 +18,10 @@ pub(crate) struct Model {
     pub(crate) hooks: Vec<HookPoint>,
     /// The stored name of each parameter, by every name that it may be asked for.
     pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) n_ctx: Option<usize>,
+    pub(crate) d_vocab_out: usize,
+    /// Whether some query sees keys that come after it, so that a run cannot be cut into pieces.
+    pub(crate) sees_ahead: bool,
     embedding: Embedding,
     blocks: Vec<Block>,
     final_norm: Option<Norm>,
@@ -39,6 +44,13 @@ impl Model {
             precision: weights.precision,
             hooks: hooks(spec),
             parameters: stored_names(spec, &weights.parameters),
+            n_ctx: spec.n_ctx,
+            d_vocab_out: spec.unembed.d_vocab_out,
+            sees_ahead: spec
+                .layers
+                .iter()
+                .filter_map(|layer| layer.attn.as_ref())
+                .any(|attn| sees_ahead(attn.body.mask)),
             embedding: Embedding::load(loader, &spec.embedding, spec.d_vocab, d_model)?,
             blocks,
             final_norm: match &spec.final_norm {
@@ -76,4 +88,11 @@ fn stored_names(spec: &ModelSpec, parameters: &Parameters) -> BTreeMap<String, S
     let stored: Vec<String> = stored_names.values().cloned().collect();
     stored_names.extend(stored.into_iter().map(|name| (name.clone(), name)));
     stored_names
+}
+
+fn sees_ahead(mask: Mask) -> bool {
+    match mask {
+        Mask::Band { ahead, .. } => ahead != Some(0),
+        Mask::Chunked { .. } => false,
+    }
 }

@@ -42,6 +42,9 @@ impl RoundingReference {
         let region = region.ok_or_else(|| {
             PluginError::invalid_input("attention_mask: expected [batch, pos] of i64")
         })?;
+        let Some(request) = &shown_of_the_prompt(request) else {
+            return Ok(BTreeMap::new());
+        };
         let cumulative = self.errors(request, truth, &region)?;
         let hooks = truth
             .values
@@ -117,6 +120,14 @@ impl TraceSource for RoundingReference {
         }
         Ok(truth)
     }
+}
+
+/// The request without the tokens to append, which have no rounding error; `None` if nothing else is asked for.
+fn shown_of_the_prompt(request: &TraceRequest) -> Option<TraceRequest> {
+    let mut request = request.clone();
+    request.generate = None;
+    request.capture.retain(|q| *q != Quantity::Generated);
+    (!request.capture.is_empty()).then_some(request)
 }
 
 /// The log-softmax has a floor of its own.

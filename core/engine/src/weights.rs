@@ -129,6 +129,14 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// The same with its values in one piece.
+    pub(crate) fn contiguous(self) -> candle_core::Result<Self> {
+        Ok(Self {
+            values: self.values.contiguous()?,
+            ..self
+        })
+    }
+
     /// The same cut once more.
     pub(crate) fn cut(&self, cut: &Cut) -> candle_core::Result<Self> {
         Ok(Self {

@@ -11,6 +11,7 @@ use crate::weights::Loader;
 /// Multi-head attention.
 pub(crate) struct Attention {
     name: String,
+    layer: usize,
     pub(crate) n_heads: usize,
     d_head: usize,
     q: Linear,
@@ -32,14 +33,16 @@ pub(crate) enum AttentionInput {
 impl Attention {
     pub(crate) fn load(
         loader: &Loader<'_>,
-        name: &str,
+        layer: usize,
         spec: &AttentionSpec,
         d_model: usize,
     ) -> Result<Self, EngineError> {
+        let name = &format!("blocks.{layer}.attn");
         refuse_unimplemented(name, spec)?;
         let width = spec.n_heads * spec.d_head;
         Ok(Self {
-            name: name.to_owned(),
+            name: name.clone(),
+            layer,
             n_heads: spec.n_heads,
             d_head: spec.d_head,
             q: loader.linear(&format!("{name}.q"), &spec.q, width, d_model)?,
@@ -57,22 +60,26 @@ impl Attention {
         run: &mut Run<'_, '_>,
         input: &AttentionInput,
     ) -> Result<Tensor, EngineError> {
-        let mut projected = Vec::with_capacity(3);
-        for (index, (hook, linear)) in [
-            ("hook_q", &self.q),
-            ("hook_k", &self.k),
-            ("hook_v", &self.v),
-        ]
-        .iter()
-        .enumerate()
-        {
-            let heads = self.project(run, linear, input, index)?;
-            let heads = run.hook(&format!("{}.{hook}", self.name), heads)?;
-            // [batch, heads, pos, d_head], as HF multiplies them.
-            projected.push(heads.transpose(1, 2)?.contiguous()?);
-        }
-        let z = self.mix(run, &projected[0], &projected[1], &projected[2])?;
+        let q = self.heads(run, "hook_q", &self.q, input, 0)?;
+        let k = self.heads(run, "hook_k", &self.k, input, 1)?;
+        let v = self.heads(run, "hook_v", &self.v, input, 2)?;
+        let (k, v) = run.with_past(self.layer, k, v)?;
+        let z = self.mix(run, &q, &k, &v)?;
         self.output(run, &z)
+    }
+
+    /// Queries, keys or values as the model goes on with them, `[batch, heads, pos, d_head]` as HF multiplies them.
+    fn heads(
+        &self,
+        run: &mut Run<'_, '_>,
+        hook: &str,
+        linear: &Linear,
+        input: &AttentionInput,
+        index: usize,
+    ) -> Result<Tensor, EngineError> {
+        let heads = self.project(run, linear, input, index)?;
+        let heads = run.hook(&format!("{}.{hook}", self.name), heads)?;
+        Ok(heads.transpose(1, 2)?.contiguous()?)
     }
 
     fn project(
@@ -93,7 +100,7 @@ impl Attention {
         })
     }
 
-    /// From queries, keys and values `[batch, heads, pos, d_head]` to `z [batch, pos, heads, d_head]`.
+    /// From queries `[batch, heads, pos, d_head]`, keys and values `[batch, heads, key_pos, d_head]` to `z [batch, pos, heads, d_head]`.
     fn mix(
         &self,
         run: &mut Run<'_, '_>,

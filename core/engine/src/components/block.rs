@@ -34,7 +34,7 @@ impl Block {
         let attn = match &spec.attn {
             Some(branch) => Some((
                 load_norm(loader, &format!("{name}.ln1"), branch, d_model)?,
-                Attention::load(loader, &format!("{name}.attn"), &branch.body, d_model)?,
+                Attention::load(loader, index, &branch.body, d_model)?,
             )),
             None => None,
         };

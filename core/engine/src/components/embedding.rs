@@ -35,7 +35,10 @@ impl Embedding {
                 "a norm of the embedding",
             ));
         }
-        let tokens = loader.part("embed.weight", &spec.tokens, &[d_vocab, d_model])?;
+        // Rows are gathered at every step: a transposed table is put in order once.
+        let tokens = loader
+            .part("embed.weight", &spec.tokens, &[d_vocab, d_model])?
+            .contiguous()?;
         let positions = spec
             .positions
             .as_ref()
@@ -77,11 +80,13 @@ impl Positions {
                 )
             })?;
         Ok(Self {
-            table: table.cut(&Cut::Slice {
-                dim: 0,
-                start: spec.offset,
-                len: left,
-            })?,
+            table: table
+                .cut(&Cut::Slice {
+                    dim: 0,
+                    start: spec.offset,
+                    len: left,
+                })?
+                .contiguous()?,
         })
     }
 }
@@ -94,7 +99,7 @@ fn gather(run: &Run<'_, '_>, table: &Part, name: &str) -> Result<Tensor, EngineE
         &run.inputs.position_ids
     };
     let indices = run.inputs.indices(name, values, table.values.dim(0)?)?;
-    let rows = table.values.contiguous()?.index_select(&indices, 0)?;
+    let rows = table.values.index_select(&indices, 0)?;
     let rows = rows.reshape((run.inputs.batch, run.inputs.pos, table.values.dim(1)?))?;
     match &run.tape {
         Some(tape) => Ok(tape.rows(&rows, table, &indices)?),

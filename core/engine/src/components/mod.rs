@@ -22,6 +22,7 @@ use tlbench_sdk::spec::Mask;
 use candle_core::Tensor;
 
 use crate::arithmetic::Arithmetic;
+use crate::cache::KvCache;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::precision::Precision;
@@ -37,6 +38,8 @@ pub(crate) struct Run<'a, 'r> {
     pub(crate) arithmetic: Arithmetic,
     /// There if something is differentiated.
     pub(crate) tape: Option<Tape>,
+    /// The past, for a run that goes on from one or is gone on from.
+    past: Option<&'a mut KvCache>,
     masks: HashMap<Mask, Arc<Vec<bool>>>,
 }
 
@@ -46,6 +49,7 @@ impl<'a, 'r> Run<'a, 'r> {
         probe: &'a mut Probe<'r>,
         precision: Precision,
         arithmetic: Arithmetic,
+        past: Option<&'a mut KvCache>,
     ) -> Self {
         Self {
             inputs,
@@ -53,6 +57,7 @@ impl<'a, 'r> Run<'a, 'r> {
             precision,
             arithmetic,
             tape: None,
+            past,
             masks: HashMap::new(),
         }
     }
@@ -95,11 +100,24 @@ impl<'a, 'r> Run<'a, 'r> {
 
     /// Which keys each query sees; computed once per kind of mask.
     fn visible(&mut self, mask: Mask) -> Arc<Vec<bool>> {
-        let inputs = self.inputs;
+        let (inputs, past) = (self.inputs, self.past.as_deref());
         Arc::clone(
             self.masks
                 .entry(mask)
-                .or_insert_with(|| Arc::new(inputs.visible(mask))),
+                .or_insert_with(|| Arc::new(inputs.visible(mask, past))),
         )
+    }
+
+    /// The keys and values of the past and then these, `[batch, n_kv_heads, key_pos, d_head]`.
+    fn with_past(
+        &mut self,
+        layer: usize,
+        keys: Tensor,
+        values: Tensor,
+    ) -> Result<(Tensor, Tensor), EngineError> {
+        match self.past.as_deref_mut() {
+            Some(past) => past.extend(layer, &keys, &values),
+            None => Ok((keys, values)),
+        }
     }
 }

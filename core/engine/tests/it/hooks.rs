@@ -9,7 +9,7 @@ use crate::model::{Small, ask, hook, largest_difference, logits, random};
 
 const ROW: [i64; 5] = [3, 1, 4, 22, 5];
 
-fn shape_of(point: &HookPoint, batch: usize, pos: usize) -> Vec<usize> {
+pub(crate) fn shape_of(point: &HookPoint, batch: usize, pos: usize) -> Vec<usize> {
     let size = |dim: &Dim| match dim {
         Dim::Batch => batch,
         Dim::Pos | Dim::KeyPos => pos,

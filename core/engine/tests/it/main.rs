@@ -5,9 +5,12 @@
     reason = "what fails in a helper fails the test"
 )]
 
+mod chunks;
+mod generation;
 mod gradients;
 mod hooks;
 mod inputs;
+mod kv_cache;
 mod laws;
 mod model;
 mod refusals;
