@@ -5,8 +5,24 @@
     reason = "what fails in a helper fails the test"
 )]
 
+mod folding;
 mod hooks;
 mod inputs;
 mod laws;
 mod model;
+mod processing;
 mod refusals;
+mod weight_edits;
+
+#[path = "../../../sdk/tests/families/bloom.rs"]
+mod bloom;
+#[path = "../../../sdk/tests/families/gemma2.rs"]
+mod gemma2;
+#[path = "../../../sdk/tests/families/gpt_neox.rs"]
+mod gpt_neox;
+#[path = "../../../sdk/tests/families/llama.rs"]
+mod llama;
+#[path = "../../../sdk/tests/families/mixtral.rs"]
+mod mixtral;
+#[path = "../../../sdk/tests/families/parts.rs"]
+mod parts;

@@ -28,29 +28,35 @@ pub(crate) struct Small {
 
 impl Small {
     pub(crate) fn new() -> Self {
+        Self::of(spec())
+    }
+
+    /// Of any spec, with random weights.
+    pub(crate) fn of(spec: ModelSpec) -> Self {
+        let tensors = spec.sources().into_iter().enumerate();
+        let tensors = tensors.map(|(seed, (_, source))| {
+            let values = random(seed as u64 + 1, source.shape.iter().product());
+            let tensor = Tensor::from_vec(values, &source.shape).unwrap();
+            (source.names[0].clone(), tensor)
+        });
+        let tensors = tensors.collect();
+        Self::with(spec, tensors)
+    }
+
+    /// Of any spec, with these weights.
+    pub(crate) fn with(spec: ModelSpec, tensors: Vec<(String, Tensor)>) -> Self {
         let small = Self {
-            spec: spec(),
+            spec,
             folder: tempfile::tempdir().unwrap(),
         };
-        let tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = small
-            .spec
-            .sources()
-            .into_iter()
-            .enumerate()
-            .map(|(seed, (_, source))| {
-                let count = source.shape.iter().product();
-                let bytes = random(seed as u64 + 1, count)
-                    .into_iter()
-                    .flat_map(f32::to_le_bytes)
-                    .collect();
-                (source.names[0].clone(), (source.shape.clone(), bytes))
-            })
-            .collect();
-        let views = tensors.iter().map(|(name, (shape, bytes))| {
-            (
-                name,
-                TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-            )
+        let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+        let views = tensors.iter().map(|(name, tensor)| {
+            let dtype = match tensor.dtype() {
+                DType::F64 => Dtype::F64,
+                _ => Dtype::F32,
+            };
+            let shape = tensor.shape().to_vec();
+            (name, TensorView::new(dtype, shape, tensor.bytes()).unwrap())
         });
         serialize_to_file(views, None, &small.file()).unwrap();
         small
