@@ -3,6 +3,7 @@
 //! The names, shapes and meaning of the hooks are HookedTransformer's; weights stay as HuggingFace stores them unless a
 //! request wants them processed, and operations are done in HuggingFace's order.
 
+mod activation_cache;
 mod arithmetic;
 mod bridge;
 mod canonical_weights;
@@ -22,6 +23,7 @@ mod rounding;
 mod weight_edits;
 mod weights;
 
+pub use activation_cache::{ActivationCache, Stack};
 pub use arithmetic::Arithmetic;
 pub use bridge::Bridge;
 pub use canonical_weights::CanonicalWeights;

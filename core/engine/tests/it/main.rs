@@ -5,6 +5,7 @@
     reason = "what fails in a helper fails the test"
 )]
 
+mod activation_cache;
 mod folding;
 mod hooks;
 mod inputs;
