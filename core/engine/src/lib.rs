@@ -3,6 +3,7 @@
 //! The names, shapes and meaning of the hooks are HookedTransformer's; weights stay as HuggingFace stores them unless a
 //! request wants them processed, and operations are done in HuggingFace's order.
 
+mod activation_cache;
 mod arithmetic;
 mod bridge;
 mod cache;
@@ -27,6 +28,7 @@ mod tape;
 mod weight_edits;
 mod weights;
 
+pub use activation_cache::{ActivationCache, Stack};
 pub use arithmetic::Arithmetic;
 pub use bridge::Bridge;
 pub use cache::KvCache;

@@ -8,6 +8,8 @@
 mod draft;
 mod readers;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use tlbench_sdk::spec::{Branch, BranchInput, LayerSpec, NormSpec};
 use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};

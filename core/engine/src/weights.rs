@@ -17,6 +17,13 @@ pub(crate) struct Parameters {
     tensors: BTreeMap<String, Tensor>,
 }
 
+#[cfg(test)]
+impl From<BTreeMap<String, Tensor>> for Parameters {
+    fn from(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self { tensors }
+    }
+}
+
 impl Parameters {
     /// Reads what `spec` takes; parts of one tensor, and tied ones, share its memory.
     pub(crate) fn read(
@@ -90,17 +97,12 @@ impl Parameters {
         })
     }
 
-    /// Lays out in memory what is stored in canonical layout as its component takes it, so that a part of it is a view.
-    pub(crate) fn lay_out(&mut self, spec: &ModelSpec) -> Result<(), EngineError> {
-        for CanonicalWeight { name, source } in spec.weights() {
-            if source.names == [name.as_str()]
-                && source.cut_shape().is_ok_and(|cut| cut == source.shape)
-            {
-                // To the component's layout, which copies where it is another, and back by views.
-                let laid_out = self.cut(&name, &source)?;
-                self.insert(name, laid_out);
-            }
-        }
+    /// Lays the tensor stored in canonical layout as `weight` out in memory as its component takes it, so that the part
+    /// of it is a view.
+    pub(crate) fn lay_out(&mut self, weight: &CanonicalWeight) -> Result<(), EngineError> {
+        // To the component's layout, which copies where it is another one, and back by views.
+        let laid_out = self.cut(&weight.name, &weight.source)?;
+        self.insert(weight.name.clone(), laid_out);
         Ok(())
     }
 }

@@ -187,8 +187,10 @@ fn fold_ln(spec: &ModelSpec) -> Option<String> {
 
 fn center_writing_weights(spec: &ModelSpec) -> Option<String> {
     let mut readers: Vec<(String, Option<&NormSpec>)> = Vec::new();
-    if let Some(norm) = &spec.embedding.norm {
-        readers.push(("embed".into(), Some(norm)));
+    if let Some(norm) = &spec.embedding.norm
+        && norm.kind == NormKind::RmsNorm
+    {
+        return Some("embed goes through an RMS norm, which sees its mean".into());
     }
     for (index, layer) in spec.layers.iter().enumerate() {
         if let Some(branch) = &layer.attn {
@@ -204,14 +206,13 @@ fn center_writing_weights(spec: &ModelSpec) -> Option<String> {
         }
     }
     readers.push(("unembed".into(), spec.final_norm.as_ref()));
-    let uncentred = readers.into_iter().find_map(|(name, norm)| match norm {
+    readers.into_iter().find_map(|(name, norm)| match norm {
         Some(norm) if norm.kind == NormKind::LayerNorm => None,
         Some(_) => Some(format!(
             "{name} reads the stream through an RMS norm, which sees its mean"
         )),
         None => Some(format!("{name} reads the stream itself, and so its mean")),
-    });
-    uncentred
+    })
 }
 
 fn center_unembed(spec: &ModelSpec) -> Option<String> {

@@ -77,3 +77,11 @@ fn shown(tap: &HfTap) -> String {
         .collect();
     format!("{} {:?}{steps}", tap.module, tap.port)
 }
+
+#[test]
+fn one_layer_as_weights() {
+    let weights = spec(small(1)).weights().into_iter();
+    let lines =
+        weights.map(|weight| format!("{} {:?}", weight.name, weight.source.cut_shape().unwrap()));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}

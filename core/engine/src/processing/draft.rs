@@ -1,6 +1,6 @@
 //! Canonical weights while they are being changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor};
 use tlbench_sdk::ModelSpec;
@@ -79,11 +79,16 @@ impl<'a> Draft<'a> {
     ) -> Result<(ModelSpec, Parameters), EngineError> {
         let renamed = spec.rename_weights();
         let mut parameters = self.parameters.renamed(&renamed)?;
+        let changed: BTreeSet<String> = self.changed.keys().cloned().collect();
         for (name, value) in self.changed {
             spec.take_canonical(&name);
             parameters.insert(name, value);
         }
-        parameters.lay_out(&spec)?;
+        for weight in spec.weights() {
+            if changed.contains(&weight.name) {
+                parameters.lay_out(&weight)?;
+            }
+        }
         Ok((spec, parameters))
     }
 }

@@ -194,7 +194,7 @@ fn parameters_agree(small: &Small, padding: Padding, objective: &Objective) {
                 let weight = Tensor::from_vec(values.collect(), weight.shape()).unwrap();
                 (name.clone(), weight)
             });
-            let small = Small::with(small.spec.clone(), &weights.collect());
+            let small = Small::with(small.spec.clone(), weights.collect::<BTreeMap<_, _>>());
             value(&small.bridge(DType::F64), &request, objective)
         });
         let (mut found, mut size) = (0.0, 0.0_f64);

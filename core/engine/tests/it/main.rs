@@ -5,7 +5,9 @@
     reason = "what fails in a helper fails the test"
 )]
 
+mod activation_cache;
 mod chunks;
+mod folding;
 mod generation;
 mod gradients;
 mod hooks;
@@ -13,4 +15,19 @@ mod inputs;
 mod kv_cache;
 mod laws;
 mod model;
+mod processing;
 mod refusals;
+mod weight_edits;
+
+#[path = "../../../sdk/tests/families/bloom.rs"]
+mod bloom;
+#[path = "../../../sdk/tests/families/gemma2.rs"]
+mod gemma2;
+#[path = "../../../sdk/tests/families/gpt_neox.rs"]
+mod gpt_neox;
+#[path = "../../../sdk/tests/families/llama.rs"]
+mod llama;
+#[path = "../../../sdk/tests/families/mixtral.rs"]
+mod mixtral;
+#[path = "../../../sdk/tests/families/parts.rs"]
+mod parts;

@@ -34,38 +34,25 @@ impl Small {
     /// Random weights for `spec`.
     pub(crate) fn of(spec: ModelSpec) -> Self {
         let weights = weights_of(&spec);
-        Self::with(spec, &weights)
+        Self::with(spec, weights)
     }
 
-    pub(crate) fn with(spec: ModelSpec, weights: &BTreeMap<String, Tensor>) -> Self {
+    pub(crate) fn with(
+        spec: ModelSpec,
+        tensors: impl IntoIterator<Item = (String, Tensor)>,
+    ) -> Self {
         let small = Self {
             spec,
             folder: tempfile::tempdir().unwrap(),
         };
-        let stored = weights.iter().map(|(name, tensor)| {
-            let (dtype, bytes): (_, Vec<u8>) = match tensor.as_slice::<f32>() {
-                Some(values) => (
-                    Dtype::F32,
-                    values
-                        .iter()
-                        .flat_map(|value| value.to_le_bytes())
-                        .collect(),
-                ),
-                None => (
-                    Dtype::F64,
-                    tensor
-                        .to_f64_vec()
-                        .into_iter()
-                        .flat_map(f64::to_le_bytes)
-                        .collect(),
-                ),
+        let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+        let views = tensors.iter().map(|(name, tensor)| {
+            let dtype = match tensor.dtype() {
+                DType::F64 => Dtype::F64,
+                _ => Dtype::F32,
             };
-            (name, dtype, tensor.shape().to_vec(), bytes)
-        });
-        let stored: Vec<_> = stored.collect();
-        let views = stored.iter().map(|(name, dtype, shape, bytes)| {
-            let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
-            (*name, view)
+            let shape = tensor.shape().to_vec();
+            (name, TensorView::new(dtype, shape, tensor.bytes()).unwrap())
         });
         serialize_to_file(views, None, &small.file()).unwrap();
         small

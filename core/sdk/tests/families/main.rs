@@ -17,6 +17,7 @@ mod mixtral;
 mod nonsense;
 mod parts;
 mod text;
+mod weights;
 
 use tlbench_sdk::{ModelSpec, hooks};
 

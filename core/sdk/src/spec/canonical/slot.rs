@@ -192,9 +192,9 @@ impl<'a> List<'a> {
             ("K", kv_heads, &mut attention.k),
             ("V", kv_heads, &mut attention.v),
         ] {
-            self.into_heads(name, letter, [heads, d_model, d_head], projection);
+            self.per_head(name, letter, [heads, d_model, d_head], projection);
         }
-        self.out_of_heads(name, [heads, d_head, d_model], &mut attention.o);
+        self.joining_heads(name, [heads, d_head, d_model], &mut attention.o);
         if let Some(norms) = &mut attention.qk_norm {
             self.head_norm(&format!("{name}.q_norm"), heads, d_head, &mut norms.q);
             self.head_norm(&format!("{name}.k_norm"), kv_heads, d_head, &mut norms.k);
@@ -209,7 +209,7 @@ impl<'a> List<'a> {
     }
 
     /// `W_X [heads, d_model, d_head]` and `b_X [heads, d_head]`, taken as `[heads * d_head, d_model]`.
-    fn into_heads(
+    fn per_head(
         &mut self,
         name: &str,
         letter: &str,
@@ -234,7 +234,7 @@ impl<'a> List<'a> {
     }
 
     /// `W_O [heads, d_head, d_model]` and `b_O [d_model]`, taken as `[d_model, heads * d_head]`.
-    fn out_of_heads(
+    fn joining_heads(
         &mut self,
         name: &str,
         [heads, d_head, d_model]: [usize; 3],
