@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tlbench_sdk::compare::{Axes, Floor, Region, STORAGE_ROUNDING, compare, log_softmax};
 use tlbench_sdk::{
-    ATTENTION_MASK, DType, Evaluation, PluginError, Quantity, SourceInfo, Tensor, Trace,
+    ATTENTION_MASK, DType, Evaluation, PluginError, Quantity, SourceInfo, Target, Tensor, Trace,
     TraceRequest, TraceSource,
 };
 
@@ -47,7 +47,8 @@ impl RoundingReference {
             .values
             .iter()
             .filter_map(|(quantity, value)| Some((quantity.as_hook()?.to_owned(), value.clone())));
-        let local = self.errors(&request.clone().local(hooks.collect()), truth, &region)?;
+        let local = forward_alone(request).local(hooks.collect());
+        let local = self.errors(&local, truth, &region)?;
         Ok(cumulative
             .into_iter()
             .map(|(quantity, cumulative)| {
@@ -111,6 +112,22 @@ impl TraceSource for RoundingReference {
         }
         Ok(truth)
     }
+}
+
+/// The same question without what flows back, which stops where a value is overwritten.
+fn forward_alone(request: &TraceRequest) -> TraceRequest {
+    let mut request = request.clone();
+    request.gradients = None;
+    request.capture.retain(|quantity| {
+        !matches!(
+            quantity,
+            Quantity::HookGradient(_) | Quantity::ParameterGradient(_)
+        )
+    });
+    request
+        .interventions
+        .retain(|edit| !matches!(edit.target, Target::HookGradient(_)));
+    request
 }
 
 /// The log-softmax has a floor of its own.

@@ -88,14 +88,13 @@ impl Tape {
         rows.apply_op2(self.anchor.as_tensor(), Leaf { table })
     }
 
-    /// The gradient of every parameter, each after all that it was used for has given its share.
-    pub(crate) fn finish(self) -> std::result::Result<BTreeMap<String, Tensor>, EngineError> {
-        self.accumulated
-            .into_iter()
-            .map(|(name, accumulated)| {
-                let gradient = accumulated.total(&name)?;
-                Ok((name, gradient))
-            })
-            .collect()
+    /// The gradient of every parameter, each after all that it was used for has given its share, under its stored name.
+    pub(crate) fn finish(
+        self,
+    ) -> impl Iterator<Item = std::result::Result<(String, Tensor), EngineError>> {
+        self.accumulated.into_iter().map(|(name, accumulated)| {
+            let gradient = accumulated.total(&name)?;
+            Ok((name, gradient))
+        })
     }
 }

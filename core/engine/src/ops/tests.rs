@@ -79,7 +79,10 @@ fn agrees_by_parameters<const N: usize>(
     let weights = random(99, output.dims());
     let objective = (&output * &weights).unwrap().sum_all().unwrap();
     objective.backward().unwrap();
-    let gradients: BTreeMap<String, Tensor> = tape.finish().unwrap();
+    let gradients: BTreeMap<String, Tensor> = tape
+        .finish()
+        .collect::<std::result::Result<_, _>>()
+        .unwrap();
     for (index, name) in names.iter().enumerate() {
         let along = random(7 + index as u64, parameters[index].dims());
         let expected = slope(|step| {

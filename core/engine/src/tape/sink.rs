@@ -241,3 +241,83 @@ fn add_rows<T: Copy + std::ops::AddAssign>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::noise;
+
+    use super::*;
+
+    fn random(seed: u64, shape: &[usize]) -> Tensor {
+        let values = noise(seed, shape.iter().product());
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn dot(a: &Tensor, b: &Tensor) -> f64 {
+        let product = (a * b).unwrap().sum_all().unwrap();
+        product.to_scalar().unwrap()
+    }
+
+    fn cut(whole: &Tensor, cut: &Cut) -> Result<Tensor> {
+        match cut {
+            Cut::Transpose => whole.t(),
+            Cut::Slice { dim, start, len } => whole.narrow(*dim, *start, *len),
+            Cut::Reshape { shape } => whole.reshape(shape.as_slice()),
+            Cut::Permute { dims } => whole.permute(dims.as_slice()),
+            Cut::Add { .. } => Ok(whole.clone()),
+        }
+    }
+
+    /// Cuts are linear but for what they add, so what undoes them is their adjoint.
+    #[test]
+    fn the_gradient_of_a_part_lies_where_the_part_was_cut_from() {
+        let slice = |dim, start, len| Cut::Slice { dim, start, len };
+        let reshape = |shape: &[usize]| Cut::Reshape {
+            shape: shape.to_vec(),
+        };
+        let permute = |dims: &[usize]| Cut::Permute {
+            dims: dims.to_vec(),
+        };
+        for cuts in [
+            vec![],
+            vec![Cut::Transpose],
+            vec![slice(1, 2, 3), Cut::Transpose],
+            vec![slice(0, 1, 2), slice(1, 4, 2), Cut::Transpose],
+            vec![Cut::Transpose, slice(0, 3, 2)],
+            vec![reshape(&[2, 2, 6]), slice(1, 1, 1), reshape(&[2, 6])],
+            vec![reshape(&[2, 2, 6]), permute(&[2, 0, 1]), slice(2, 0, 1)],
+            vec![Cut::Add { values: vec![0.5] }, slice(1, 0, 2)],
+        ] {
+            let whole = random(1, &[4, 6]);
+            let part = cuts
+                .iter()
+                .try_fold(whole.clone(), |whole, step| cut(&whole, step));
+            let part = part.unwrap();
+            let source = TensorSource {
+                cut: cuts.clone(),
+                ..TensorSource::new(["w"], [4, 6])
+            };
+            let accumulated = Arc::default();
+            let mut expected = 0.0;
+            // Two uses, as of a tied parameter.
+            for seed in [2, 3] {
+                let gradient = random(seed, part.dims());
+                Sink::new(&accumulated, &source).add(&gradient).unwrap();
+                expected += dot(&gradient, &part);
+            }
+            let found = dot(&accumulated.total("w").unwrap(), &whole);
+            assert!((found - expected).abs() < 1e-12, "{cuts:?}");
+        }
+    }
+
+    #[test]
+    fn a_use_that_gives_no_share_is_an_error_that_names_the_parameter() {
+        let accumulated: Arc<Accumulated> = Arc::default();
+        let source = TensorSource::new(["w"], [2]);
+        let first = Sink::new(&accumulated, &source);
+        let _second = Sink::new(&accumulated, &source);
+        first.add(&random(1, &[2])).unwrap();
+        let error = accumulated.total("w").unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"no gradient of w: 1 of its uses gave none");
+    }
+}

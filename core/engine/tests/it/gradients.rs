@@ -1,10 +1,10 @@
 //! Gradients against differences of the model itself, in f64.
 
-use tlbench_engine::{Arithmetic, Bridge};
+use tlbench_engine::{Arithmetic, Bridge, RoundingReference};
 use tlbench_sdk::spec::{Activation, MlpSpec, NormKind};
 use tlbench_sdk::{
     ATTENTION_MASK, Action, DType, GradientRequest, Intervention, ModelSpec, Objective, Padding,
-    Quantity, Target, Tensor, Trace, TraceRequest, hooks, noise, projection_weights,
+    Quantity, Target, Tensor, Trace, TraceRequest, TraceSource, hooks, noise, projection_weights,
 };
 
 use crate::model::{Small, ask, largest_difference, logits, spec, weights_of};
@@ -150,7 +150,7 @@ fn the_gradient_at_every_hook_is_the_slope_there() {
 }
 
 #[test]
-fn so_it_is_for_every_activation_and_norm() {
+fn so_it_is_for_every_activation_and_norm_and_for_positions_with_an_offset() {
     for activation in [
         Activation::Gelu,
         Activation::QuickGelu,
@@ -170,6 +170,7 @@ fn so_it_is_for_every_activation_and_norm() {
     let mut spec = spec();
     let norm = spec.final_norm.as_mut().unwrap();
     (norm.kind, norm.gain_offset, norm.bias) = (NormKind::RmsNorm, 1.0, None);
+    spec.embedding.positions.as_mut().unwrap().offset = 2;
     let small = Small::of(spec);
     hooks_agree(&small, Padding::Left, &OBJECTIVES[1]);
     parameters_agree(&small, Padding::Right, &OBJECTIVES[1]);
@@ -288,6 +289,33 @@ fn gradients_in_f32_are_those_in_f64_up_to_rounding_in_any_order() {
             );
         }
     }
+}
+
+#[test]
+fn the_bridge_as_its_own_reference_knows_how_exact_gradients_are() {
+    let small = Small::new();
+    let mut request = gradient_request(Padding::Left, &OBJECTIVES[1]);
+    request.capture = every_hook(&small.spec);
+    request.capture.extend(every_parameter(&small.spec));
+    let reference = RoundingReference::new(small.bridge(DType::F64), &small.bridge(DType::F32));
+    let trace = reference.trace(&request).unwrap();
+    for quantity in &request.capture {
+        let floor = trace.floor(quantity).unwrap().cumulative;
+        assert!(floor < 1e-4, "{quantity}: {floor}");
+    }
+}
+
+#[test]
+fn a_parameter_is_found_by_every_name_that_it_may_be_stored_under() {
+    let mut spec = spec();
+    spec.unembed.projection.weight.names = vec!["head".into(), "wte".into()];
+    let stored = weights_of(&crate::model::spec());
+    let bridge = Small::with(spec, &stored).bridge(DType::F64);
+    let mut request = gradient_request(Padding::Left, &OBJECTIVES[0]);
+    let [head, tied] = ["head", "wte"].map(|name| Quantity::ParameterGradient(name.into()));
+    request.capture = vec![head.clone(), tied.clone()];
+    let trace = bridge.run(&request).unwrap();
+    assert_eq!(gradient(&trace, &head), gradient(&trace, &tied));
 }
 
 #[test]
