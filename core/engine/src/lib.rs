@@ -7,7 +7,6 @@ mod arithmetic;
 mod bridge;
 mod components;
 mod convert;
-mod edit;
 mod error;
 mod gradients;
 mod inputs;

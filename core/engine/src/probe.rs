@@ -1,5 +1,6 @@
 //! What happens at a hook: capture, edit, overwrite, on the way forward and on the way back.
 
+mod edit;
 mod gradient;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,8 @@ use candle_core::{DType, Tensor};
 use tlbench_sdk::{Evaluation, HookPoint, Intervention, Quantity, Target, TraceRequest};
 
 use crate::convert::from_candle;
-use crate::edit::{Edit, Edited, replacement};
 use crate::error::EngineError;
+use edit::{Edit, Edited, replacement};
 use gradient::{CapturedGradients, HookOp};
 
 /// Sees every hook of one run as it fires.

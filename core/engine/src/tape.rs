@@ -4,6 +4,7 @@
 //! gradient to a [`Sink`], which knows the part of which stored tensor it is. So a run without gradients and one with
 //! share the same weights, nothing is computed for parameters that nobody asked for, and tied parts meet in one sum.
 
+mod add;
 mod leaf;
 mod sink;
 

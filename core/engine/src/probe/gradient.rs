@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use crate::edit::Edit;
+use super::edit::Edit;
 use crate::ops;
 
 /// The gradients that have come back to hooks.
