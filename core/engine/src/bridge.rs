@@ -232,10 +232,11 @@ impl Bridge {
         if is_differentiated(request)? {
             run.tape = Some(parameters.tape(computed)?);
         }
-        let logits = model.forward(&mut run)?;
+        let mut logits = model.forward(&mut run)?;
         let tape = run.tape.take();
         if tape.is_some() {
             backward(request, &logits.edited, inputs)?;
+            logits = logits.detached();
         }
         let mut values = probe.finish()?;
         if let Some(tape) = tape {

@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::ops::{self, Kernel, Real};
 
 /// One intervention, made ready for a value of one shape.
-pub(crate) struct Edit {
+pub(super) struct Edit {
     change: Change,
     /// Which elements it changes; `None`: all.
     chosen: Option<Vec<bool>>,
@@ -25,18 +25,18 @@ enum Change {
 
 /// The value that an edit is for.
 #[derive(Clone, Copy)]
-pub(crate) struct Edited<'a> {
+pub(super) struct Edited<'a> {
     /// The hook.
-    pub(crate) name: &'a str,
-    pub(crate) shape: &'a [usize],
+    pub(super) name: &'a str,
+    pub(super) shape: &'a [usize],
     /// The dimension that counts query positions.
-    pub(crate) position_axis: Option<usize>,
-    pub(crate) dtype: DType,
+    pub(super) position_axis: Option<usize>,
+    pub(super) dtype: DType,
 }
 
 impl Edit {
     /// Checks `intervention` against the value that it is for.
-    pub(crate) fn new(
+    pub(super) fn new(
         intervention: &Intervention,
         operands: &TensorMap,
         value: Edited<'_>,
@@ -70,7 +70,7 @@ impl Edit {
     }
 
     /// The edited value, a constant.
-    pub(crate) fn apply(&self, value: &Tensor) -> candle_core::Result<Tensor> {
+    pub(super) fn apply(&self, value: &Tensor) -> candle_core::Result<Tensor> {
         match &self.change {
             Change::Add(operand) | Change::Replace(operand) => {
                 ops::run_kernel(self, [value, operand], value.dims())
@@ -83,7 +83,7 @@ impl Edit {
 
     /// The gradient by the value before the edit, from that by the value after it. What a perturbation adds counts as a
     /// constant.
-    pub(crate) fn backward(&self, gradient: &Tensor) -> candle_core::Result<Tensor> {
+    pub(super) fn backward(&self, gradient: &Tensor) -> candle_core::Result<Tensor> {
         ops::run_kernel(&Backward(self), [gradient], gradient.dims())
     }
 
@@ -159,7 +159,7 @@ fn named<'a>(operands: &'a TensorMap, name: &str) -> Result<&'a tlbench_sdk::Ten
 }
 
 /// `tensor` in the run's precision, with the shape of the value that it replaces.
-pub(crate) fn replacement(
+pub(super) fn replacement(
     tensor: &tlbench_sdk::Tensor,
     value: Edited<'_>,
 ) -> Result<Tensor, EngineError> {

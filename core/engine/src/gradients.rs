@@ -49,19 +49,22 @@ impl<'a> WantedParameters<'a> {
         Ok(Tape::new(stored, dtype)?)
     }
 
-    /// Each under the name that it was asked for by.
+    /// Each under the name that it was asked for by. What is copied is freed, so that one full set is in memory.
     pub(crate) fn found(
         &self,
         tape: Tape,
     ) -> Result<Vec<(Quantity, tlbench_sdk::Tensor)>, EngineError> {
-        let gradients = tape.finish()?;
-        let named = self.stored.iter().filter_map(|(&name, &stored)| {
-            let quantity = Quantity::ParameterGradient(name.to_owned());
-            Some((quantity, gradients.get(stored)?))
-        });
-        named
-            .map(|(quantity, gradient)| Ok((quantity, from_candle(gradient)?)))
-            .collect()
+        let mut found = Vec::with_capacity(self.stored.len());
+        for gradient in tape.finish() {
+            let (stored, gradient) = gradient?;
+            let gradient = from_candle(&gradient)?;
+            let names = self.stored.iter().filter(|(_, name)| **name == stored);
+            found.extend(names.map(|(&name, _)| {
+                let quantity = Quantity::ParameterGradient(name.to_owned());
+                (quantity, gradient.clone())
+            }));
+        }
+        Ok(found)
     }
 }
 

@@ -118,6 +118,9 @@ impl<'a> Probe<'a> {
         if self.wanted.contains(name) {
             self.captured.insert(name.to_owned(), value.detach());
         }
+        if !self.changes(name) && !self.looks_back_at(name) {
+            return Ok(value);
+        }
         let shape = value.dims().to_vec();
         let edited = Edited {
             name,
@@ -138,9 +141,6 @@ impl<'a> Probe<'a> {
         let mut shown = value.detach();
         for edit in &edits {
             shown = edit.apply(&shown)?;
-        }
-        if !self.looks_back_at(name) && edits.is_empty() {
-            return Ok(value);
         }
         let operation = HookOp {
             edits,

@@ -4,6 +4,7 @@
 //! gradient to a [`Sink`], which knows the part of which stored tensor it is. So a run without gradients and one with
 //! share the same weights, nothing is computed for parameters that nobody asked for, and tied parts meet in one sum.
 
+mod add;
 mod leaf;
 mod sink;
 
@@ -88,14 +89,13 @@ impl Tape {
         rows.apply_op2(self.anchor.as_tensor(), Leaf { table })
     }
 
-    /// The gradient of every parameter, each after all that it was used for has given its share.
-    pub(crate) fn finish(self) -> std::result::Result<BTreeMap<String, Tensor>, EngineError> {
-        self.accumulated
-            .into_iter()
-            .map(|(name, accumulated)| {
-                let gradient = accumulated.total(&name)?;
-                Ok((name, gradient))
-            })
-            .collect()
+    /// The gradient of every parameter, each after all that it was used for has given its share, under its stored name.
+    pub(crate) fn finish(
+        self,
+    ) -> impl Iterator<Item = std::result::Result<(String, Tensor), EngineError>> {
+        self.accumulated.into_iter().map(|(name, accumulated)| {
+            let gradient = accumulated.total(&name)?;
+            Ok((name, gradient))
+        })
     }
 }

@@ -20,6 +20,16 @@ pub(crate) struct Logits {
     pub(crate) edited: Tensor,
 }
 
+impl Logits {
+    /// Without all that they were computed from.
+    pub(crate) fn detached(&self) -> Self {
+        Self {
+            computed: self.computed.detach(),
+            edited: self.edited.detach(),
+        }
+    }
+}
+
 impl Unembed {
     pub(crate) fn load(
         loader: &Loader<'_>,

@@ -39,10 +39,10 @@ fn moved(value: &Tensor, along: &Tensor, step: f64) -> Tensor {
 }
 
 /// That the gradient of a random projection of `f` by each of `arguments` is its slope in a random direction.
-fn agrees<const N: usize>(arguments: [Tensor; N], f: impl Fn([&Tensor; N]) -> Result<Tensor>) {
+fn agrees<const N: usize>(arguments: &[Tensor; N], f: impl Fn([&Tensor; N]) -> Result<Tensor>) {
     let variables = arguments
-        .clone()
-        .map(|argument| Var::from_tensor(&argument).unwrap());
+        .each_ref()
+        .map(|argument| Var::from_tensor(argument).unwrap());
     let output = f(variables.each_ref().map(Var::as_tensor)).unwrap();
     let weights = random(99, output.dims());
     let objective = (&output * &weights).unwrap().sum_all().unwrap();
@@ -64,7 +64,7 @@ fn agrees<const N: usize>(arguments: [Tensor; N], f: impl Fn([&Tensor; N]) -> Re
 
 /// The same by parameters, which candle knows nothing of.
 fn agrees_by_parameters<const N: usize>(
-    parameters: [Tensor; N],
+    parameters: &[Tensor; N],
     f: impl Fn([Operand; N]) -> Result<Tensor>,
 ) {
     let names: [String; N] = std::array::from_fn(|index| index.to_string());
@@ -79,7 +79,10 @@ fn agrees_by_parameters<const N: usize>(
     let weights = random(99, output.dims());
     let objective = (&output * &weights).unwrap().sum_all().unwrap();
     objective.backward().unwrap();
-    let gradients: BTreeMap<String, Tensor> = tape.finish().unwrap();
+    let gradients: BTreeMap<String, Tensor> = tape
+        .finish()
+        .collect::<std::result::Result<_, _>>()
+        .unwrap();
     for (index, name) in names.iter().enumerate() {
         let along = random(7 + index as u64, parameters[index].dims());
         let expected = slope(|step| {
@@ -121,32 +124,32 @@ proptest! {
     #[test]
     fn a_norm(seed: u64, kind in kinds(), rows in 1_usize..5, width in 2_usize..40) {
         let x = random(seed, &[rows, width]);
-        agrees([x.clone()], |[x]| norm_scale(x, kind, 0.1));
+        agrees(std::array::from_ref(&x), |[x]| norm_scale(x, kind, 0.1));
         let scale = (random(seed ^ 1, &[rows, 1]).abs().unwrap() + 1.0).unwrap();
-        agrees([x.clone(), scale], |[x, scale]| normalize(x, scale, kind));
-        agrees([x], |[x]| normalize(x, &norm_scale(x, kind, 0.1)?, kind));
+        agrees(&[x.clone(), scale], |[x, scale]| normalize(x, scale, kind));
+        agrees(&[x], |[x]| normalize(x, &norm_scale(x, kind, 0.1)?, kind));
     }
 
     #[test]
     fn a_gain_and_a_bias(seed: u64, rows in 1_usize..5, width in 1_usize..140) {
         let x = random(seed, &[rows, width]);
         let (gain, bias) = (random(seed ^ 1, &[width]), random(seed ^ 2, &[width]));
-        agrees([x.clone()], |[x]| {
+        agrees(std::array::from_ref(&x), |[x]| {
             let [gain, bias] = [&gain, &bias].map(|part| Some(Operand::constant(part.clone())));
             scale_and_shift(x, gain, bias)
         });
         let variable = Var::from_tensor(&x).unwrap();
-        agrees_by_parameters([gain.clone(), bias.clone()], |[gain, bias]| {
+        agrees_by_parameters(&[gain.clone(), bias.clone()], |[gain, bias]| {
             scale_and_shift(&variable, Some(gain), Some(bias))
         });
-        agrees_by_parameters([gain], |[gain]| scale_and_shift(&variable, Some(gain), None));
-        agrees_by_parameters([bias], |[bias]| scale_and_shift(&variable, None, Some(bias)));
+        agrees_by_parameters(&[gain], |[gain]| scale_and_shift(&variable, Some(gain), None));
+        agrees_by_parameters(&[bias], |[bias]| scale_and_shift(&variable, None, Some(bias)));
     }
 
     #[test]
     fn an_activation(seed: u64, activation in smooth(), count in 1_usize..50) {
         let x = (random(seed, &[count]) * 3.0).unwrap();
-        agrees([x], |[x]| activate(x, activation));
+        agrees(&[x], |[x]| activate(x, activation));
     }
 
     #[test]
@@ -157,7 +160,7 @@ proptest! {
     ) {
         let visible = Arc::new(hidden[..2 * pos * keys].to_vec());
         let scores = random(seed, &[2, heads, pos, keys]);
-        agrees([scores], |[scores]| softmax(&mask_scores(scores, 0.7, &visible)?));
+        agrees(&[scores], |[scores]| softmax(&mask_scores(scores, 0.7, &visible)?));
     }
 
     #[test]
@@ -177,12 +180,12 @@ proptest! {
         };
         let lhs = random(seed, &shape(lhs_turned, m, k));
         let rhs = random(seed ^ 1, &shape(rhs_turned, k, n));
-        agrees([lhs.clone(), rhs.clone()], |[lhs, rhs]| {
+        agrees(&[lhs.clone(), rhs.clone()], |[lhs, rhs]| {
             arithmetic.matmul(&turned(lhs_turned, lhs)?, &turned(rhs_turned, rhs)?)
         });
         let variable = Var::from_tensor(&turned(lhs_turned, &lhs).unwrap()).unwrap();
         let rhs = turned(rhs_turned, &rhs).unwrap();
-        agrees_by_parameters([rhs], |[rhs]| product(&variable, rhs, arithmetic));
+        agrees_by_parameters(&[rhs], |[rhs]| product(&variable, rhs, arithmetic));
     }
 }
 

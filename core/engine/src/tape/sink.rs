@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, Device, Error, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 use tlbench_sdk::spec::{Cut, TensorSource};
 
+use super::add::{AddRows, AddTo};
 use crate::error::EngineError;
 
 /// The gradient of one stored tensor, as far as it has come.
@@ -142,102 +143,82 @@ fn uncut(cut: &Cut, before: &[usize], gradient: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Adds a contiguous operand to a view whose last dimension is contiguous.
-struct AddTo;
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::noise;
 
-impl InplaceOp2 for AddTo {
-    fn name(&self) -> &'static str {
-        "add-to"
+    use super::*;
+
+    fn random(seed: u64, shape: &[usize]) -> Tensor {
+        let values = noise(seed, shape.iter().product());
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    fn cpu_fwd(
-        &self,
-        sum: &mut CpuStorage,
-        sum_at: &Layout,
-        terms: &CpuStorage,
-        terms_at: &Layout,
-    ) -> Result<()> {
-        match (sum, terms) {
-            (CpuStorage::F32(sum), CpuStorage::F32(terms)) => add_to(sum, sum_at, terms, terms_at),
-            (CpuStorage::F64(sum), CpuStorage::F64(terms)) => add_to(sum, sum_at, terms, terms_at),
-            _ => Err(Error::Msg(
-                "a gradient that is neither f32 nor f64".to_owned(),
-            )),
+    fn dot(a: &Tensor, b: &Tensor) -> f64 {
+        let product = (a * b).unwrap().sum_all().unwrap();
+        product.to_scalar().unwrap()
+    }
+
+    fn cut(whole: &Tensor, cut: &Cut) -> Result<Tensor> {
+        match cut {
+            Cut::Transpose => whole.t(),
+            Cut::Slice { dim, start, len } => whole.narrow(*dim, *start, *len),
+            Cut::Reshape { shape } => whole.reshape(shape.as_slice()),
+            Cut::Permute { dims } => whole.permute(dims.as_slice()),
+            Cut::Add { .. } => Ok(whole.clone()),
         }
     }
-}
 
-fn add_to<T: Copy + std::ops::AddAssign>(
-    sum: &mut [T],
-    sum_at: &Layout,
-    terms: &[T],
-    terms_at: &Layout,
-) -> Result<()> {
-    let terms = &terms[terms_at.start_offset()..];
-    let (dims, strides) = (sum_at.dims(), sum_at.stride());
-    let Some((&width, outer)) = dims.split_last() else {
-        return Err(Error::Msg("a gradient without dimensions".to_owned()));
-    };
-    for (row, terms) in terms.chunks(width.max(1)).enumerate() {
-        let (mut rest, mut start) = (row, sum_at.start_offset());
-        for (dim, stride) in outer.iter().zip(strides).rev() {
-            start += rest % dim * stride;
-            rest /= dim;
-        }
-        for (sum, term) in sum[start..start + width].iter_mut().zip(terms) {
-            *sum += *term;
-        }
-    }
-    Ok(())
-}
-
-/// Adds rows to those of a table that the third operand names.
-struct AddRows;
-
-impl InplaceOp3 for AddRows {
-    fn name(&self) -> &'static str {
-        "add-rows"
-    }
-
-    fn cpu_fwd(
-        &self,
-        table: &mut CpuStorage,
-        table_at: &Layout,
-        rows: &CpuStorage,
-        _: &Layout,
-        indices: &CpuStorage,
-        _: &Layout,
-    ) -> Result<()> {
-        let width = table_at.dims().last().copied().unwrap_or(1);
-        let CpuStorage::U32(indices) = indices else {
-            return Err(Error::Msg("indices that are not u32".to_owned()));
+    /// Cuts are linear but for what they add, so what undoes them is their adjoint.
+    #[test]
+    fn the_gradient_of_a_part_lies_where_the_part_was_cut_from() {
+        let slice = |dim, start, len| Cut::Slice { dim, start, len };
+        let reshape = |shape: &[usize]| Cut::Reshape {
+            shape: shape.to_vec(),
         };
-        match (table, rows) {
-            (CpuStorage::F32(table), CpuStorage::F32(rows)) => {
-                add_rows(table, rows, indices, width)
+        let permute = |dims: &[usize]| Cut::Permute {
+            dims: dims.to_vec(),
+        };
+        for cuts in [
+            vec![],
+            vec![Cut::Transpose],
+            vec![slice(1, 2, 3), Cut::Transpose],
+            vec![slice(0, 1, 2), slice(1, 4, 2), Cut::Transpose],
+            vec![Cut::Transpose, slice(0, 3, 2)],
+            vec![reshape(&[2, 2, 6]), slice(1, 1, 1), reshape(&[2, 6])],
+            vec![reshape(&[2, 2, 6]), permute(&[2, 0, 1]), slice(2, 0, 1)],
+            vec![Cut::Add { values: vec![0.5] }, slice(1, 0, 2)],
+        ] {
+            let whole = random(1, &[4, 6]);
+            let part = cuts
+                .iter()
+                .try_fold(whole.clone(), |whole, step| cut(&whole, step));
+            let part = part.unwrap();
+            let source = TensorSource {
+                cut: cuts.clone(),
+                ..TensorSource::new(["w"], [4, 6])
+            };
+            let accumulated = Arc::default();
+            let mut expected = 0.0;
+            // Two uses, as of a tied parameter.
+            for seed in [2, 3] {
+                let gradient = random(seed, part.dims());
+                Sink::new(&accumulated, &source).add(&gradient).unwrap();
+                expected += dot(&gradient, &part);
             }
-            (CpuStorage::F64(table), CpuStorage::F64(rows)) => {
-                add_rows(table, rows, indices, width)
-            }
-            _ => {
-                return Err(Error::Msg(
-                    "a gradient that is neither f32 nor f64".to_owned(),
-                ));
-            }
+            let found = dot(&accumulated.total("w").unwrap(), &whole);
+            assert!((found - expected).abs() < 1e-12, "{cuts:?}");
         }
-        Ok(())
     }
-}
 
-fn add_rows<T: Copy + std::ops::AddAssign>(
-    table: &mut [T],
-    rows: &[T],
-    indices: &[u32],
-    width: usize,
-) {
-    for (row, &index) in rows.chunks(width.max(1)).zip(indices) {
-        for (sum, term) in table[index as usize * width..].iter_mut().zip(row) {
-            *sum += *term;
-        }
+    #[test]
+    fn a_use_that_gives_no_share_is_an_error_that_names_the_parameter() {
+        let accumulated: Arc<Accumulated> = Arc::default();
+        let source = TensorSource::new(["w"], [2]);
+        let first = Sink::new(&accumulated, &source);
+        let _second = Sink::new(&accumulated, &source);
+        first.add(&random(1, &[2])).unwrap();
+        let error = accumulated.total("w").unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"no gradient of w: 1 of its uses gave none");
     }
 }

@@ -130,6 +130,27 @@ fn an_edit_of_one_position_leaves_the_others_alone() {
 }
 
 #[test]
+fn an_edit_at_any_hook_keeps_to_its_row_and_position() {
+    let small = Small::new();
+    let bridge = small.bridge(DType::F64);
+    let mut request = ask(&[ROW.to_vec(), ROW.to_vec()], Padding::Right, &[]);
+    let before = logits(&bridge.run(&request).unwrap());
+    let width = before.len() / (2 * ROW.len());
+    for point in hooks(&small.spec) {
+        let scale = edit(&point.name, Action::Scale { factor: 1.5 });
+        request.interventions = vec![scale.at_rows([1]).at_positions([2])];
+        let after = logits(&bridge.run(&request).unwrap());
+        let changed: Vec<usize> = (0..2 * ROW.len())
+            .filter(|token| {
+                let token = token * width..(token + 1) * width;
+                largest_difference(&before[token.clone()], &after[token]) > 1e-9
+            })
+            .collect();
+        assert_eq!(changed.first(), Some(&(ROW.len() + 2)), "{}", point.name);
+    }
+}
+
+#[test]
 fn edits_are_made_in_their_order_and_a_capture_shows_the_value_before_them() {
     let name = "blocks.0.hook_resid_pre";
     let bridge = Small::new().bridge(DType::F64);

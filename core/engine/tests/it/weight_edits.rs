@@ -212,7 +212,7 @@ fn what_cannot_be_edited_is_refused_by_name() {
     blocks.2.attn.W_Q: expected a weight of this model, found none of that name
     wte: expected a weight of this model, found none of that name
     blocks.0.attn.b_Q: expected no positions, as a weight has none, found some
-    blocks.0.attn.b_Q: expected rows below 3, found 3
+    blocks.0.attn.b_Q: expected an index below 3, found 3
     blocks.0.attn.b_Q: expected an operand that broadcasts to [3, 4], found shape [7]
     blocks.0.attn.b_Q: expected shape [3, 4], found [7]
     blocks.0.attn.W_X: expected a weight of this model, found none of that name
