@@ -5,22 +5,26 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use tlbench_checkpoint::Weights;
-use tlbench_sdk::{DType, Quantity, Tensor, TensorMap, TraceRequest};
+use tlbench_sdk::spec::{Branch, BranchInput, NormKind, NormSpec};
+use tlbench_sdk::{DType, ModelSpec, Tensor, TensorMap, hooks};
 
-use crate::bridge::Bridge;
 use crate::convert::{from_candle, to_candle};
 use crate::error::EngineError;
 
-/// Values at hooks, as [`Bridge::run_with_cache`] gives them.
+/// Values at hooks, as [`Bridge::run_with_cache`](crate::Bridge::run_with_cache) gives them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ActivationCache {
     values: TensorMap,
     /// The hooks at which the model writes to the stream, in order, whether their values are here or not.
     written: Vec<String>,
+    /// The norms that take the mean out.
+    centring: Vec<String>,
 }
 
 /// Where a saved cache lists [`ActivationCache::written`].
 const WRITTEN: &str = "written";
+/// Where a saved cache lists [`ActivationCache::centring`].
+const CENTRING: &str = "centring";
 
 /// Values of one shape, and what each is.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,33 +33,6 @@ pub struct Stack {
     pub values: Tensor,
     /// TransformerLens's label of each component.
     pub labels: Vec<String>,
-}
-
-impl Bridge {
-    /// Runs on `inputs` and keeps what the hooks that `filter` wants show, beside the logits.
-    ///
-    /// # Errors
-    /// If the inputs are wrong.
-    pub fn run_with_cache(
-        &self,
-        inputs: TensorMap,
-        filter: impl Fn(&str) -> bool,
-    ) -> Result<(Tensor, ActivationCache), EngineError> {
-        let names = self.hooks().iter().map(|hook| hook.name.clone());
-        let capture = names.filter(|name| filter(name)).map(Quantity::Hook);
-        let capture = capture.chain([Quantity::Logits]).collect();
-        let mut values = self.run(&TraceRequest::new(inputs, capture))?.values;
-        let logits = values.remove(&Quantity::Logits);
-        let logits = logits.ok_or_else(|| EngineError::request("logits", "a value", "none"))?;
-        let hooks = values.into_iter();
-        let hooks =
-            hooks.filter_map(|(quantity, value)| Some((quantity.as_hook()?.to_owned(), value)));
-        let cache = ActivationCache {
-            values: hooks.collect(),
-            written: written(self.hooks().iter().map(|hook| hook.name.as_str())),
-        };
-        Ok((logits, cache))
-    }
 }
 
 /// Those of a model's hooks that show what is added to the stream.
@@ -68,7 +45,39 @@ fn written<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.filter(is_written).map(str::to_owned).collect()
 }
 
+/// The norms of `spec` that take the mean out of the stream.
+fn centring(spec: &ModelSpec) -> Vec<String> {
+    fn of_branch<T>(branch: Option<&Branch<T>>) -> Option<&NormSpec> {
+        match &branch?.input {
+            BranchInput::Norm(norm) => Some(norm),
+            BranchInput::Stream | BranchInput::SharedNorm => None,
+        }
+    }
+    let layers = spec.layers.iter().enumerate().flat_map(|(index, layer)| {
+        let ln1 = (
+            format!("blocks.{index}.ln1"),
+            of_branch(layer.attn.as_ref()),
+        );
+        let ln2 = (format!("blocks.{index}.ln2"), of_branch(layer.mlp.as_ref()));
+        [ln1, ln2]
+    });
+    layers
+        .chain([("ln_final".to_owned(), spec.final_norm.as_ref())])
+        .filter(|(_, norm)| norm.is_some_and(|norm| norm.kind == NormKind::LayerNorm))
+        .map(|(name, _)| name)
+        .collect()
+}
+
 impl ActivationCache {
+    pub(crate) fn new(values: TensorMap, spec: &ModelSpec) -> Self {
+        let hooks = hooks(spec);
+        Self {
+            values,
+            written: written(hooks.iter().map(|hook| hook.name.as_str())),
+            centring: centring(spec),
+        }
+    }
+
     /// The values by full name, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.values
@@ -174,6 +183,24 @@ impl ActivationCache {
         Stack::of(parts)
     }
 
+    /// What each part of the stream contributes to the output of a norm (`blocks.3.ln2`, `ln_final`), before its gain and
+    /// bias: the norm of a stream is a linear map of its parts, once the scale is that of the whole.
+    ///
+    /// # Errors
+    /// If the cache does not hold the norm's `hook_scale`.
+    #[doc(alias = "apply_ln")]
+    pub fn apply_ln_to_stack(&self, stack: &Stack, norm: &str) -> Result<Stack, EngineError> {
+        let scale = to_candle(self.get(&format!("{norm}.hook_scale"))?)?;
+        let mut values = to_candle(&stack.values)?;
+        if self.centring.iter().any(|name| name == norm) {
+            values = values.broadcast_sub(&values.mean_keepdim(candle_core::D::Minus1)?)?;
+        }
+        Ok(Stack {
+            values: from_candle(&values.broadcast_div(&scale)?)?,
+            labels: stack.labels.clone(),
+        })
+    }
+
     /// Writes a safetensors file.
     ///
     /// # Errors
@@ -197,7 +224,10 @@ impl ActivationCache {
             ))
         });
         let views: BTreeMap<_, _> = views.collect::<Result<_, _>>().map_err(failed)?;
-        let metadata = HashMap::from([(WRITTEN.to_owned(), self.written.join(" "))]);
+        let metadata = HashMap::from([
+            (WRITTEN.to_owned(), self.written.join(" ")),
+            (CENTRING.to_owned(), self.centring.join(" ")),
+        ]);
         serialize_to_file(views, Some(metadata), file).map_err(failed)
     }
 
@@ -210,15 +240,19 @@ impl ActivationCache {
         let values = stored
             .names()
             .map(|name| Ok((name.to_owned(), stored.read(name)?)));
-        let written = stored.metadata().get(WRITTEN);
+        let names = |key| {
+            let names = stored.metadata().get(key).into_iter();
+            let names = names.flat_map(|names| names.split_whitespace());
+            names.map(str::to_owned).collect()
+        };
         Ok(Self {
             values: values.collect::<Result<_, EngineError>>()?,
-            written: written.map_or_else(Vec::new, |names| {
-                names.split_whitespace().map(str::to_owned).collect()
-            }),
+            written: names(WRITTEN),
+            centring: names(CENTRING),
         })
     }
 
+    /// How many layers the model has, whatever was kept of them.
     fn n_layers(&self) -> usize {
         let index = |name: &String| {
             name.strip_prefix("blocks.")?
@@ -227,7 +261,12 @@ impl ActivationCache {
                 .parse::<usize>()
                 .ok()
         };
-        let last = self.values.keys().filter_map(index).max();
+        let last = self
+            .values
+            .keys()
+            .chain(&self.written)
+            .filter_map(index)
+            .max();
         last.map_or(0, |last| last + 1)
     }
 

@@ -2,6 +2,10 @@
 
 mod generation;
 mod pieces;
+mod with_cache;
+mod with_hooks;
+
+pub use with_cache::CacheOptions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use tlbench_sdk::{
 use crate::arithmetic::Arithmetic;
 use crate::cache::KvCache;
 use crate::canonical_weights::CanonicalWeights;
+use crate::closures::Calls;
 use crate::components::{Logits, Run};
 use crate::convert::from_candle;
 use crate::error::EngineError;
@@ -33,6 +38,8 @@ pub struct Bridge {
     model: Arc<Model>,
     processed: ProcessedWeights,
     arithmetic: Arithmetic,
+    /// The closures of the one call that this bridge is for.
+    calls: Option<Calls>,
 }
 
 impl Bridge {
@@ -48,6 +55,7 @@ impl Bridge {
             processed: ProcessedWeights::of(Arc::clone(&model)),
             model,
             arithmetic: Arithmetic::Native,
+            calls: None,
         })
     }
 
@@ -73,7 +81,7 @@ impl Bridge {
         Ok(Self {
             model,
             processed,
-            arithmetic: self.arithmetic,
+            ..self.clone()
         })
     }
 
@@ -116,16 +124,7 @@ impl Bridge {
     /// # Errors
     /// If the request is wrong, or asks for what the engine does not do yet.
     pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
-        let bridge = self.for_request(request)?;
-        let mut trace = bridge.answer(request)?;
-        for quantity in &request.capture {
-            if let Quantity::Weight(name) = quantity {
-                trace
-                    .values
-                    .insert(quantity.clone(), bridge.weights().get(name)?);
-            }
-        }
-        Ok(trace)
+        self.for_request(request)?.respond(request)
     }
 
     /// The model with its weights processed and edited as this request wants it.
@@ -140,10 +139,22 @@ impl Bridge {
     }
 
     /// Answers a request whose processing and edits of weights are in the model.
+    fn respond(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
+        let mut trace = self.answer(request)?;
+        for quantity in &request.capture {
+            if let Quantity::Weight(name) = quantity {
+                let weight = self.weights().get(name)?;
+                trace.values.insert(quantity.clone(), weight);
+            }
+        }
+        Ok(trace)
+    }
+
     fn answer(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
         refuse_unanswerable(request)?;
         if is_differentiated(request)? {
-            on_a_large_stack(|| self.answer_here(request))
+            let (trace, ()) = on_a_large_stack(|| self.answer_here(request), || ())?;
+            trace
         } else {
             self.answer_here(request)
         }
@@ -225,7 +236,7 @@ impl Bridge {
             cache.check(inputs)?;
         }
         let computed = model.precision.computed();
-        let mut probe = Probe::new(request, &model.hooks, computed)?;
+        let mut probe = Probe::new(request, &model.hooks, computed, self.calls.as_ref())?;
         let parameters = WantedParameters::new(request, model)?;
         let past = cache.as_deref_mut();
         let mut run = Run::new(inputs, &mut probe, model.precision, self.arithmetic, past);

@@ -69,6 +69,14 @@ impl Edit {
         Ok(Self { change, chosen })
     }
 
+    /// Puts `value` in the place of one of the same shape.
+    pub(super) fn replacing(value: Tensor) -> Self {
+        Self {
+            change: Change::Replace(value),
+            chosen: None,
+        }
+    }
+
     /// The edited value, a constant.
     pub(super) fn apply(&self, value: &Tensor) -> candle_core::Result<Tensor> {
         match &self.change {

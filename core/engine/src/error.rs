@@ -57,6 +57,14 @@ pub enum EngineError {
     /// The request asks for something that the engine does not do yet.
     #[error("{0} cannot be answered by the engine yet")]
     Unanswerable(String),
+    /// A closure of the caller failed.
+    #[error("closure at {hook}: {source}")]
+    Closure {
+        /// The hook that it was called for.
+        hook: String,
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No gradient came back to something that takes part in the run: a bug of ours.
     #[error("no gradient of {of}: {detail}")]
     NoGradient {
@@ -105,7 +113,9 @@ impl From<EngineError> for PluginError {
             | EngineError::Cut { .. }
             | EngineError::PartShape { .. }
             | EngineError::Request { .. } => ErrorKind::InvalidInput,
-            EngineError::NoGradient { .. } | EngineError::Candle(_) => ErrorKind::Internal,
+            EngineError::Closure { .. }
+            | EngineError::NoGradient { .. }
+            | EngineError::Candle(_) => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
     }

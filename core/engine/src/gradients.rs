@@ -118,18 +118,20 @@ pub(crate) fn backward(
     Ok(())
 }
 
-/// Runs `work` where there is room for a deep graph.
-pub(crate) fn on_a_large_stack<T: Send>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send,
-) -> Result<T, EngineError> {
+/// Runs `work` where there is room for a deep graph, and `meanwhile` here.
+pub(crate) fn on_a_large_stack<T: Send, U>(
+    work: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce() -> U,
+) -> Result<(T, U), EngineError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("backward".to_owned())
             .stack_size(STACK)
             .spawn_scoped(scope, work)
             .map_err(candle_core::Error::from)?;
+        let here = meanwhile();
         match thread.join() {
-            Ok(result) => result,
+            Ok(there) => Ok((there, here)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::Tensor;
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{HookPoint, ModelSpec, hooks};
 
@@ -64,14 +65,24 @@ impl Model {
 
     /// From the run's tokens to logits.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>) -> Result<Logits, EngineError> {
-        let mut stream = self.embedding.forward(run)?;
-        for block in &self.blocks {
-            stream = block.forward(run, stream)?;
-        }
+        let mut stream = self.stream_before(self.blocks.len(), run)?;
         if let Some(norm) = &self.final_norm {
             stream = norm.forward(run, &stream)?;
         }
         self.unembed.forward(run, stream)
+    }
+
+    /// From the run's tokens to what block `layer` reads, or, for as many layers as there are, what the last one leaves.
+    pub(crate) fn stream_before(
+        &self,
+        layer: usize,
+        run: &mut Run<'_, '_>,
+    ) -> Result<Tensor, EngineError> {
+        let mut stream = self.embedding.forward(run)?;
+        for block in self.blocks.iter().take(layer) {
+            stream = block.forward(run, stream)?;
+        }
+        Ok(stream)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{DType, Tensor};
 use tlbench_sdk::{Evaluation, HookPoint, Intervention, Quantity, Target, TraceRequest};
 
+use crate::closures::{Calls, Way};
 use crate::convert::from_candle;
 use crate::edit::{Edit, Edited, replacement};
 use crate::error::EngineError;
@@ -15,6 +16,7 @@ use gradient::{CapturedGradients, HookOp};
 /// Sees every hook of one run as it fires.
 pub(crate) struct Probe<'a> {
     request: &'a TraceRequest,
+    calls: Option<&'a Calls>,
     dtype: DType,
     wanted: BTreeSet<&'a str>,
     edits: BTreeMap<&'a str, Vec<&'a Intervention>>,
@@ -31,6 +33,7 @@ impl<'a> Probe<'a> {
         request: &'a TraceRequest,
         hooks: &'a [HookPoint],
         dtype: DType,
+        calls: Option<&'a Calls>,
     ) -> Result<Self, EngineError> {
         let mut edits: BTreeMap<&str, Vec<&Intervention>> = BTreeMap::new();
         let mut gradient_edits: BTreeMap<&str, Vec<&Intervention>> = BTreeMap::new();
@@ -47,6 +50,7 @@ impl<'a> Probe<'a> {
         let capture = request.capture.iter();
         let probe = Self {
             request,
+            calls,
             dtype,
             wanted: capture.clone().filter_map(Quantity::as_hook).collect(),
             edits,
@@ -83,7 +87,12 @@ impl<'a> Probe<'a> {
     fn named(&self) -> impl Iterator<Item = &'a str> {
         let shown = self.wanted.iter().chain(&self.wanted_gradients);
         let edited = self.edits.keys().chain(self.gradient_edits.keys());
-        shown.chain(edited).copied()
+        // Those on the way back want a gradient.
+        let called = self
+            .calls
+            .into_iter()
+            .flat_map(|calls| calls.names(Way::Forward));
+        shown.chain(edited).copied().chain(called)
     }
 
     /// Whether anybody looks at `name`, so that it is worth computing.
@@ -93,7 +102,9 @@ impl<'a> Probe<'a> {
 
     /// Whether the value at `name` may be changed, so that what follows has to be computed from it.
     pub(crate) fn changes(&self, name: &str) -> bool {
-        self.edits.contains_key(name) || self.truth(name).is_some()
+        self.edits.contains_key(name)
+            || self.truth(name).is_some()
+            || self.calls_at(Way::Forward, name).is_some()
     }
 
     /// Whether anybody looks at the gradient at `name`, or edits it.
@@ -103,7 +114,7 @@ impl<'a> Probe<'a> {
 
     /// Whether the gradient at `name` may be changed.
     pub(crate) fn changes_gradient(&self, name: &str) -> bool {
-        self.gradient_edits.contains_key(name)
+        self.gradient_edits.contains_key(name) || self.calls_at(Way::Back, name).is_some()
     }
 
     /// Whether the model has to compute what follows from the value at `name`, where it could do without: a value that
@@ -137,18 +148,26 @@ impl<'a> Probe<'a> {
                 .map(|edit| Edit::new(edit, &self.request.operands, edited))
                 .collect()
         };
-        let edits = ready(&self.edits)?;
+        let mut edits = ready(&self.edits)?;
         let mut shown = value.detach();
         for edit in &edits {
             shown = edit.apply(&shown)?;
         }
+        if let Some(calls) = self.calls_at(Way::Forward, name)
+            && let Some(other) = calls.call(Way::Forward, name, &shown)?
+        {
+            shown = replacement(&other, edited)?;
+            edits.push(Edit::replacing(shown.clone()));
+        }
         let operation = HookOp {
+            name: name.to_owned(),
             edits,
             gradient_edits: ready(&self.gradient_edits)?,
             capture: self
                 .wanted_gradients
                 .contains(name)
-                .then(|| (name.to_owned(), self.captured_gradients.clone())),
+                .then(|| self.captured_gradients.clone()),
+            calls: self.calls_at(Way::Back, name).cloned(),
         };
         Ok(operation.apply(&value, &shown)?)
     }
@@ -182,6 +201,11 @@ impl<'a> Probe<'a> {
             .chain(gradients)
             .map(|(quantity, value)| Ok((quantity, from_candle(&value)?)))
             .collect()
+    }
+
+    /// The closures that wait at `name`.
+    fn calls_at(&self, way: Way, name: &str) -> Option<&'a Calls> {
+        self.calls.filter(|calls| calls.wait_at(way, name))
     }
 
     fn truth(&self, name: &str) -> Option<&'a tlbench_sdk::Tensor> {

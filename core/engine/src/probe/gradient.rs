@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Error, Layout, Result, Shape, Tensor};
 
+use crate::closures::{Calls, Way};
+use crate::convert::to_candle;
 use crate::edit::Edit;
 use crate::ops;
 
@@ -28,10 +30,13 @@ impl CapturedGradients {
 /// As in HookedTransformer, the gradient at a hook is the one by what the model goes on with, and an edited one goes to
 /// what is before the hook as it is, past the edits of the value.
 pub(super) struct HookOp {
+    pub(super) name: String,
     pub(super) edits: Vec<Edit>,
     pub(super) gradient_edits: Vec<Edit>,
-    /// Under which name the gradient is shown, and where.
-    pub(super) capture: Option<(String, CapturedGradients)>,
+    /// Where the gradient is shown.
+    pub(super) capture: Option<CapturedGradients>,
+    /// The closures that see the gradient.
+    pub(super) calls: Option<Calls>,
 }
 
 impl HookOp {
@@ -41,6 +46,16 @@ impl HookOp {
             return Ok(edited.clone());
         }
         value.apply_op2(&edited.contiguous()?, self)
+    }
+
+    /// What the closures put in the place of `gradient`, if anything.
+    fn other(&self, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let Some(calls) = &self.calls else {
+            return Ok(None);
+        };
+        let other = calls.call(Way::Back, &self.name, gradient);
+        let other = other.and_then(|other| other.as_ref().map(to_candle).transpose());
+        other.map_err(Error::wrap)
     }
 }
 
@@ -66,14 +81,18 @@ impl CustomOp2 for HookOp {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        if let Some((name, captured)) = &self.capture {
-            captured.insert(name, grad.clone());
+        if let Some(captured) = &self.capture {
+            captured.insert(&self.name, grad.clone());
         }
+        let mut is_edited = !self.gradient_edits.is_empty();
         let mut gradient = grad.clone();
         for edit in &self.gradient_edits {
             gradient = edit.apply(&gradient)?;
         }
-        if self.gradient_edits.is_empty() {
+        if let Some(other) = self.other(&gradient)? {
+            (gradient, is_edited) = (other, true);
+        }
+        if !is_edited {
             for edit in self.edits.iter().rev() {
                 gradient = edit.backward(&gradient)?;
             }

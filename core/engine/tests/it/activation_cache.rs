@@ -1,15 +1,15 @@
 //! The cache of activations, as TransformerLens's users know it.
 
-use tlbench_engine::ActivationCache;
+use tlbench_engine::{ActivationCache, CacheOptions, HookNames};
 use tlbench_sdk::{DType, Padding, Tensor};
 
 use crate::model::{Small, ask, largest_difference};
 
-fn cache(filter: impl Fn(&str) -> bool) -> ActivationCache {
+fn cache<'f>(names: impl Into<HookNames<'f>>) -> ActivationCache {
     let inputs = ask(&[vec![3, 1, 4, 22]], Padding::Right, &[]).inputs;
     Small::new()
         .bridge(DType::F64)
-        .run_with_cache(inputs, filter)
+        .run_with_cache(inputs, &CacheOptions::new().names(names))
         .unwrap()
         .1
 }
@@ -24,15 +24,8 @@ fn summed(stack: &Tensor) -> Vec<f64> {
 }
 
 #[test]
-fn a_filter_says_what_is_kept() {
-    let cache = cache(|name| name.ends_with("hook_z"));
-    let names: Vec<&str> = cache.iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["blocks.0.attn.hook_z", "blocks.1.attn.hook_z"]);
-}
-
-#[test]
 fn short_names_and_layers_from_the_end() {
-    let cache = cache(|_| true);
+    let cache = cache("*");
     for (short, layer, name) in [
         ("z", 1, "blocks.1.attn.hook_z"),
         ("post", 0, "blocks.0.mlp.hook_post"),
@@ -45,7 +38,7 @@ fn short_names_and_layers_from_the_end() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let cache = cache(|name| name.contains("hook_z"));
+    let cache = cache("*.hook_z");
     let errors = [
         cache.get("hook_embed").unwrap_err(),
         cache.at("q", 0).unwrap_err(),
@@ -62,7 +55,7 @@ fn what_is_not_there_is_named() {
 
 #[test]
 fn a_stack_is_the_values_of_all_layers() {
-    let cache = cache(|_| true);
+    let cache = cache("*");
     let stack = cache.stack_activation("z").unwrap();
     let second = cache.at("z", 1).unwrap().to_f64_vec();
     assert_eq!(stack.shape()[0], 2);
@@ -71,7 +64,7 @@ fn a_stack_is_the_values_of_all_layers() {
 
 #[test]
 fn what_was_written_to_the_stream_sums_to_it() {
-    let cache = cache(|_| true);
+    let cache = cache("*");
     let all = cache.decompose_resid(None).unwrap();
     assert_eq!(
         all.labels,
@@ -93,7 +86,7 @@ fn what_was_written_to_the_stream_sums_to_it() {
 
 #[test]
 fn the_stream_as_it_grows() {
-    let cache = cache(|_| true);
+    let cache = cache("*");
     let all = cache.accumulated_resid(None, true).unwrap();
     assert_eq!(
         all.labels,
@@ -105,7 +98,7 @@ fn the_stream_as_it_grows() {
 
 #[test]
 fn to_a_file_and_back() {
-    let cache = cache(|_| true);
+    let cache = cache("*");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cache.safetensors");
     cache.save(&file).unwrap();
@@ -114,7 +107,52 @@ fn to_a_file_and_back() {
 
 #[test]
 fn a_sum_of_which_a_part_was_not_kept_is_no_answer() {
-    let cache = cache(|name| name != "blocks.0.hook_mlp_out");
+    let cache = cache(HookNames::matching(|hook| {
+        hook.name != "blocks.0.hook_mlp_out"
+    }));
     let error = cache.decompose_resid(None).unwrap_err();
     insta::assert_snapshot!(error, @"blocks.0.hook_mlp_out: expected a hook of the cache, found none of that name");
+}
+
+#[test]
+fn layers_count_from_the_models_last_whatever_was_kept() {
+    let cache = cache("blocks.0.*");
+    assert!(cache.at("resid_pre", 0).is_ok());
+    let error = cache.at("resid_pre", -1).unwrap_err();
+    insta::assert_snapshot!(error, @"resid_pre of layer 1: expected a hook of the cache, found none of that name");
+}
+
+#[test]
+fn the_parts_of_a_stream_are_normed_as_the_whole() {
+    let cache = cache("*");
+    for (layer, norm) in [
+        (None, "ln_final"),
+        (Some(1), "blocks.1.ln1"),
+        (Some(0), "blocks.0.ln1"),
+    ] {
+        let parts = cache.decompose_resid(layer).unwrap();
+        let normed = cache.apply_ln_to_stack(&parts, norm).unwrap();
+        assert_eq!(normed.labels, parts.labels);
+        let whole = cache.get(&format!("{norm}.hook_normalized")).unwrap();
+        let difference = largest_difference(&summed(&normed.values), &whole.to_f64_vec());
+        assert!(difference < 1e-12, "{norm}: {difference}");
+    }
+    let stack = cache.decompose_resid(None).unwrap();
+    let error = cache.apply_ln_to_stack(&stack, "blocks.0.ln3").unwrap_err();
+    insta::assert_snapshot!(error, @"blocks.0.ln3.hook_scale: expected a hook of the cache, found none of that name");
+}
+
+#[test]
+fn a_norm_that_does_not_centre_is_not_made_to() {
+    use tlbench_sdk::spec::NormKind;
+
+    let mut spec = crate::model::spec();
+    spec.final_norm.as_mut().unwrap().kind = NormKind::RmsNorm;
+    let inputs = ask(&[vec![3, 1, 4, 22]], Padding::Right, &[]).inputs;
+    let bridge = Small::of(spec).bridge(DType::F64);
+    let (_, cache) = bridge.run_with_cache(inputs, &CacheOptions::new()).unwrap();
+    let parts = cache.decompose_resid(None).unwrap();
+    let normed = cache.apply_ln_to_stack(&parts, "ln_final").unwrap();
+    let whole = cache.get("ln_final.hook_normalized").unwrap().to_f64_vec();
+    assert!(largest_difference(&summed(&normed.values), &whole) < 1e-12);
 }

@@ -6,7 +6,9 @@
 )]
 
 mod activation_cache;
+mod cache_options;
 mod chunks;
+mod closures;
 mod folding;
 mod generation;
 mod gradients;
