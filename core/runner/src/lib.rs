@@ -19,11 +19,13 @@ mod processed;
 mod record;
 mod references;
 pub mod report;
+mod results;
 mod run;
 mod selection;
 mod session;
 mod stimuli;
 mod subject;
+mod suite;
 
 pub use config::Config;
 pub use events::{Event, EventLog, EventSink};
@@ -32,8 +34,11 @@ pub use located::{HubCopy, LocateError, Located};
 pub use outcome::Outcome;
 pub use plugins::{Registry, SearchPath};
 pub use record::{RecordError, record};
+pub use results::Results;
 pub use run::run;
 pub use selection::SelectionError;
+pub use suite::{Suite, SuiteError};
+pub use tlbench_sdk::{DType, Judging, Mode, Severity, Tier};
 
 /// The README's examples compile.
 #[cfg(doctest)]

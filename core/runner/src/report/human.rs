@@ -7,7 +7,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style as TableStyle;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Padding};
-use tlbench_sdk::{Severity, Tier};
+use tlbench_sdk::{Mode, Severity, Tier};
 
 use super::printable;
 use super::style::{Style, sign};
@@ -50,6 +50,27 @@ pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
     totals(&mut text, &results, style);
     listing(&mut text, &results, style, detail);
     closing(&mut text, events, &results, style);
+    text
+}
+
+/// The lines of `events` that a person has to know without a report around them: what could not be used, and every check.
+pub(crate) fn lines(events: &[Event]) -> String {
+    let mut text = String::new();
+    for event in events {
+        match printable::event(event) {
+            event @ (Event::ModelFailed { .. } | Event::PluginProblem { .. }) => {
+                opening(&mut text, &event, Style::Plain);
+            }
+            Event::CheckFinished(result) => {
+                let name = match result.check.mode {
+                    Mode::Raw => name(&result),
+                    mode => format!("{} ({})", name(&result), mode.name()),
+                };
+                one_result(&mut text, &name, &result, Style::Plain, Detail::Failures);
+            }
+            _ => {}
+        }
+    }
     text
 }
 
@@ -237,21 +258,31 @@ fn listing(text: &mut String, results: &[&BenchmarkResult], style: Style, detail
         line(text, style.strong(&format!("{model} ({mode})")));
         rule(text, "-");
         for result in results {
-            one_result(text, result, style, detail);
+            one_result(text, &name(result), result, style, detail);
         }
     }
 }
 
-fn one_result(text: &mut String, result: &BenchmarkResult, style: Style, detail: Detail) {
+/// What tells it apart among the results of one model in one mode.
+fn name(result: &BenchmarkResult) -> String {
+    match result.check.variant.as_str() {
+        UNVERIFIED => result.check.benchmark.clone(),
+        variant => format!("{}/{variant}", result.check.benchmark),
+    }
+}
+
+fn one_result(
+    text: &mut String,
+    name: &str,
+    result: &BenchmarkResult,
+    style: Style,
+    detail: Detail,
+) {
     let verdict = match result.severity {
         Severity::Info | Severity::Warning => "PASS",
         Severity::Danger => "FAIL",
         Severity::Error => "ERROR",
         Severity::Skipped => "SKIP",
-    };
-    let name = match result.check.variant.as_str() {
-        UNVERIFIED => result.check.benchmark.clone(),
-        variant => format!("{}/{variant}", result.check.benchmark),
     };
     let verdict = style.severity(result.severity, &format!("[{verdict}]"));
     line(

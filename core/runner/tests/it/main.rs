@@ -10,6 +10,7 @@
 
 mod cli;
 mod faults;
+mod library;
 mod plugins;
 mod support;
 mod tidy;

@@ -33,6 +33,17 @@ pub(crate) fn plugin(name: &str) -> &'static Path {
     find(shipped(), name)
 }
 
+/// One of the runner's examples.
+pub(crate) fn example(name: &str) -> &'static Path {
+    static BUILT: OnceLock<Artifacts> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let mut build = cargo("build", &repository().join("Cargo.toml"));
+        build.args(["--workspace", "--examples"]);
+        run(build)
+    });
+    find(built, name)
+}
+
 /// A plugin of the workspace in `tests/plugins`.
 pub(crate) fn test_plugin(name: &str) -> &'static Path {
     find(for_tests(), name)
