@@ -15,7 +15,8 @@ mod program;
 mod protocol;
 mod stderr;
 mod tensors;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
 mod worker;
 
