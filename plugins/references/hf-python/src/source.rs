@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
+use tlbench_python_worker::{Pool, Python, from_blob, to_blob};
 use tlbench_sdk::{
     DType, ErrorKind, HookPoint, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus,
     TensorMap, Trace, TraceRequest, TraceSource,
 };
 
 use crate::floors::{Measurements, pooled};
-use crate::options::{Options, python_from_environment};
-use crate::pool::{Pool, Shared, lock};
-use crate::questions::{Method, Open, Provenance, Record, Report};
-use crate::tensors::{from_blob, to_blob};
+use crate::questions::{OPEN, Open, Provenance, RECORD, Record, Report};
 
 /// Of the directions in which derivatives are checked.
 const SEED: u64 = 0;
@@ -31,7 +29,7 @@ pub(crate) struct Live {
 }
 
 struct Conversation {
-    python: Shared,
+    python: Python,
     precision: DType,
     /// Of every input so far, so that the floors of a short one are pooled with those of the longest.
     measured: Vec<Measurements>,
@@ -45,16 +43,14 @@ impl Live {
     ) -> Result<Self, PluginError> {
         let precision = precision_for(request.dtype)?;
         let progress = |message: &str| host.progress(message);
-        let options = Options::read(&request.options, python_from_environment())?;
-        let python = pythons.take(&options, &progress)?;
+        let python = pythons.take(&request.options, &progress)?;
         let model = absolute(&request.folder)?;
         let open = Open {
             model: &model,
             hooks: &request.hooks,
             dtype: precision.name(),
         };
-        let (mut provenance, _) =
-            lock(&python).ask::<Provenance>(Method::Open, open, Vec::new(), &progress)?;
+        let (mut provenance, _) = python.ask::<Provenance>(OPEN, open, Vec::new(), &progress)?;
         let mut conversation = Conversation {
             python,
             precision,
@@ -105,7 +101,10 @@ impl TraceSource for Live {
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
         match self.recording.answer(request, self.precision) {
             Err(error) if error.kind == ErrorKind::Unsupported && answerable(request) => {
-                lock(&self.conversation).answer(request)
+                let conversation = self.conversation.lock();
+                conversation
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .answer(request)
             }
             answered => answered,
         }
@@ -156,12 +155,9 @@ impl Conversation {
             stimuli,
             seed: SEED,
         };
-        let (report, blob) = lock(&self.python).ask::<Report>(
-            Method::Record,
-            question,
-            to_blob(&inputs)?,
-            progress,
-        )?;
+        let (report, blob) =
+            self.python
+                .ask::<Report>(RECORD, question, to_blob(&inputs)?, progress)?;
         let mut truth = from_blob(&blob)?;
         let checked = checked(&report);
         let new = self.measured.len();

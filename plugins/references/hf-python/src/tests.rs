@@ -1,7 +1,5 @@
-//! Pythons that fail in every way, and, where one is named, a real one.
+//! A Python with libraries that are none, and, where one is named, a real one.
 
-#[cfg(unix)]
-mod conversation;
 #[cfg(unix)]
 mod python;
 mod real;
@@ -71,4 +69,13 @@ fn failure(request: &OpenRequest) -> (PluginError, Vec<String>) {
     let listener = Listener::default();
     let error = HfPython::default().open(request, &listener).err().unwrap();
     (error, listener.told())
+}
+
+#[test]
+fn a_precision_that_is_not_measured() {
+    let mut request = request(Path::new("/nowhere"), "python3");
+    request.dtype = DType::I64;
+    let (error, _) = failure(&request);
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_eq!(error.message, "hf-python measures no rounding of i64");
 }

@@ -69,8 +69,9 @@ fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
 #[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
 fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
     let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
-    let (_, precision) = sources::MODULES
-        .into_iter()
+    let (_, precision) = PROGRAM
+        .modules
+        .iter()
         .find(|(name, _)| *name == "precision")
         .unwrap();
     let script = format!(

@@ -22,6 +22,8 @@ pub(crate) enum Ending {
 
 /// The end of one process.
 pub(crate) struct Obituary<'a> {
+    /// Whose it was.
+    pub(crate) reference: &'a str,
     pub(crate) python: &'a str,
     /// What it said last that it was doing.
     pub(crate) doing: &'a str,
@@ -32,7 +34,12 @@ pub(crate) struct Obituary<'a> {
 
 impl fmt::Display for Obituary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { python, doing, .. } = self;
+        let Self {
+            reference,
+            python,
+            doing,
+            ..
+        } = self;
         match self.ending {
             Ending::Died(status) if is_killed(*status) => write!(
                 f,
@@ -47,7 +54,7 @@ impl fmt::Display for Obituary<'_> {
             Ending::HungUp => write!(f, "`{python}` hung up without an answer at `{doing}`"),
             Ending::Silence(patience) => write!(
                 f,
-                "`{python}` was silent for {} s at `{doing}`, and was stopped; `timeout` in [reference.hf-python] sets \
+                "`{python}` was silent for {} s at `{doing}`, and was stopped; `timeout` in [reference.{reference}] sets \
                  how many seconds it may be",
                 patience.as_secs_f64()
             ),
@@ -85,6 +92,7 @@ mod tests {
     fn every_ending_in_one_line() {
         let said = |ending, last_line| {
             Obituary {
+                reference: "hf-python",
                 python: "python3",
                 doing: "text: computing the truth in f64",
                 ending: &ending,

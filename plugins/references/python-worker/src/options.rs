@@ -8,17 +8,12 @@ use tlbench_sdk::PluginError;
 
 const PYTHON: &str = "python";
 const TIMEOUT: &str = "timeout";
-const VARIABLE: &str = "TLBENCH_PYTHON";
 const DEFAULT_PYTHON: &str = "python3";
 
 /// The longest that a step may take by itself: the derivatives of a large model, or an import from a slow disk.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How to name another one, for messages.
-pub(crate) const HOW_TO_CHOOSE: &str = "name a Python that has torch and transformers in TLBENCH_PYTHON, or as \
-                                        `python` among the options of this reference";
-
-/// The settings of this reference.
+/// The settings of a reference.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Options {
     /// The interpreter: a path, or a name to look for.
@@ -28,8 +23,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// From the config, where an option comes before the environment, and that before the default.
+    /// From the config of `reference`, where an option comes before the environment, and that before the default.
     pub(crate) fn read(
+        reference: &str,
         options: &Map<String, Value>,
         environment: Option<OsString>,
     ) -> Result<Self, PluginError> {
@@ -38,12 +34,23 @@ impl Options {
             .find(|key| ![PYTHON, TIMEOUT].contains(&key.as_str()))
         {
             return Err(PluginError::invalid_input(format!(
-                "hf-python has no option `{unknown}`; it has `{PYTHON}` and `{TIMEOUT}`"
+                "{reference} has no option `{unknown}`; it has `{PYTHON}` and `{TIMEOUT}`"
             )));
         }
-        let python = options.get(PYTHON).map(python).transpose()?;
+        let wrong = |option, expected, found: &Value| {
+            PluginError::invalid_input(format!(
+                "the option `{option}` of {reference} is {expected}, not {found}"
+            ))
+        };
+        let python = options.get(PYTHON).map(|given| {
+            python(given).ok_or_else(|| wrong(PYTHON, "the path of an interpreter", given))
+        });
+        let python = python.transpose()?;
         let python = python.or_else(|| environment.filter(|python| !python.is_empty()));
-        let timeout = options.get(TIMEOUT).map(timeout).transpose()?;
+        let timeout = options.get(TIMEOUT).map(|given| {
+            timeout(given).ok_or_else(|| wrong(TIMEOUT, "a number of seconds above 0", given))
+        });
+        let timeout = timeout.transpose()?;
         Ok(Self {
             python: python.unwrap_or_else(|| DEFAULT_PYTHON.into()),
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
@@ -51,29 +58,16 @@ impl Options {
     }
 }
 
-/// What the environment names.
-pub(crate) fn python_from_environment() -> Option<OsString> {
-    std::env::var_os(VARIABLE)
+fn python(value: &Value) -> Option<OsString> {
+    value
+        .as_str()
+        .filter(|path| !path.is_empty())
+        .map(OsString::from)
 }
 
-fn python(value: &Value) -> Result<OsString, PluginError> {
-    match value {
-        Value::String(python) if !python.is_empty() => Ok(python.into()),
-        other => Err(wrong(PYTHON, "the path of an interpreter", other)),
-    }
-}
-
-fn timeout(value: &Value) -> Result<Duration, PluginError> {
-    let seconds = value.as_f64().filter(|seconds| *seconds > 0.0);
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| wrong(TIMEOUT, "a number of seconds above 0", value))
-}
-
-fn wrong(option: &str, expected: &str, found: &Value) -> PluginError {
-    PluginError::invalid_input(format!(
-        "the option `{option}` of hf-python is {expected}, not {found}"
-    ))
+fn timeout(value: &Value) -> Option<Duration> {
+    let seconds = value.as_f64().filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 #[cfg(test)]
@@ -86,7 +80,8 @@ mod tests {
         let Value::Object(options) = options else {
             unreachable!()
         };
-        Options::read(&options, environment.map(OsString::from)).map_err(|error| error.to_string())
+        Options::read("hf-python", &options, environment.map(OsString::from))
+            .map_err(|error| error.to_string())
     }
 
     #[test]

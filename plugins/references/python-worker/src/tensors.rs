@@ -5,7 +5,10 @@ use tlbench_checkpoint::StoredTensor;
 use tlbench_sdk::{PluginError, Tensor, TensorMap};
 
 /// A blob of `tensors`.
-pub(crate) fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
+///
+/// # Errors
+/// If they are too large.
+pub fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
     let stored = tensors
         .iter()
         .map(|(name, tensor)| (name, StoredTensor(tensor.clone())));
@@ -13,7 +16,10 @@ pub(crate) fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
 }
 
 /// The tensors of a blob, all of f32: truth is stored rounded to it.
-pub(crate) fn from_blob(blob: &[u8]) -> Result<TensorMap, PluginError> {
+///
+/// # Errors
+/// If it is no safetensors file, or a tensor is of another type.
+pub fn from_blob(blob: &[u8]) -> Result<TensorMap, PluginError> {
     let stored =
         SafeTensors::deserialize(blob).map_err(|error| PluginError::internal(error.to_string()))?;
     stored

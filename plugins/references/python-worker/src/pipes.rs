@@ -13,6 +13,7 @@ use crate::frame::{Frame, FrameError};
 const STEP: Duration = Duration::from_secs(1);
 
 /// Frames to and from a process. Dropped, it closes both pipes as soon as its threads notice.
+#[derive(Debug)]
 pub(crate) struct Pipes {
     outbox: Sender<Frame>,
     inbox: Receiver<Result<Frame, FrameError>>,
@@ -25,7 +26,7 @@ impl Pipes {
         let (outbox, outgoing) = channel::<Frame>();
         let (incoming, inbox) = channel();
         let failures = incoming.clone();
-        spawn("hf-python-write", move || {
+        spawn("python-write", move || {
             for frame in outgoing {
                 match frame.write(&mut input) {
                     Ok(()) => {}
@@ -38,7 +39,7 @@ impl Pipes {
                 }
             }
         })?;
-        spawn("hf-python-read", move || {
+        spawn("python-read", move || {
             let mut output = BufReader::new(output);
             loop {
                 let frame = Frame::read(&mut output);

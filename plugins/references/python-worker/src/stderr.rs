@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 const KEPT: usize = 8 << 10;
 
 /// The last words of a process.
+#[derive(Debug)]
 pub(crate) struct Tail {
     kept: Arc<Mutex<Vec<u8>>>,
     drain: Option<JoinHandle<()>>,
@@ -20,7 +21,7 @@ impl Tail {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&kept);
         let drain = thread::Builder::new()
-            .name("hf-python-stderr".to_owned())
+            .name("python-stderr".to_owned())
             .spawn(move || {
                 let mut chunk = [0; 1024];
                 while let Ok(read @ 1..) = stderr.read(&mut chunk) {

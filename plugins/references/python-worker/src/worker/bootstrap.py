@@ -1,4 +1,4 @@
-"""Imports the worker from its sources, which come as the first frame on standard input, and runs it.
+"""Imports a program from its sources, which come in the first frame on standard input, and runs it.
 
 Given to the interpreter with `-S -c`: nothing has to be written to disk, no file can be out of step, and the pipes are
 out of reach before anything that somebody installed can print. Older Pythons parse it too, down to 2.7, to say so.
@@ -22,13 +22,17 @@ def take_pipes():
     return incoming, outgoing
 
 
-def refuse(outgoing):
+def read_manifest(incoming):
+    (length,) = struct.unpack("<I", incoming.read(4))
+    manifest = json.loads(incoming.read(length).decode("utf-8"))
+    incoming.read(8)
+    return manifest
+
+
+def refuse(outgoing, remedy):
     """Says that this Python is too old, in a frame."""
     found, oldest = (".".join(str(part) for part in version) for version in (sys.version_info[:3], OLDEST))
-    message = (
-        "`{}` is Python {}; {} or later is needed: name another Python in TLBENCH_PYTHON, or as `python` among the "
-        "options of this reference"
-    ).format(sys.executable, found, oldest)
+    message = "`{}` is Python {}; {} or later is needed: {}".format(sys.executable, found, oldest, remedy)
     error = {"kind": "unsupported", "message": message, "backtrace": None}
     text = json.dumps({"error": error}).encode("ascii")
     outgoing.write(struct.pack("<I", len(text)) + text + struct.pack("<Q", 0))
@@ -72,7 +76,7 @@ def find_installed():
     site.main()
 
 
-def run(incoming, outgoing):
+def run(manifest, incoming, outgoing):
     import faulthandler
     import importlib
     import warnings
@@ -80,24 +84,22 @@ def run(incoming, outgoing):
     faulthandler.enable()
     # Nobody reads them, and PYTHONWARNINGS may turn them into errors.
     warnings.simplefilter("ignore")
-    (length,) = struct.unpack("<I", incoming.read(4))
-    sources = json.loads(incoming.read(length).decode("utf-8"))
-    incoming.read(8)
-    find_modules(sources)
+    find_modules(manifest["modules"])
     # From here on it ends with its owner, whatever it is busy with.
     channel = importlib.import_module(PACKAGE + ".channel").Channel(incoming, outgoing)
     find_installed()
-    importlib.import_module(PACKAGE + ".main").serve(channel)
+    importlib.import_module(PACKAGE + ".serving").serve(channel, manifest)
 
 
 def main():
     # Ctrl-C goes to every process of a terminal; this one ends with its owner, and in silence.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     incoming, outgoing = take_pipes()
+    manifest = read_manifest(incoming)
     if sys.version_info < OLDEST:
-        refuse(outgoing)
+        refuse(outgoing, manifest["how_to_choose_another"])
     else:
-        run(incoming, outgoing)
+        run(manifest, incoming, outgoing)
 
 
 try:

@@ -8,24 +8,25 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use tlbench_sdk::PluginError;
 
 use crate::ending::{Ending, Obituary};
 use crate::frame::{Frame, FrameError};
-use crate::options::{HOW_TO_CHOOSE, Options};
+use crate::options::Options;
 use crate::pipes::Pipes;
-use crate::questions::{Hello, Method, PROTOCOL, Question, Reply};
-use crate::sources::{BOOTSTRAP, MODULES};
+use crate::program::{BOOTSTRAP, Program};
+use crate::protocol::{Hello, Method, PROTOCOL, Question, Reply};
 use crate::stderr::{Tail, telling_line};
 
 /// How long a process may take to be gone once it has hung up, or was hung up on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A worker that has said hello. Ends with its owner.
+#[derive(Debug)]
 pub(crate) struct Worker {
-    /// As it was asked for.
-    program: OsString,
+    program: &'static Program,
+    /// The interpreter, as it was asked for.
+    python: OsString,
     child: Child,
     /// Or why the conversation is over.
     pipes: Result<Pipes, PluginError>,
@@ -38,27 +39,33 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a Python, and waits for it to have imported all that it needs.
-    pub(crate) fn start(options: &Options, progress: &dyn Fn(&str)) -> Result<Self, PluginError> {
-        let program = &options.python;
-        let doing = format!("starting {}", program.display());
+    pub(crate) fn start(
+        program: &'static Program,
+        options: &Options,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self, PluginError> {
+        let python = &options.python;
+        let doing = format!("starting {}", python.display());
         progress(&doing);
-        let mut child = Command::new(program)
+        let manifest = program.manifest()?;
+        let mut child = Command::new(python)
             .args(["-S", "-c", BOOTSTRAP])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| cannot_start(program, &error))?;
+            .map_err(|error| cannot_start(program, python, &error))?;
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(PluginError::internal(format!(
                 "`{}` was started without pipes",
-                program.display()
+                python.display()
             )));
         };
         let mut worker = Self {
-            program: program.clone(),
+            program,
+            python: python.clone(),
             child,
             pipes: Pipes::new(input, output).map_err(|error| {
                 PluginError::io(format!("cannot start a thread to wait for Python: {error}"))
@@ -67,13 +74,9 @@ impl Worker {
             timeout: options.timeout,
             doing,
         };
-        let sources: serde_json::Map<_, _> = MODULES
-            .iter()
-            .map(|&(name, source)| (name.to_owned(), json!(source)))
-            .collect();
-        let (hello, _) = worker.converse::<Hello>(&json!(sources), Vec::new(), progress)?;
+        let (hello, _) = worker.converse::<Hello>(&manifest, Vec::new(), progress)?;
         if hello.protocol != PROTOCOL {
-            let (found, python) = (hello.protocol, worker.program.display());
+            let (found, python) = (hello.protocol, worker.python.display());
             return Err(PluginError::internal(format!(
                 "`{python}` speaks protocol {found} instead of {PROTOCOL}"
             )));
@@ -89,13 +92,14 @@ impl Worker {
         blob: Vec<u8>,
         progress: &dyn Fn(&str),
     ) -> Result<(T, Vec<u8>), PluginError> {
-        method.doing().clone_into(&mut self.doing);
+        method.doing.clone_into(&mut self.doing);
+        let method = method.name;
         self.converse(&Question { method, params }, blob, progress)
     }
 
-    /// Whether it runs `program`.
-    pub(crate) fn runs(&self, program: &OsStr) -> bool {
-        self.program == program
+    /// Whether `python` is what it runs in.
+    pub(crate) fn runs(&self, python: &OsStr) -> bool {
+        self.python == python
     }
 
     /// Whether it is there, and waits for a question.
@@ -145,7 +149,8 @@ impl Worker {
         self.stop();
         let last_words = self.tail.text();
         let obituary = Obituary {
-            python: &self.program.display().to_string(),
+            reference: self.program.reference,
+            python: &self.python.display().to_string(),
             doing: &self.doing,
             ending: &ending,
             last_line: telling_line(&last_words),
@@ -210,11 +215,12 @@ fn listen<T: DeserializeOwned>(
     }
 }
 
-fn cannot_start(program: &OsStr, error: &io::Error) -> PluginError {
-    let python = program.display();
+fn cannot_start(program: &Program, python: &OsStr, error: &io::Error) -> PluginError {
+    let python = python.display();
     match error.kind() {
         io::ErrorKind::NotFound => {
-            PluginError::unsupported(format!("`{python}` was not found; {HOW_TO_CHOOSE}"))
+            let remedy = program.how_to_choose();
+            PluginError::unsupported(format!("`{python}` was not found; {remedy}"))
         }
         _ => PluginError::io(format!("cannot start `{python}`: {error}")),
     }
