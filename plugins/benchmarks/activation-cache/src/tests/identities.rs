@@ -189,10 +189,5 @@ fn the_precision_on_trial_decides_what_rounding_is() {
     let severity = |model: &_| judge(&ResidualIdentities, model, &[&activations]).severity;
     assert_eq!(severity(&model), Severity::Danger);
     model.dtype = DType::BF16;
-    let verdict = judge(&ResidualIdentities, &model, &[&activations]);
-    assert_eq!(
-        verdict.severity,
-        Severity::Danger,
-        "copies are equal in every precision"
-    );
+    assert_eq!(severity(&model), Severity::Info);
 }
