@@ -82,7 +82,7 @@ impl Run<'_> {
                     total.rounded(usize::from(summand.factor != 1.0));
                 }
                 total.rounded(summands.len().saturating_sub(1));
-                self.beside(value, axes, total)
+                self.beside(value, axes, &total)
             }
             Claim::Heads {
                 heads,
@@ -115,7 +115,7 @@ impl Run<'_> {
                 }
                 // The product, and the value as it is stored.
                 total.rounded(2);
-                self.beside(value, axes, total)
+                self.beside(value, axes, &total)
             }
             Claim::RowsSumToOne => self.rows(value, axes, &identity.hook),
         }
@@ -151,7 +151,7 @@ impl Run<'_> {
             total.rounded(1);
         }
         total.rounded(n_heads * d_head);
-        self.beside(value, axes, total)
+        self.beside(value, axes, &total)
     }
 
     fn normalized(
@@ -191,7 +191,7 @@ impl Run<'_> {
             .enumerate()
             .map(|(i, value)| value * scales[i / width]);
         let product = Tensor::from_vec(products.collect(), value.shape())?;
-        self.beside(&product, axes, total)
+        self.beside(&product, axes, &total)
     }
 
     /// The sums of the rows of a pattern, where a row sees something.
@@ -217,10 +217,10 @@ impl Run<'_> {
         let size = rms(value, axes, self.region())? * (keys as f64).sqrt();
         total.add(size, |i| expected[i]);
         total.rounded(keys);
-        self.beside(&Tensor::from_vec(sums, &shape)?, axes, total)
+        self.beside(&Tensor::from_vec(sums, &shape)?, axes, &total)
     }
 
-    fn beside(&self, value: &Tensor, axes: Axes, total: Total) -> Result<Sides, PluginError> {
+    fn beside(&self, value: &Tensor, axes: Axes, total: &Total) -> Result<Sides, PluginError> {
         let expected = Tensor::from_vec(total.values.clone(), value.shape())?;
         let floor = total.floor(self.dtype.roundoff(), rms(&expected, axes, self.region())?);
         Ok(Sides {

@@ -20,7 +20,7 @@ pub(super) fn json() -> Value {
     let inner = HEADS * D_HEAD;
     let layer = json!({
         "wiring": "sequential", "module": null,
-        "attn": branch("ln1", json!({
+        "attn": branch("ln1", &json!({
             "n_heads": HEADS, "n_kv_heads": HEADS, "d_head": D_HEAD,
             "q": linear("q", inner, D_MODEL), "k": linear("k", inner, D_MODEL),
             "v": linear("v", inner, D_MODEL), "o": linear("o", D_MODEL, inner),
@@ -28,7 +28,7 @@ pub(super) fn json() -> Value {
             "mask": { "band": { "back": null, "ahead": 0 } },
             "module": null, "port": "opaque",
         })),
-        "mlp": branch("ln2", json!({ "dense": {
+        "mlp": branch("ln2", &json!({ "dense": {
             "d_mlp": D_MLP, "activation": "gelu", "module": null,
             "input": linear("in", D_MLP, D_MODEL), "output": linear("out", D_MODEL, D_MLP),
         }})),
@@ -61,7 +61,7 @@ fn linear(name: &str, out: usize, inner: usize) -> Value {
     })
 }
 
-fn branch(norm_name: &str, body: Value) -> Value {
+fn branch(norm_name: &str, body: &Value) -> Value {
     json!({ "input": { "norm": norm(norm_name) }, "body": body })
 }
 

@@ -26,7 +26,7 @@ pub(super) fn spec() -> ModelSpec {
             json!({
                 "wiring": "sequential",
                 "module": null,
-                "attn": branch(&name("ln1"), json!({
+                "attn": branch(&name("ln1"), &json!({
                     "n_heads": HEADS, "n_kv_heads": HEADS, "d_head": D_HEAD,
                     "q": linear(&name("q"), inner, D_MODEL), "k": linear(&name("k"), inner, D_MODEL),
                     "v": linear(&name("v"), inner, D_MODEL), "o": linear(&name("o"), D_MODEL, inner),
@@ -34,7 +34,7 @@ pub(super) fn spec() -> ModelSpec {
                     "mask": { "band": { "back": null, "ahead": 0 } },
                     "module": null, "port": "opaque",
                 })),
-                "mlp": branch(&name("ln2"), json!({ "dense": {
+                "mlp": branch(&name("ln2"), &json!({ "dense": {
                     "d_mlp": D_MLP, "activation": "gelu", "module": null,
                     "input": linear(&name("in"), D_MLP, D_MODEL),
                     "output": linear(&name("out"), D_MODEL, D_MLP),
@@ -76,7 +76,7 @@ fn linear(name: &str, out: usize, inner: usize) -> Value {
     })
 }
 
-fn branch(norm_name: &str, body: Value) -> Value {
+fn branch(norm_name: &str, body: &Value) -> Value {
     json!({ "input": { "norm": norm(norm_name) }, "body": body })
 }
 
