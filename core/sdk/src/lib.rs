@@ -37,7 +37,7 @@ pub use config::{ConfigError, ConfigReader};
 pub use error::{ErrorKind, PluginError};
 pub use hooks::{Dim, Gate, HookPoint, hooks, short_name};
 pub use id::{IdError, check_id};
-pub use noise::noise;
+pub use noise::{noise, uniform};
 pub use options::{OptionInfo, Options};
 pub use processing::{Processing, ProcessingStep};
 pub use reference::{

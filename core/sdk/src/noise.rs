@@ -8,18 +8,26 @@ pub fn noise(seed: u64, count: usize) -> Vec<f64> {
     let steps = std::iter::successors(Some(seed.wrapping_add(GAMMA)), |state| {
         Some(state.wrapping_add(GAMMA))
     });
-    steps.map(uniform).take(count).collect()
+    steps.map(centred).take(count).collect()
+}
+
+/// Number `index` of the same stream, uniform from 0 up to and without 1.
+pub fn uniform(seed: u64, index: usize) -> f64 {
+    unit(seed.wrapping_add(GAMMA.wrapping_mul((index as u64).wrapping_add(1))))
 }
 
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-fn uniform(state: u64) -> f64 {
+fn centred(state: u64) -> f64 {
+    (2.0 * unit(state) - 1.0) * 3.0_f64.sqrt()
+}
+
+fn unit(state: u64) -> f64 {
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     let bits = (mixed ^ (mixed >> 31)) >> 11;
     // 2^-53 of the 53 bits is a number from 0 to 1.
-    let unit = bits as f64 * f64::EPSILON / 2.0;
-    (2.0 * unit - 1.0) * 3.0_f64.sqrt()
+    bits as f64 * f64::EPSILON / 2.0
 }
 
 #[cfg(test)]
@@ -34,8 +42,9 @@ mod tests {
             3_203_168_211_198_807_973,
             9_817_491_932_198_370_423,
         ];
-        for (number, output) in noise(1_234_567, 3).into_iter().zip(published) {
-            let unit = (output >> 11) as f64 / 2.0_f64.powi(53);
+        for (index, number) in noise(1_234_567, 3).into_iter().enumerate() {
+            let unit = (published[index] >> 11) as f64 / 2.0_f64.powi(53);
+            assert_eq!(uniform(1_234_567, index), unit);
             assert_eq!(number, (2.0 * unit - 1.0) * 3.0_f64.sqrt());
         }
     }
