@@ -2,7 +2,7 @@
 
 use tlbench_checkpoint::CheckpointError;
 use tlbench_sdk::spec::CutError;
-use tlbench_sdk::{ErrorKind, PluginError, ShapeError};
+use tlbench_sdk::{ErrorKind, PluginError, ProcessingStep, ShapeError};
 
 /// Why a model could not be opened, or a question not be answered.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,12 @@ pub(crate) enum Error {
     /// The question has no answer here.
     #[error("{0} is not answered by hooked-transformer")]
     Unanswerable(String),
+    /// A step of weight processing would change what the model computes, or has nothing to do.
+    #[error("{step}: {reason}")]
+    Processing {
+        step: ProcessingStep,
+        reason: String,
+    },
     /// The question is wrong.
     #[error("{what}: expected {expected}, found {found}")]
     Request {
@@ -61,7 +67,9 @@ impl Error {
 impl From<Error> for PluginError {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::NotImplemented { .. } | Error::Unanswerable(_) => ErrorKind::Unsupported,
+            Error::NotImplemented { .. } | Error::Unanswerable(_) | Error::Processing { .. } => {
+                ErrorKind::Unsupported
+            }
             Error::Request { .. } | Error::Checkpoint(_) | Error::Cut { .. } => {
                 ErrorKind::InvalidInput
             }

@@ -18,7 +18,7 @@ pub(crate) fn process(
     let mut weights = weights.clone();
     for step in processing.steps() {
         if let Some(reason) = step.refusal(spec) {
-            return Err(Error::Unanswerable(format!("{step} ({reason})")));
+            return Err(Error::Processing { step, reason });
         }
         match step {
             ProcessingStep::FoldLn => fold_ln(spec, &mut weights)?,

@@ -237,6 +237,21 @@ impl Source {
     }
 }
 
+#[cfg(test)]
+impl Source {
+    /// A weight after `processing` was done twice.
+    pub(crate) fn processed_twice(
+        &self,
+        processing: &Processing,
+        name: &str,
+    ) -> tlbench_sdk::Tensor {
+        let twice = |weights: &Parameters| process(&self.spec, weights, processing);
+        let weights = twice(&self.raw.exact).and_then(|once| twice(&once));
+        let weight = weights.and_then(|weights| crate::convert::from_candle(weights.get(name)?));
+        weight.unwrap()
+    }
+}
+
 impl TraceSource for Source {
     fn info(&self) -> SourceInfo {
         let provenance = [(

@@ -96,17 +96,18 @@ impl TransformerBlock {
         if edited {
             self.refuse_edit_of_both(run, &branch.ln1)?;
         }
-        // Copies that are only looked at get their gradient, and pass none on: the norm's own hooks are to have all.
-        let stream = if edited {
-            residual.clone()
+        // Copies that are only looked at get their gradient, and pass none on: the norm is to have all of its own once.
+        let (stream, ln1) = if edited {
+            (residual.clone(), None)
         } else {
-            run.leaf(residual.detach())?
+            (run.leaf(residual.detach())?, Some(branch.ln1.detached()))
         };
+        let ln1 = ln1.as_ref().unwrap_or(&branch.ln1);
         let copies = run.hook(&attn_in, per_head(&stream, branch.n_heads)?)?;
         let mut read = Vec::with_capacity(3);
         for name in &inputs {
             let copy = run.hook(name, copies.clone())?;
-            read.push(branch.ln1.forward_unhooked(&copy)?);
+            read.push(ln1.forward_unhooked(&copy)?);
         }
         let Ok([q, k, v]) = <[Tensor; 3]>::try_from(read) else {
             return Ok(shared());

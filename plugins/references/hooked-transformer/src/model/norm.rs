@@ -42,6 +42,17 @@ impl Norm {
         self.affine(x.broadcast_div(&self.scale(&x)?)?)
     }
 
+    /// The same norm, whose gain and bias get no gradient.
+    pub(crate) fn detached(&self) -> Self {
+        let detached = |weight: &Option<Tensor>| weight.as_ref().map(Tensor::detach);
+        Self {
+            name: self.name.clone(),
+            w: detached(&self.w),
+            b: detached(&self.b),
+            ..*self
+        }
+    }
+
     /// The names of its hooks.
     pub(crate) fn hooks(&self) -> [String; 2] {
         ["hook_scale", "hook_normalized"].map(|hook| format!("{}.{hook}", self.name))
