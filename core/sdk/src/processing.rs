@@ -170,14 +170,13 @@ fn center_writing_weights(spec: &ModelSpec) -> Option<String> {
         }
     }
     readers.push(("unembed".into(), spec.final_norm.as_ref()));
-    let uncentred = readers.into_iter().find_map(|(name, norm)| match norm {
+    readers.into_iter().find_map(|(name, norm)| match norm {
         Some(norm) if norm.kind == NormKind::LayerNorm => None,
         Some(_) => Some(format!(
             "{name} reads the stream through an RMS norm, which sees its mean"
         )),
         None => Some(format!("{name} reads the stream itself, and so its mean")),
-    });
-    uncentred
+    })
 }
 
 fn center_unembed(spec: &ModelSpec) -> Option<String> {

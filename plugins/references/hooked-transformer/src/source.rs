@@ -168,9 +168,9 @@ impl Source {
         let mut pool = lock(&self.measured);
         let on_longest = pool.entry(kind).or_default();
         if let Some(question) = self.on_longest(request, on_longest) {
-            let weights = self.unedited(&request.processing)?;
-            let truth = self.truth(&weights, &question)?;
-            on_longest.extend(self.measure(&weights, &question, &truth)?);
+            // What is wrong with another input is told to who asks about that one.
+            let measured = self.measured_anew(&question);
+            on_longest.extend(measured.unwrap_or_default());
         } else if request.interventions.is_empty() && self.is_longest(request) {
             on_longest.extend(measured.clone());
         }
@@ -179,6 +179,12 @@ impl Source {
             (quantity, floor)
         };
         Ok(measured.into_iter().map(floor).collect())
+    }
+
+    fn measured_anew(&self, question: &TraceRequest) -> Result<Measurements> {
+        let weights = self.unedited(&question.processing)?;
+        let truth = self.truth(&weights, question)?;
+        self.measure(&weights, question, &truth)
     }
 
     /// What is to be measured on the longest input before a floor of `request` is known: the same without edits.

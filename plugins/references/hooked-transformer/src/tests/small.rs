@@ -35,6 +35,11 @@ impl Small {
     }
 
     pub(super) fn of(spec: ModelSpec) -> Self {
+        Self::announced(spec, &[])
+    }
+
+    /// The model of `spec`, which is told what it will be asked.
+    pub(super) fn announced(spec: ModelSpec, stimuli: &[Stimulus]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(
             folder.path().join("config.json"),
@@ -60,7 +65,7 @@ impl Small {
         });
         serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
         Self {
-            source: Source::new(folder.path(), spec, &[]).unwrap(),
+            source: Source::new(folder.path(), spec, stimuli).unwrap(),
             _folder: folder,
         }
     }
