@@ -10,15 +10,23 @@ macro_rules! modules {
 }
 
 /// The worker's modules, which the bootstrap imports from the first frame.
-pub(crate) const MODULES: [(&str, &str); 13] = modules![
+pub(crate) const MODULES: [(&str, &str); 21] = modules![
+    "altered",
+    "asking",
     "attention",
+    "cached",
     "channel",
     "checks",
+    "edits",
     "installed",
     "loading",
     "main",
     "measure",
+    "noise",
     "norms",
+    "objective",
+    "parameters",
+    "plain",
     "precision",
     "protocol",
     "record",
