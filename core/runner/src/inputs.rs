@@ -5,7 +5,10 @@ use tlbench_sdk::Stimulus;
 
 use crate::config::Prompt;
 use crate::model::{Model, ModelError};
-use crate::stimuli::stimuli;
+use crate::stimuli::{Material, stimuli};
+
+/// The default text is cut to so many tokens, as everything is looked at on it; one that somebody chose is not.
+const DEFAULT_LENGTH: usize = 20;
 
 /// The inputs for `model` where no recording says what they are.
 ///
@@ -18,7 +21,10 @@ pub(crate) fn default_stimuli(
 ) -> Result<Vec<Stimulus>, ModelError> {
     let (origin, tokens, pad) = match prompt {
         Prompt::Text(text) => {
-            let (tokens, pad) = tokenised(model, text)?;
+            let (mut tokens, pad) = tokenised(model, text)?;
+            if *prompt == Prompt::default() {
+                tokens.truncate(DEFAULT_LENGTH);
+            }
             ("tokenizer", tokens, pad)
         }
         Prompt::Tokens(tokens) => {
@@ -36,7 +42,23 @@ pub(crate) fn default_stimuli(
         });
     }
     let pad = pad.filter(known).unwrap_or(0);
-    stimuli(&model.spec, &model.hooks, &tokens, pad, max_tokens).map_err(ModelError::Inputs)
+    let is_known = |token: &usize| *token < d_vocab;
+    let stop_tokens: Vec<usize> = model
+        .folder
+        .stop_tokens()?
+        .into_iter()
+        .filter(is_known)
+        .collect();
+    let material = Material {
+        spec: &model.spec,
+        hooks: &model.hooks,
+        parameters: &model.parameters(),
+        text: &tokens,
+        pad,
+        stop_tokens: &stop_tokens,
+        max_tokens,
+    };
+    stimuli(&material).map_err(ModelError::Inputs)
 }
 
 /// Tokens, and the one that fills up. Without a tokenizer the text's bytes serve as tokens.

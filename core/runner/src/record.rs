@@ -129,8 +129,9 @@ fn answers(source: &dyn TraceSource, precision: DType) -> Result<Vec<RecordedAns
     source.info().stimuli.into_iter().map(answer).collect()
 }
 
-/// Adds the floors of one more precision. The truth is the same whatever the precision, so a difference says that the
-/// reference does not repeat itself.
+/// Adds the floors of one more precision, and the questions that others were not asked: in narrow precisions those are
+/// the plain ones. The truth is the same whatever the precision, so a difference says that the reference does not
+/// repeat itself.
 fn add(
     recording: &mut Recording,
     provenance: BTreeMap<String, String>,
@@ -139,15 +140,16 @@ fn add(
     recording.provenance.extend(provenance);
     // What the floors are about is said beside them.
     recording.provenance.remove("dtype");
-    if recording.answers.is_empty() {
-        recording.answers = answers;
-        return Ok(());
-    }
-    for (known, answer) in recording.answers.iter_mut().zip(answers) {
+    for answer in answers {
+        let id = &answer.stimulus.id;
+        let mut known = recording.answers.iter_mut();
+        let Some(known) = known.find(|known| known.stimulus.id == *id) else {
+            recording.answers.push(answer);
+            continue;
+        };
         if (&known.stimulus, &known.values) != (&answer.stimulus, &answer.values) {
             return Err(PluginError::internal(format!(
-                "on input `{}` it answered otherwise when it was asked again",
-                known.stimulus.id
+                "on input `{id}` it answered otherwise when it was asked again"
             )));
         }
         known.floors.extend(answer.floors);

@@ -1,6 +1,12 @@
-//! The inputs that a model is looked at with.
+//! The questions that a model is looked at with.
 
-use tlbench_sdk::{HookPoint, ModelSpec, Padding, PluginError, Quantity, Stimulus, short_name};
+mod edits;
+mod generation;
+mod gradients;
+
+use tlbench_sdk::{
+    HookPoint, ModelSpec, Padding, Parameter, PluginError, Quantity, Stimulus, short_name,
+};
 
 /// Lengths of the rows of a padded batch, as shares of the longest.
 const BATCH_SHARES: [f64; 3] = [1.0, 0.6, 0.25];
@@ -8,65 +14,71 @@ const BATCH_SHARES: [f64; 3] = [1.0, 0.6, 0.25];
 /// Tokens of the longest row of a padded batch.
 const BATCH_LENGTH: usize = 12;
 
-/// The inputs for a model: the text, looked at in full, and thinner a single token, the longest context that
-/// `max_tokens` allows, and a batch with padding on either side.
+/// What questions are made of.
+pub(crate) struct Material<'a> {
+    pub(crate) spec: &'a ModelSpec,
+    pub(crate) hooks: &'a [HookPoint],
+    pub(crate) parameters: &'a [Parameter],
+    pub(crate) text: &'a [i64],
+    /// What fills up short rows.
+    pub(crate) pad: i64,
+    /// The tokens that end a text.
+    pub(crate) stop_tokens: &'a [usize],
+    /// The longest input, where the model's context is longer.
+    pub(crate) max_tokens: usize,
+}
+
+/// The questions for a model. What benchmarks compare is theirs to choose, by the kind of question:
+///
+/// - values: of the text in full, and thinner of a single token, the longest context that `max_tokens` allows, and a
+///   batch with padding on either side;
+/// - gradients: of a projection of the logits in full, and thinner of others;
+/// - edits of the text, one in each row;
+/// - generation from the beginning of the text, and from a padded batch.
 ///
 /// # Errors
 /// If `text` has no token.
-pub(crate) fn stimuli(
-    spec: &ModelSpec,
-    hooks: &[HookPoint],
-    text: &[i64],
-    pad_token: i64,
-    max_tokens: usize,
-) -> Result<Vec<Stimulus>, PluginError> {
-    if text.is_empty() {
+pub(crate) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginError> {
+    if material.text.is_empty() {
         return Err(PluginError::invalid_input(
             "text: expected at least one token, found none",
         ));
     }
-    let context = spec.n_ctx.unwrap_or(max_tokens).min(max_tokens).max(1);
-    let text: Vec<i64> = text.iter().copied().take(context).collect();
-    let batch = batch_rows(&text, context);
-    let mut list = vec![
-        Stimulus::from_rows(
-            "text",
-            std::slice::from_ref(&text),
-            Padding::Right,
-            pad_token,
-        )?,
-        Stimulus::from_rows("single", &[text[..1].to_vec()], Padding::Right, pad_token)?,
-        Stimulus::from_rows(
-            "full_context",
-            &[spread(spec.d_vocab, context)],
-            Padding::Right,
-            pad_token,
-        )?,
-        Stimulus::from_rows("left_padded", &batch, Padding::Left, pad_token)?,
-        Stimulus::from_rows("right_padded", &batch, Padding::Right, pad_token)?,
-    ];
-    for (index, stimulus) in list.iter_mut().enumerate() {
-        stimulus.request.capture = quantities(hooks, index == 0);
-    }
+    let n_ctx = material.spec.n_ctx.unwrap_or(material.max_tokens);
+    let context = n_ctx.min(material.max_tokens).max(1);
+    let text = &material.text[..material.text.len().min(context)];
+    let material = &Material { text, ..*material };
+    let mut list = values(material, context)?;
+    list.extend(gradients::stimuli(material)?);
+    list.extend(edits::stimuli(material)?);
+    list.extend(generation::stimuli(material, context)?);
     Ok(list)
 }
 
-/// What is looked at: every hook that fires by default, or the stream and the patterns alone.
-fn quantities(hooks: &[HookPoint], in_full: bool) -> Vec<Quantity> {
-    let chosen = |hook: &&HookPoint| {
-        let thin = matches!(
-            short_name(&hook.name),
-            "hook_resid_post" | "attn.hook_pattern"
-        );
-        hook.gate.is_none() && (in_full || thin)
+fn values(material: &Material<'_>, context: usize) -> Result<Vec<Stimulus>, PluginError> {
+    let (text, pad) = (material.text, material.pad);
+    let batch = batch_rows(text, context);
+    let long = spread(material.spec.d_vocab, context);
+    let row = |id, row: &[i64]| Stimulus::from_rows(id, &[row.to_vec()], Padding::Right, pad);
+    let padded = |id, padding| Stimulus::from_rows(id, &batch, padding, pad);
+    let stream: &[&str] = &["hook_resid_post"];
+    let thin: &[&str] = &["hook_resid_post", "attn.hook_pattern"];
+    let showing = |stimulus: Stimulus, names: Option<&[&str]>| {
+        let chosen = |hook: &&HookPoint| {
+            hook.gate.is_none() && names.is_none_or(|names| names.contains(&short_name(&hook.name)))
+        };
+        let hooks = material.hooks.iter().filter(chosen);
+        let hooks = hooks.map(|hook| Quantity::hook(&hook.name));
+        stimulus.showing(hooks.chain([Quantity::Logits, Quantity::LossPerToken, Quantity::Loss]))
     };
-    let hooks = hooks
-        .iter()
-        .filter(chosen)
-        .map(|hook| Quantity::hook(&hook.name));
-    hooks
-        .chain([Quantity::Logits, Quantity::LossPerToken, Quantity::Loss])
-        .collect()
+    Ok(vec![
+        showing(row("text", text)?, None),
+        showing(row("single", &text[..1])?, Some(thin)),
+        // Patterns grow with the square of the length.
+        showing(row("full_context", &long)?, Some(stream)),
+        showing(padded("left_padded", Padding::Left)?, Some(thin)),
+        showing(padded("right_padded", Padding::Right)?, Some(thin)),
+    ])
 }
 
 /// Rows of unequal length, of the text's tokens shifted against each other.

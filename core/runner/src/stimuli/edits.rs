@@ -1,0 +1,73 @@
+//! Edits of the text's values, one in each row of a batch.
+
+use std::collections::BTreeSet;
+
+use tlbench_sdk::{
+    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, short_name,
+};
+
+use super::Material;
+use super::gradients::holds_integers;
+
+/// Rows of a batch, the first of which is not edited.
+const ROWS: usize = 8;
+
+/// Parameters of a checkpoint of 64 MB in f32. Of a larger one, not every layer is edited.
+const LARGE: usize = 16 << 20;
+
+/// Strong enough to tell every floor apart, and weak enough not to drown the rest.
+const EDIT: Action = Action::Perturb {
+    seed: 0,
+    relative: 0.1,
+};
+
+pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginError> {
+    let hooks = edited(material);
+    let middle = material.text.len() / 2;
+    let batch = |(index, hooks): (usize, &[&HookPoint])| {
+        let rows = vec![material.text.to_vec(); 1 + hooks.len()];
+        let id = format!("edits_{}", index + 1);
+        let mut stimulus = Stimulus::from_rows(&id, &rows, Padding::Right, material.pad)?
+            .showing([Quantity::LossPerToken]);
+        let edits = hooks.iter().enumerate().map(|(row, hook)| {
+            let target = Target::Hook(hook.name.clone());
+            let edit = Intervention::new(target, EDIT).at_rows([1 + row]);
+            edit.at_positions([middle])
+        });
+        stimulus.request.interventions = edits.collect();
+        Ok(stimulus)
+    };
+    hooks.chunks(ROWS - 1).enumerate().map(batch).collect()
+}
+
+/// Every hook whose value can be edited a little; those behind a gate come last, as not every reference has them.
+fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
+    let layers = edited_layers(material);
+    let is_edited = |hook: &&HookPoint| {
+        !holds_integers(hook) && layer(hook).is_none_or(|layer| layers.contains(&layer))
+    };
+    let mut hooks: Vec<&HookPoint> = material.hooks.iter().filter(is_edited).collect();
+    hooks.sort_by_key(|hook| hook.gate.is_some());
+    hooks
+}
+
+/// All layers of a small model; of a large one the first, a middle one and the last.
+fn edited_layers(material: &Material<'_>) -> BTreeSet<usize> {
+    let count = material.spec.layers.len();
+    let sizes = material.parameters.iter();
+    let size: usize = sizes
+        .map(|parameter| parameter.shape.iter().product::<usize>())
+        .sum();
+    if size <= LARGE {
+        (0..count).collect()
+    } else {
+        [0, count / 2, count.saturating_sub(1)].into()
+    }
+}
+
+/// The layer of a hook of a block.
+fn layer(hook: &HookPoint) -> Option<usize> {
+    let prefix = hook.name.strip_suffix(short_name(&hook.name))?;
+    let digits = prefix.strip_prefix("blocks.")?.strip_suffix('.')?;
+    digits.parse().ok()
+}
