@@ -59,14 +59,17 @@ pub fn record(
 ) -> Result<PathBuf, RecordError> {
     let located = Located::find(&entry.source, run.offline, sink).map_err(ModelError::from)?;
     let model = Model::open(&located.folder, entry.architecture.as_deref(), registry)?;
-    let stimuli = default_stimuli(&model, &entry.prompt, run.max_tokens)?;
+    let mut stimuli = default_stimuli(&model, &entry.prompt, run.max_tokens)?;
     let mut recording = Recording {
         provenance: BTreeMap::new(),
         config_digest: model.folder.config_digest(),
         weights_digest: model.folder.weights_digest()?,
         answers: Vec::new(),
     };
-    for &precision in precisions {
+    // f32 first: everything is answered there, and more may be asked about the answers.
+    let mut precisions = precisions.to_vec();
+    precisions.sort_by_key(|precision| *precision != DType::F32);
+    for precision in precisions {
         let request = |id: &str| OpenRequest {
             folder: model.folder.path().to_owned(),
             spec: model.spec.clone(),
@@ -85,6 +88,8 @@ pub fn record(
         };
         let answers = answers(source.as_ref(), precision).map_err(failed)?;
         add(&mut recording, source.info().provenance, answers).map_err(failed)?;
+        let answered = recording.answers.iter();
+        stimuli = answered.map(|answer| answer.stimulus.clone()).collect();
     }
     recording.write(out)?;
     Ok(out.to_owned())

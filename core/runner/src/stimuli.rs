@@ -12,7 +12,7 @@ use tlbench_sdk::{
 const BATCH_SHARES: [f64; 3] = [1.0, 0.6, 0.25];
 
 /// Tokens of the longest row of a padded batch.
-const BATCH_LENGTH: usize = 12;
+const BATCH_LENGTH: usize = 10;
 
 /// What questions are made of.
 pub(crate) struct Material<'a> {
@@ -110,7 +110,63 @@ fn spread(d_vocab: usize, length: usize) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use tlbench_sdk::hooks;
+
     use super::*;
+
+    /// Of a model without layers.
+    fn questions(text: &[i64], n_ctx: usize) -> Vec<Stimulus> {
+        let tokens = json!({"names": ["wte.weight"], "shape": [9, 2]});
+        let spec: ModelSpec = serde_json::from_value(json!({
+            "architecture": "Bigram",
+            "d_model": 2,
+            "d_vocab": 9,
+            "n_ctx": n_ctx,
+            "embedding": {"tokens": tokens, "module": null},
+            "layers": [],
+            "final_norm": null,
+            "unembed": {"projection": {"weight": tokens, "bias": null, "tap": null}, "d_vocab_out": 9},
+        }))
+        .unwrap();
+        let parameters = [Parameter {
+            name: "wte.weight".to_owned(),
+            shape: vec![9, 2],
+        }];
+        let material = Material {
+            spec: &spec,
+            hooks: &hooks(&spec),
+            parameters: &parameters,
+            text,
+            pad: 0,
+            stop_tokens: &[8],
+            max_tokens: 256,
+        };
+        stimuli(&material).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_question_is_asked() {
+        let lines = questions(&[1, 2, 3, 4, 5, 6, 7], 12)
+            .into_iter()
+            .map(|stimulus| {
+                let request = serde_json::to_string(&stimulus.request).unwrap();
+                format!("{} {:?}: {request}", stimulus.id, stimulus.request.shape())
+            });
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn a_context_of_one_token_has_no_room_for_generation() {
+        let ids: Vec<String> = questions(&[1, 2], 1)
+            .into_iter()
+            .map(|stimulus| stimulus.id)
+            .collect();
+        assert!(
+            ids.iter().all(|id| !id.starts_with("generation")),
+            "{ids:?}"
+        );
+    }
 
     #[test]
     fn rare_and_repeated_tokens() {
@@ -123,7 +179,7 @@ mod tests {
     #[test]
     fn the_rows_of_a_batch_differ_in_length_and_content() {
         let rows = batch_rows(&[1, 2, 3, 4, 5], 48);
-        assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [12, 7, 3]);
+        assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [10, 6, 3]);
         assert_eq!(rows[1][..3], [2, 3, 4]);
         assert_eq!(batch_rows(&[9], 1), [vec![9], vec![9], vec![9]]);
     }

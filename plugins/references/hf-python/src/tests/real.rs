@@ -86,6 +86,46 @@ fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
     );
 }
 
+/// Runs a script beside a module of the worker that needs torch alone; what it printed.
+fn printed(python: &str, module: &str, script: &str) -> String {
+    let (_, source) = sources::MODULES
+        .into_iter()
+        .find(|(name, _)| *name == module)
+        .unwrap();
+    let script = format!("{source}\n{script}");
+    let output = Command::new(python).args(["-c", &script]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn noise_is_that_of_the_sdk_bit_for_bit() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    for seed in [0, 1, 1_234_567, 1 << 63, u64::MAX] {
+        let script = format!(
+            "import struct\nnumbers = torch.cat([noise({seed}, 50), projection_weights({seed}, (2, 3, 101)).flatten()])\n\
+             print(struct.pack('>656d', *numbers.tolist()).hex())"
+        );
+        let mut numbers = tlbench_sdk::noise(seed, 50);
+        numbers.extend(
+            tlbench_sdk::projection_weights(seed, [2, 3, 101])
+                .unwrap()
+                .to_f64_vec(),
+        );
+        let expected: String = numbers
+            .iter()
+            .map(|number| format!("{:016x}", number.to_bits()))
+            .collect();
+        assert_eq!(
+            printed(&python, "noise", &script).trim(),
+            expected,
+            "{seed}"
+        );
+    }
+}
+
 /// The logits of one checkpoint, announced and unannounced.
 fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
     let config: serde_json::Value =
