@@ -48,7 +48,9 @@ fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
         let (pythons, listener) = (HfPython::default(), Listener::default());
         assert_eq!(answered(&pythons, &folder, &python), fresh);
         // One that fails in the middle of its work, in f64.
-        let stimulus = Stimulus::from_rows("wrong", &[vec![1 << 40]], Padding::Left, 0).unwrap();
+        let stimulus = Stimulus::from_rows("wrong", &[vec![1 << 40]], Padding::Left, 0)
+            .unwrap()
+            .showing([Quantity::Logits]);
         let wrong = OpenRequest {
             stimuli: vec![stimulus],
             ..request(&folder, &python)
