@@ -21,11 +21,8 @@ pub(crate) fn refusal(request: &TraceRequest, precision: DType) -> Option<String
             "hf-python measures rounding in {precision} of plain forward passes alone"
         ));
     }
-    let captured = request.capture.iter();
-    if let Some(quantity) = captured
-        .filter(|quantity| !is_shown(quantity, request))
-        .next()
-    {
+    let mut captured = request.capture.iter();
+    if let Some(quantity) = captured.find(|quantity| !is_shown(quantity, request)) {
         return Some(format!(
             "hf-python does not show `{quantity}` {}",
             kind(request)
