@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use globset::Glob;
-use serde_json::Value;
 use tlbench_checkpoint::{CheckpointError, ModelFolder};
 use tlbench_engine::EngineError;
 use tlbench_sdk::{HookPoint, ModelSpec, Parameter, PluginError, Processing, hooks};
@@ -165,19 +164,6 @@ impl Model {
 }
 
 impl Model {
-    /// The tokens of the vocabulary that end a text, as `eos_token_id` of the config has them: one, or several.
-    pub(crate) fn stop_tokens(&self) -> Vec<usize> {
-        let known = |value: &Value| {
-            let token = value.as_u64().and_then(|token| usize::try_from(token).ok());
-            token.filter(|&token| token < self.spec.d_vocab)
-        };
-        match self.folder.config().get("eos_token_id") {
-            Some(Value::Array(tokens)) => tokens.iter().filter_map(known).collect(),
-            Some(token) => known(token).into_iter().collect(),
-            None => Vec::new(),
-        }
-    }
-
     /// What has a gradient: the checkpoint tensors that the spec takes, or what processing leaves of the canonical weights.
     pub(crate) fn parameters(&self, processing: &Processing) -> Vec<Parameter> {
         if !processing.is_raw() {

@@ -5,6 +5,8 @@
 //! known together with the one on a long input; the answers are kept as a [`Recording`]. What comes up later is asked
 //! then. One Python serves the models of a run one after the other.
 
+mod answerable;
+mod continuation;
 mod floors;
 mod questions;
 mod source;

@@ -31,7 +31,8 @@ pub(crate) struct Open<'a> {
 /// Where the answers come from.
 pub(crate) type Provenance = BTreeMap<String, String>;
 
-/// Parameters of `record`; the inputs travel beside them, as `ID/input_ids` and so on.
+/// Parameters of `record`; their tensors travel beside them, as
+/// `ID/inputs/input_ids` and so on.
 #[derive(Serialize)]
 pub(crate) struct Record<'a> {
     pub(crate) stimuli: &'a [Stimulus],
@@ -42,7 +43,7 @@ pub(crate) struct Record<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
-    /// By stimulus: all that can be observed, whether it was asked for or not.
+    /// By stimulus: what was measured, which may be more than was asked for.
     pub(crate) answers: BTreeMap<String, Measurements>,
     /// What the worker checked before it vouched for its answers, and how well it held.
     pub(crate) checks: BTreeMap<String, f64>,

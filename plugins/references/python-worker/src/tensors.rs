@@ -15,7 +15,7 @@ pub fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
     safetensors::serialize(stored, None).map_err(|error| PluginError::internal(error.to_string()))
 }
 
-/// The tensors of a blob, all of f32: truth is stored rounded to it.
+/// The tensors of a blob: truth, which is stored rounded to f32, and tokens.
 ///
 /// # Errors
 /// If it is no safetensors file, or a tensor is of another type.
@@ -27,28 +27,35 @@ pub fn from_blob(blob: &[u8]) -> Result<TensorMap, PluginError> {
         .map(|(name, view)| {
             Ok((
                 name.to_owned(),
-                f32_tensor(name, view.dtype(), view.shape(), view.data())?,
+                tensor(name, view.dtype(), view.shape(), view.data())?,
             ))
         })
         .collect()
 }
 
-fn f32_tensor(
-    name: &str,
-    dtype: Dtype,
-    shape: &[usize],
-    data: &[u8],
-) -> Result<Tensor, PluginError> {
-    if dtype != Dtype::F32 {
-        return Err(PluginError::internal(format!(
-            "`{name}` came as {dtype:?} instead of F32"
-        )));
-    }
-    let (values, _) = data.as_chunks();
-    Ok(Tensor::from_vec(
-        values.iter().copied().map(f32::from_le_bytes).collect(),
-        shape,
-    )?)
+fn tensor(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Tensor, PluginError> {
+    let tensor = match dtype {
+        Dtype::F32 => {
+            let (values, _) = data.as_chunks();
+            Tensor::from_vec(
+                values.iter().copied().map(f32::from_le_bytes).collect(),
+                shape,
+            )
+        }
+        Dtype::I64 => {
+            let (values, _) = data.as_chunks();
+            Tensor::from_vec(
+                values.iter().copied().map(i64::from_le_bytes).collect(),
+                shape,
+            )
+        }
+        other => {
+            return Err(PluginError::internal(format!(
+                "`{name}` came as {other:?} instead of F32 or I64"
+            )));
+        }
+    };
+    Ok(tensor?)
 }
 
 #[cfg(test)]
@@ -68,6 +75,10 @@ mod tests {
                 Tensor::from_vec::<f32>(vec![], &[1, 0]).unwrap(),
             ),
             ("text/loss".to_owned(), Tensor::scalar(3.5_f32)),
+            (
+                "text/generated".to_owned(),
+                Tensor::from_vec(vec![-1_i64, 1 << 40], &[1, 2]).unwrap(),
+            ),
         ]);
         assert_eq!(from_blob(&to_blob(&tensors).unwrap()).unwrap(), tensors);
     }
@@ -81,7 +92,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             from_blob(&blob).unwrap_err().message,
-            "`text/logits` came as F64 instead of F32"
+            "`text/logits` came as F64 instead of F32 or I64"
         );
         assert!(from_blob(&blob[..7]).is_err());
     }
