@@ -1,7 +1,5 @@
 //! Whether an identity holds on one input.
 
-use std::fmt;
-
 use tlbench_sdk::compare::{Axes, Gate, Region, compare, error_ratio};
 use tlbench_sdk::spec::NormKind;
 use tlbench_sdk::{
@@ -267,45 +265,4 @@ fn same_shape(tensor: &Tensor, like: &Tensor) -> Result<Vec<f64>, PluginError> {
 
 fn misfit(found: &[usize], expected: &[usize]) -> PluginError {
     PluginError::invalid_input(format!("shape {found:?} does not go with {expected:?}"))
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hook, claim } = self;
-        match claim {
-            Claim::Sum(summands) if summands.len() > 4 => {
-                write!(f, "{hook} = embeddings and the outputs of all branches")
-            }
-            Claim::Sum(summands) => {
-                let summand = |summand: &crate::identities::Summand| match summand.factor {
-                    1.0 => summand.hook.clone(),
-                    factor => format!("{factor} * {}", summand.hook),
-                };
-                let summands: Vec<String> = summands.iter().map(summand).collect();
-                write!(f, "{hook} = {}", summands.join(" + "))
-            }
-            Claim::RowsSumToOne => write!(f, "each row of {hook} sums to 1"),
-            Claim::Heads { heads, bias, .. } => {
-                write!(f, "{hook} = sum over heads of {heads}")?;
-                bias.as_ref().map_or(Ok(()), |bias| write!(f, " + {bias}"))
-            }
-            Claim::Normalized { scale, input, kind } => {
-                let mean = match kind {
-                    NormKind::LayerNorm => " - mean",
-                    NormKind::RmsNorm => "",
-                };
-                write!(f, "{hook} * {scale} = {input}{mean}")
-            }
-            Claim::Finished {
-                normalized,
-                gain,
-                bias,
-            } => {
-                write!(f, "{hook} = {normalized}")?;
-                gain.as_ref()
-                    .map_or(Ok(()), |gain| write!(f, " * {gain}"))?;
-                bias.as_ref().map_or(Ok(()), |bias| write!(f, " + {bias}"))
-            }
-        }
-    }
 }

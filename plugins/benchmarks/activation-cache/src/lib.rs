@@ -14,6 +14,7 @@ mod run_with_cache;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wording;
 
 tlbench_sdk::plugin! {
     benchmarks: [

@@ -3,12 +3,13 @@
 //! unembedding loses its own; and the bias of the values goes through the output that is centred by then.
 
 use tlbench_sdk::spec::{
-    AttentionSpec, Branch, BranchInput, DenseMlp, LayerSpec, MlpSpec, ModelSpec, NormKind, NormSpec,
+    AttentionSpec, Branch, BranchInput, LayerSpec, ModelSpec, NormKind, NormSpec,
 };
 use tlbench_sdk::{Processing, ProcessingStep};
 
 use crate::array::Axis;
 use crate::expected::Expected;
+use crate::readers::{Linear, attention_readers, linear, mlp_readers, networks};
 
 /// A processed weight, and what it has to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,14 +32,6 @@ pub(crate) struct Formulas<'a> {
 struct Norm<'a> {
     name: &'a str,
     spec: &'a NormSpec,
-}
-
-/// A linear map under its canonical names.
-struct Linear {
-    weight: String,
-    bias: String,
-    has_bias: bool,
-    is_gate: bool,
 }
 
 impl Formula {
@@ -289,51 +282,5 @@ impl<'a> Formulas<'a> {
             (own, moved) => own.or(moved),
         };
         sum.map(|sum| Formula::new(name, self.written(sum)))
-    }
-}
-
-fn linear(component: &str, part: &str, has_bias: bool) -> Linear {
-    Linear {
-        weight: format!("{component}.W_{part}"),
-        bias: format!("{component}.b_{part}"),
-        has_bias,
-        is_gate: part == "gate",
-    }
-}
-
-fn attention_readers(attn: &str, body: &AttentionSpec) -> Vec<Linear> {
-    let parts = [("Q", &body.q), ("K", &body.k), ("V", &body.v)];
-    let reader = |(part, projection): (&str, &tlbench_sdk::spec::ProjectionSpec)| {
-        linear(attn, part, projection.bias.is_some())
-    };
-    parts.into_iter().map(reader).collect()
-}
-
-fn mlp_readers(mlp: &str, body: &MlpSpec) -> Vec<Linear> {
-    let router = match body {
-        MlpSpec::Moe(moe) => Some(linear(mlp, "gate", moe.router.bias.is_some())),
-        MlpSpec::Dense(_) => None,
-    };
-    let of_network = |(name, dense): (String, &DenseMlp)| {
-        let gate = dense.gate.as_ref();
-        let gate = gate.map(|gate| linear(&name, "gate", gate.bias.is_some()));
-        let input = linear(&name, "in", dense.input.bias.is_some());
-        std::iter::once(input).chain(gate).collect::<Vec<_>>()
-    };
-    let networks = networks(mlp, body).into_iter().flat_map(of_network);
-    router.into_iter().chain(networks).collect()
-}
-
-/// The networks of an MLP by name.
-fn networks<'a>(mlp: &str, body: &'a MlpSpec) -> Vec<(String, &'a DenseMlp)> {
-    match body {
-        MlpSpec::Dense(dense) => vec![(mlp.to_owned(), dense)],
-        MlpSpec::Moe(moe) => {
-            let experts = moe.experts.iter().enumerate();
-            let experts = experts.map(|(i, expert)| (format!("{mlp}.experts.{i}"), expert));
-            let shared = moe.shared.iter();
-            let shared = shared.map(|shared| (format!("{mlp}.shared"), &**shared));
-            experts.chain(shared).collect()
-        }
     }
 }

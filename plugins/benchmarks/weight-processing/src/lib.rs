@@ -15,6 +15,7 @@ mod formulas;
 mod magnitudes;
 mod modification;
 mod questions;
+mod readers;
 mod sharing;
 mod step;
 #[cfg(test)]

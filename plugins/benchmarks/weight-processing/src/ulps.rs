@@ -105,9 +105,13 @@ pub(crate) fn verdict(fits: &[Fit<'_>], model: &ModelInfo) -> Verdict {
     let Some(worst) = fits.iter().max_by(|a, b| a.worst().total_cmp(&b.worst())) else {
         return Verdict::new(Severity::Danger, "no weight was looked at");
     };
-    let (count, name) = (fits.len(), &worst.formula.name);
+    let name = &worst.formula.name;
+    let count = match fits.len() {
+        1 => "1 weight is".to_owned(),
+        several => format!("{several} weights are"),
+    };
     let message = format!(
-        "{count} weights are what the raw ones give, to {} ulp of their maximum ({name})",
+        "{count} what raw ones give, to {} ulp of the maximum ({name})",
         ratio_text(worst.worst())
     );
     let verdict = Verdict::new(worst.severity(), message);
