@@ -108,6 +108,7 @@ impl Session<'_> {
         let processed = reference.as_ref().map(|reference| {
             ProcessedReference::new(
                 reference.source.as_ref(),
+                reference.stimuli(&stimuli),
                 &model.spec,
                 model.folder.weights(),
             )
@@ -271,7 +272,7 @@ impl Session<'_> {
         let stimuli = if reference.info.processes_weights {
             self.stimuli(model, &processing)?
         } else {
-            processed.stimuli(&raw.stimuli, &processing)
+            processed.stimuli(&processing)
         };
         let compat = OneMode {
             mode: Mode::Compat,
