@@ -103,6 +103,22 @@ pub enum ModelError {
     /// No inputs can be made.
     #[error(transparent)]
     Inputs(PluginError),
+    /// Nobody of that name can be put on trial.
+    #[error("subject `{found}`: expected one of {known}")]
+    UnknownSubject {
+        /// What there is.
+        known: String,
+        /// Who was asked for.
+        found: String,
+    },
+    /// Who is to be on trial cannot be.
+    #[error("subject `{name}`: {error}")]
+    Subject {
+        /// Who.
+        name: String,
+        /// Its reason.
+        error: PluginError,
+    },
     /// The engine cannot run it.
     #[error("{folder}: {error}", folder = folder.display())]
     Engine {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
 use tlbench_sdk::{
-    DType, OpenRequest, PluginError, Processing, ReferenceModel, Stimulus, Tier, Trace, TraceSource,
+    DType, OpenRequest, PluginError, Processing, ReferenceModel, Role, Stimulus, Tier, Trace,
+    TraceSource,
 };
 
 use crate::config::{ModelEntry, RunSettings};
@@ -74,6 +75,7 @@ pub fn record(
             folder: model.folder.path().to_owned(),
             spec: model.spec.clone(),
             hooks: model.hooks.clone(),
+            role: Role::Reference,
             dtype: precision,
             config_digest: recording.config_digest.clone(),
             weights_digest: recording.weights_digest.clone(),

@@ -54,6 +54,7 @@ impl ReferenceModel for HfPython {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
+        request.refuse_trial("hf-python")?;
         Ok(Box::new(Live::open(&self.pythons, request, host)?))
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::json;
+use tlbench_sdk::Role;
 use tlbench_sdk::{DType, ErrorKind};
 
 use super::*;
@@ -44,6 +45,7 @@ fn request(folder: &Path, python: &str) -> OpenRequest {
         folder: folder.to_owned(),
         spec: serde_json::from_value(spec).unwrap(),
         hooks: Vec::new(),
+        role: Role::Reference,
         dtype: DType::F32,
         config_digest: "sha256:c0".to_owned(),
         weights_digest: "sha256:e0".to_owned(),

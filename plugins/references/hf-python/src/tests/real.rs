@@ -91,7 +91,7 @@ fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
 
 /// Runs a script beside a module of the worker that needs torch alone; what it printed.
 fn printed(python: &str, module: &str, script: &str) -> String {
-    let (_, source) = sources::PROGRAM
+    let (_, source) = PROGRAM
         .modules
         .iter()
         .find(|(name, _)| *name == module)
