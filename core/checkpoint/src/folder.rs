@@ -15,6 +15,9 @@ use crate::weights::Weights;
 /// The name of the file with a model's hyper-parameters.
 pub const CONFIG_FILE: &str = "config.json";
 
+/// The name of the file with what generation is to do by default.
+const GENERATION_CONFIG_FILE: &str = "generation_config.json";
+
 /// A folder with a `config.json` and weights.
 #[derive(Debug)]
 pub struct ModelFolder {
@@ -86,6 +89,21 @@ impl ModelFolder {
         Tokenizer::open(&self.path)
     }
 
+    /// The tokens that end a text (`eos_token_id`): those of `generation_config.json`, or else of `config.json`.
+    ///
+    /// # Errors
+    /// If either is malformed.
+    pub fn stop_tokens(&self) -> Result<Vec<usize>, CheckpointError> {
+        let file = self.path.join(GENERATION_CONFIG_FILE);
+        if file.exists()
+            && let Some(tokens) = stop_tokens(&json::read_object(&file)?, &file)?
+        {
+            return Ok(tokens);
+        }
+        let tokens = stop_tokens(&self.config, &self.path.join(CONFIG_FILE))?;
+        Ok(tokens.unwrap_or_default())
+    }
+
     /// Identifies the config: [`config_digest`].
     pub fn config_digest(&self) -> String {
         config_digest(&self.config)
@@ -111,5 +129,26 @@ fn model_type(config: &Map<String, Value>, file: &Path) -> Result<String, Checkp
         key: "model_type".to_owned(),
         expected: "the name of a model family",
         found,
+    })
+}
+
+/// A token or a list of them; `None` where nothing is said.
+fn stop_tokens(
+    config: &Map<String, Value>,
+    file: &Path,
+) -> Result<Option<Vec<usize>>, CheckpointError> {
+    let key = "eos_token_id";
+    let tokens = match config.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(tokens)) => tokens.as_slice(),
+        Some(token) => std::slice::from_ref(token),
+    };
+    let token = |token: &Value| usize::try_from(token.as_u64()?).ok();
+    let tokens: Option<Vec<usize>> = tokens.iter().map(token).collect();
+    tokens.map(Some).ok_or_else(|| CheckpointError::Key {
+        file: file.to_owned(),
+        key: key.to_owned(),
+        expected: "a token id or a list of them",
+        found: config.get(key).map(json::shown).unwrap_or_default(),
     })
 }

@@ -13,7 +13,8 @@
 //!
 //! The tensors of answer `0` are `0/inputs/input_ids`, `0/inputs/attention_mask` and `0/inputs/position_ids`, what its
 //! question names beside (`0/operands/NAME`, `0/truth/NAME`), and `0/value/QUANTITY` for all that it captures.
-//! There is one truth, and floors for each precision that the reference ran in, the same ones for every answer.
+//! There is one truth, and floors for each precision that the reference ran in: the same ones for every plain question,
+//! and some of these for any other, since gradients, edits and generation are judged in f32.
 //! A quantity that follows from another one (`log_probs`) may have a floor and no value. The same recording is
 //! the same bytes.
 
@@ -24,7 +25,7 @@ mod layout;
 mod read;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tlbench_sdk::compare::Floor;
 use tlbench_sdk::{DType, Quantity, SourceInfo, Stimulus, Tensor};
@@ -67,19 +68,18 @@ pub type Floors = BTreeMap<Quantity, Floor>;
 impl Recording {
     /// The precisions whose rounding errors are known.
     pub fn precisions(&self) -> impl Iterator<Item = DType> {
-        // The same for all answers.
-        let first = self.answers.first();
-        first
-            .into_iter()
-            .flat_map(|answer| answer.floors.keys().copied())
+        let known = self.answers.iter().flat_map(|answer| answer.floors.keys());
+        known.copied().collect::<BTreeSet<DType>>().into_iter()
     }
 
-    /// The questions that there are answers for, and who answered. For a subject that is judged by floors of
-    /// `precision`.
+    /// The questions that there are answers for with floors of `precision`, by which a subject is judged, and who
+    /// answered.
     pub fn source_info(&self, precision: DType) -> SourceInfo {
         let mut provenance = self.provenance.clone();
         provenance.insert("dtype".to_owned(), precision.to_string());
-        let stimuli = self.answers.iter().map(|answer| answer.stimulus.clone());
+        let judged = |answer: &&RecordedAnswer| answer.floors.contains_key(&precision);
+        let stimuli = self.answers.iter().filter(judged);
+        let stimuli = stimuli.map(|answer| answer.stimulus.clone());
         SourceInfo {
             stimuli: stimuli.collect(),
             provenance,

@@ -19,6 +19,8 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
+    /// Without a mask every token is real; without positions they count the real tokens of a row, as HF's do where they
+    /// are computed from a mask.
     pub(crate) fn new(tensors: &TensorMap) -> Result<Self, EngineError> {
         let input_ids = integers(tensors, INPUT_IDS, None)?;
         let shape = tensors[INPUT_IDS].shape();
@@ -36,9 +38,16 @@ impl Inputs {
                 format!("shape {shape:?}"),
             ));
         }
-        let attention_mask = integers(tensors, ATTENTION_MASK, Some(shape))?;
-        let position_ids = integers(tensors, POSITION_IDS, Some(shape))?;
-        let attention_mask = attention_mask.into_iter().map(|value| value != 0).collect();
+        let attention_mask = match tensors.contains_key(ATTENTION_MASK) {
+            true => integers(tensors, ATTENTION_MASK, Some(shape))?,
+            false => vec![1; batch * pos],
+        };
+        let attention_mask: Vec<bool> =
+            attention_mask.into_iter().map(|value| value != 0).collect();
+        let position_ids = match tensors.contains_key(POSITION_IDS) {
+            true => integers(tensors, POSITION_IDS, Some(shape))?,
+            false => attention_mask.chunks(pos).flat_map(counted).collect(),
+        };
         Ok(Self {
             batch,
             pos,
@@ -150,6 +159,16 @@ fn interleaved<T: Copy>(here: &[T], pos: usize, there: &[T], more: usize) -> Vec
     rows.flat_map(|(here, there)| here.iter().chain(there))
         .copied()
         .collect()
+}
+
+/// The position of each token in its row, counted from the first real one.
+fn counted(mask: &[bool]) -> Vec<i64> {
+    let mut seen = 0;
+    let position = |&real: &bool| {
+        seen += i64::from(real);
+        (seen - 1).max(0)
+    };
+    mask.iter().map(position).collect()
 }
 
 fn integers(

@@ -111,6 +111,9 @@ struct RunOptions {
     /// Only these benchmarks: a name, a module, or a glob; may be given more than once
     #[arg(long = "benchmark", value_name = "GLOB")]
     benchmarks: Vec<String>,
+    /// Who is on trial instead of the bridge: a reference, as `tlbench list` has it
+    #[arg(long, value_name = "REFERENCE")]
+    subject: Option<String>,
     /// A recording of the model
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
@@ -308,6 +311,7 @@ impl Cli {
         });
         Overrides {
             models: self.run.models.clone(),
+            subject: self.run.subject.clone(),
             recording: self.run.recording.clone(),
             device: self.run.device,
             dtype: self.run.dtype,

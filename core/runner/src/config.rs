@@ -83,6 +83,8 @@ pub struct ModelEntry {
     pub source: ModelSource,
     /// `recording`: a recording that lies elsewhere than beside the checkpoint.
     pub recording: Option<PathBuf>,
+    /// `subject`: who is on trial, a reference by its id. By default that of `[run]`, or else the bridge.
+    pub subject: Option<String>,
     /// `architecture`: the id of the adapter. By default the one that serves the checkpoint's `model_type`.
     pub architecture: Option<String>,
     /// `dtype`: by default that of `[run]`.
@@ -96,6 +98,8 @@ pub struct ModelEntry {
 /// `[run]`: what holds for all models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSettings {
+    /// `subject`: who is on trial, a reference by its id; by default the bridge.
+    pub subject: Option<String>,
     /// `device`: where the subject runs.
     pub device: Device,
     /// `dtype`: the precision on trial.
@@ -120,6 +124,7 @@ pub struct RunSettings {
 impl Default for RunSettings {
     fn default() -> Self {
         Self {
+            subject: None,
             device: Device::Cpu,
             dtype: DType::F32,
             judging: Judging::Calibrated,

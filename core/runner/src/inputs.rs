@@ -7,6 +7,9 @@ use crate::config::Prompt;
 use crate::model::{Model, ModelError};
 use crate::stimuli::{Material, stimuli};
 
+/// The default text is cut to so many tokens, as everything is looked at on it; one that somebody chose is not.
+const DEFAULT_LENGTH: usize = 20;
+
 /// The questions about `model`, with its weights processed so, where no recording says what they are.
 ///
 /// # Errors
@@ -19,7 +22,10 @@ pub(crate) fn default_stimuli(
 ) -> Result<Vec<Stimulus>, ModelError> {
     let (origin, tokens, pad) = match prompt {
         Prompt::Text(text) => {
-            let (tokens, pad) = tokenised(model, text)?;
+            let (mut tokens, pad) = tokenised(model, text)?;
+            if *prompt == Prompt::default() {
+                tokens.truncate(DEFAULT_LENGTH);
+            }
             ("tokenizer", tokens, pad)
         }
         Prompt::Tokens(tokens) => {
@@ -37,15 +43,21 @@ pub(crate) fn default_stimuli(
         });
     }
     let pad = pad.filter(known).unwrap_or(0);
-    let parameters = model.parameters(processing);
+    let is_known = |token: &usize| *token < d_vocab;
+    let stop_tokens: Vec<usize> = model
+        .folder
+        .stop_tokens()?
+        .into_iter()
+        .filter(is_known)
+        .collect();
     let material = Material {
         spec: &model.spec,
         hooks: &model.hooks,
-        parameters: &parameters,
+        parameters: &model.parameters(processing),
         text: &tokens,
-        pad_token: pad,
+        pad,
+        stop_tokens: &stop_tokens,
         max_tokens,
-        stop_tokens: &model.stop_tokens(),
     };
     let mut stimuli = stimuli(&material).map_err(ModelError::Inputs)?;
     for stimulus in &mut stimuli {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use globset::Glob;
-use serde_json::Value;
 use tlbench_checkpoint::{CheckpointError, ModelFolder};
 use tlbench_engine::EngineError;
 use tlbench_sdk::{HookPoint, ModelSpec, Parameter, PluginError, Processing, hooks};
@@ -104,6 +103,22 @@ pub enum ModelError {
     /// No inputs can be made.
     #[error(transparent)]
     Inputs(PluginError),
+    /// Nobody of that name can be put on trial.
+    #[error("subject `{found}`: expected one of {known}")]
+    UnknownSubject {
+        /// What there is.
+        known: String,
+        /// Who was asked for.
+        found: String,
+    },
+    /// Who is to be on trial cannot be.
+    #[error("subject `{name}`: {error}")]
+    Subject {
+        /// Who.
+        name: String,
+        /// Its reason.
+        error: PluginError,
+    },
     /// The engine cannot run it.
     #[error("{folder}: {error}", folder = folder.display())]
     Engine {
@@ -165,19 +180,6 @@ impl Model {
 }
 
 impl Model {
-    /// The tokens of the vocabulary that end a text, as `eos_token_id` of the config has them: one, or several.
-    pub(crate) fn stop_tokens(&self) -> Vec<usize> {
-        let known = |value: &Value| {
-            let token = value.as_u64().and_then(|token| usize::try_from(token).ok());
-            token.filter(|&token| token < self.spec.d_vocab)
-        };
-        match self.folder.config().get("eos_token_id") {
-            Some(Value::Array(tokens)) => tokens.iter().filter_map(known).collect(),
-            Some(token) => known(token).into_iter().collect(),
-            None => Vec::new(),
-        }
-    }
-
     /// What has a gradient: the checkpoint tensors that the spec takes, or what processing leaves of the canonical weights.
     pub(crate) fn parameters(&self, processing: &Processing) -> Vec<Parameter> {
         if !processing.is_raw() {

@@ -7,13 +7,15 @@ use tlbench_checkpoint::Weights;
 use tlbench_sdk::mapped::{Mapping, ValueBiases};
 use tlbench_sdk::spec::TensorSource;
 use tlbench_sdk::{
-    ModelSpec, PluginError, Processing, ProcessingStep, Quantity, SourceInfo, Stimulus, Target,
-    Tensor, Trace, TraceRequest, TraceSource,
+    Intervention, ModelSpec, PluginError, Processing, ProcessingStep, Quantity, SourceInfo,
+    Stimulus, Target, Tensor, Trace, TraceRequest, TraceSource,
 };
 
 /// Maps the answers about the raw weights to what processed ones have to give.
 pub(crate) struct ProcessedReference<'a> {
     raw: &'a dyn TraceSource,
+    /// The questions about the raw weights.
+    stimuli: &'a [Stimulus],
     spec: &'a ModelSpec,
     weights: &'a Weights,
     /// With the biases of the norms folded in, and without.
@@ -21,18 +23,25 @@ pub(crate) struct ProcessedReference<'a> {
 }
 
 impl<'a> ProcessedReference<'a> {
-    pub(crate) fn new(raw: &'a dyn TraceSource, spec: &'a ModelSpec, weights: &'a Weights) -> Self {
+    pub(crate) fn new(
+        raw: &'a dyn TraceSource,
+        stimuli: &'a [Stimulus],
+        spec: &'a ModelSpec,
+        weights: &'a Weights,
+    ) -> Self {
         Self {
             raw,
+            stimuli,
             spec,
             weights,
             biases: Mutex::default(),
         }
     }
 
-    /// What of `stimuli` can be asked about weights processed so.
-    pub(crate) fn stimuli(&self, stimuli: &[Stimulus], processing: &Processing) -> Vec<Stimulus> {
-        let mapped = stimuli.iter().map(|stimulus| {
+    /// What of the questions can be asked about weights processed so: an edit that would mean another thing is left out, and
+    /// its row of the batch stays as it is.
+    pub(crate) fn stimuli(&self, processing: &Processing) -> Vec<Stimulus> {
+        let mapped = self.stimuli.iter().map(|stimulus| {
             let mut mapped = stimulus.clone();
             let request = &mut mapped.request;
             request.processing = processing.clone();
@@ -49,15 +58,18 @@ impl<'a> ProcessedReference<'a> {
         mapped.flatten().collect()
     }
 
-    /// Whether an edit there means the same whether the weights are processed or not.
+    /// Whether an edit there means the same whether the weights are processed or not: the value is the same, and so is what
+    /// a change of it does.
     fn is_unchanged(&self, processing: &Processing, target: &Target) -> bool {
-        let quantity = match target {
-            Target::Hook(name) => Quantity::hook(name),
-            Target::HookGradient(name) => Quantity::HookGradient(name.clone()),
+        let name = match target {
+            Target::Hook(name) | Target::HookGradient(name) => name,
             Target::Weight(_) => return false,
         };
-        Mapping::new(self.spec, processing, &quantity)
-            .is_some_and(|mapping| mapping.is_identity(&quantity))
+        let quantities = [Quantity::hook(name), Quantity::HookGradient(name.clone())];
+        quantities.iter().all(|quantity| {
+            Mapping::new(self.spec, processing, quantity)
+                .is_some_and(|mapping| mapping.is_identity(quantity))
+        })
     }
 
     fn refuse_changed_edits(&self, request: &TraceRequest) -> Result<(), PluginError> {
@@ -68,6 +80,27 @@ impl<'a> ProcessedReference<'a> {
                 "the reference does not process weights, and an edit of {target:?} means another thing where they are"
             ))),
         }
+    }
+
+    /// The raw question that knows the answer: where edits were left out, the one with all of them, as each is of a row of
+    /// its own.
+    fn raw_interventions(&self, request: &TraceRequest) -> Vec<Intervention> {
+        let is_whole = |stimulus: &&Stimulus| {
+            let whole = &stimulus.request;
+            let holds = |edit: &Intervention| whole.interventions.contains(edit);
+            whole.inputs == request.inputs
+                && whole.interventions.iter().all(is_of_one_row)
+                && request.interventions.iter().all(holds)
+        };
+        let edits = &request.interventions;
+        let whole = self
+            .stimuli
+            .iter()
+            .find(|stimulus| !edits.is_empty() && is_whole(stimulus));
+        whole.map_or_else(
+            || edits.clone(),
+            |whole| whole.request.interventions.clone(),
+        )
     }
 
     fn biases(&self, processing: &Processing) -> Result<ValueBiases, PluginError> {
@@ -116,6 +149,7 @@ impl TraceSource for ProcessedReference<'_> {
         let raw_request = TraceRequest {
             processing: Processing::raw(),
             capture: needs.into_iter().collect(),
+            interventions: self.raw_interventions(request),
             ..request.clone()
         };
         let raw = self.raw.trace(&raw_request)?;
@@ -140,6 +174,10 @@ impl TraceSource for ProcessedReference<'_> {
         }
         Ok(trace)
     }
+}
+
+fn is_of_one_row(edit: &Intervention) -> bool {
+    edit.rows.as_ref().is_some_and(|rows| rows.len() == 1)
 }
 
 /// The bias of the values of each layer, `[n_kv_heads, d_head]`, as it is when it moves into the output's: with what

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
 use tlbench_sdk::{
-    DType, OpenRequest, PluginError, Processing, ReferenceModel, Stimulus, Tier, Trace, TraceSource,
+    DType, OpenRequest, PluginError, Processing, ReferenceModel, Role, Stimulus, Tier, Trace,
+    TraceSource,
 };
 
 use crate::config::{ModelEntry, RunSettings};
@@ -59,18 +60,22 @@ pub fn record(
 ) -> Result<PathBuf, RecordError> {
     let located = Located::find(&entry.source, run.offline, sink).map_err(ModelError::from)?;
     let model = Model::open(&located.folder, entry.architecture.as_deref(), registry)?;
-    let stimuli = default_stimuli(&model, &Processing::raw(), &entry.prompt, run.max_tokens)?;
+    let mut stimuli = default_stimuli(&model, &Processing::raw(), &entry.prompt, run.max_tokens)?;
     let mut recording = Recording {
         provenance: BTreeMap::new(),
         config_digest: model.folder.config_digest(),
         weights_digest: model.folder.weights_digest()?,
         answers: Vec::new(),
     };
-    for &precision in precisions {
+    // f32 first: everything is answered there, and more may be asked about the answers.
+    let mut precisions = precisions.to_vec();
+    precisions.sort_by_key(|precision| *precision != DType::F32);
+    for precision in precisions {
         let request = |id: &str| OpenRequest {
             folder: model.folder.path().to_owned(),
             spec: model.spec.clone(),
             hooks: model.hooks.clone(),
+            role: Role::Reference,
             dtype: precision,
             config_digest: recording.config_digest.clone(),
             weights_digest: recording.weights_digest.clone(),
@@ -85,6 +90,8 @@ pub fn record(
         };
         let answers = answers(source.as_ref(), precision).map_err(failed)?;
         add(&mut recording, source.info().provenance, answers).map_err(failed)?;
+        let answered = recording.answers.iter();
+        stimuli = answered.map(|answer| answer.stimulus.clone()).collect();
     }
     recording.write(out)?;
     Ok(out.to_owned())
@@ -129,8 +136,9 @@ fn answers(source: &dyn TraceSource, precision: DType) -> Result<Vec<RecordedAns
     source.info().stimuli.into_iter().map(answer).collect()
 }
 
-/// Adds the floors of one more precision. The truth is the same whatever the precision, so a difference says that the
-/// reference does not repeat itself.
+/// Adds the floors of one more precision, and the questions that others were not asked: in narrow precisions those are
+/// the plain ones. The truth is the same whatever the precision, so a difference says that the reference does not
+/// repeat itself.
 fn add(
     recording: &mut Recording,
     provenance: BTreeMap<String, String>,
@@ -139,15 +147,16 @@ fn add(
     recording.provenance.extend(provenance);
     // What the floors are about is said beside them.
     recording.provenance.remove("dtype");
-    if recording.answers.is_empty() {
-        recording.answers = answers;
-        return Ok(());
-    }
-    for (known, answer) in recording.answers.iter_mut().zip(answers) {
+    for answer in answers {
+        let id = &answer.stimulus.id;
+        let mut known = recording.answers.iter_mut();
+        let Some(known) = known.find(|known| known.stimulus.id == *id) else {
+            recording.answers.push(answer);
+            continue;
+        };
         if (&known.stimulus, &known.values) != (&answer.stimulus, &answer.values) {
             return Err(PluginError::internal(format!(
-                "on input `{}` it answered otherwise when it was asked again",
-                known.stimulus.id
+                "on input `{id}` it answered otherwise when it was asked again"
             )));
         }
         known.floors.extend(answer.floors);

@@ -48,7 +48,8 @@ pub(crate) struct Unavailable {
 /// Looks for references of one model.
 pub(crate) struct Search<'a> {
     pub(crate) model: &'a Model,
-    pub(crate) subject: &'a Bridge,
+    /// The bridge, if it is on trial.
+    pub(crate) subject: Option<&'a Bridge>,
     pub(crate) registry: &'a Registry,
     pub(crate) excluded: &'a BTreeSet<Tier>,
     pub(crate) sink: &'a dyn EventSink,
@@ -132,11 +133,13 @@ impl Search<'_> {
         request: impl Fn(&str) -> OpenRequest,
     ) -> Result<OpenReference, PluginError> {
         let (tier, source): (Tier, Box<dyn TraceSource>) = if id == BRIDGE_ALONE {
-            let exact = Bridge::open(&self.model.spec, self.model.folder.weights(), DType::F64)?;
-            (
-                Tier::BridgeAlone,
-                Box::new(RoundingReference::new(exact, self.subject)),
-            )
+            let open = |dtype| Bridge::open(&self.model.spec, self.model.folder.weights(), dtype);
+            let rounded = match self.subject {
+                Some(bridge) => bridge.clone(),
+                None => open(request(id).dtype)?,
+            };
+            let source = RoundingReference::new(open(DType::F64)?, &rounded);
+            (Tier::BridgeAlone, Box::new(source))
         } else {
             let known = || {
                 self.registry

@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    Benchmark, Check, ErrorKind, Judgement, Mode, ModelInfo, OpenRequest, Parameter, PluginError,
-    Processing, Severity, Stimulus, Tier, Verdict, check_plan,
+    Benchmark, Check, ErrorKind, Host, Judgement, Mode, ModelInfo, OpenRequest, Parameter,
+    PluginError, Processing, ReferenceModel, Role, Severity, Stimulus, Tier, Verdict, check_plan,
 };
 
 use crate::answers::{Answers, Parties};
@@ -20,14 +20,11 @@ use crate::notes::notes;
 use crate::outcome::{BACKTRACE, UNVERIFIED};
 use crate::plugins::Registry;
 use crate::processed::ProcessedReference;
-use crate::references::{OpenReference, Search, Unavailable};
-use crate::subject::ExactSubject;
+use crate::references::{OpenReference, ProgressHost, Search, Unavailable};
+use crate::subject::{BRIDGE, ExactSubject, Subject};
 
 /// How often a benchmark may ask for more before its check is given up.
 const MAX_ROUNDS: usize = 16;
-
-/// Who is on trial.
-const SUBJECT: &str = "bridge";
 
 /// A benchmark that was chosen, with its options.
 pub(crate) struct ChosenBenchmark<'a> {
@@ -80,19 +77,19 @@ impl Session<'_> {
             self.entry.architecture.as_deref(),
             self.registry,
         )?;
-        let subject = Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype).map_err(
-            |error| ModelError::Engine {
-                folder: located.folder.clone(),
-                error,
-            },
-        )?;
         let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
+        let stimuli = self.stimuli(&model, &Processing::raw())?;
+        let host = ProgressHost(self.sink);
+        let asked = OpenRequest {
+            role: Role::Subject,
+            ..self.open_request(&model, self.subject_name(), &stimuli, &digests)
+        };
+        let subject = self.open_subject(&model, &asked, &host)?;
         self.sink
             .emit(Event::ModelOpened(self.opened(&located, &model, &digests)));
-        let stimuli = self.stimuli(&model, &Processing::raw())?;
         let search = Search {
             model: &model,
-            subject: &subject,
+            subject: subject.bridge(),
             registry: self.registry,
             excluded: &self.run.excluded_tiers,
             sink: self.sink,
@@ -108,13 +105,15 @@ impl Session<'_> {
         let processed = reference.as_ref().map(|reference| {
             ProcessedReference::new(
                 reference.source.as_ref(),
+                reference.stimuli(&stimuli),
                 &model.spec,
                 model.folder.weights(),
             )
         });
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
-            for mode in self.modes(&model, reference, processed, &stimuli)? {
+            let processes = subject.source().info().processes_weights;
+            for mode in self.modes(&model, processes, reference, processed, &stimuli)? {
                 let (in_mode, cannot_plan) = self.plan(&model, reference, &mode);
                 planned.extend(in_mode);
                 failed.extend(cannot_plan);
@@ -130,8 +129,8 @@ impl Session<'_> {
         });
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
             let parties = Parties {
-                subject: &subject,
-                exact_subject: &ExactSubject::new(&model.spec, model.folder.weights()),
+                subject: subject.source(),
+                exact_subject: &self.exact_subject(&model, asked, &host),
                 reference: if reference.info.processes_weights {
                     reference.source.as_ref()
                 } else {
@@ -146,6 +145,65 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn subject_name(&self) -> &str {
+        self.entry.subject.as_deref().unwrap_or(BRIDGE)
+    }
+
+    /// The reference that is on trial, if it is not the bridge.
+    fn other_subject(&self) -> Result<Option<&dyn ReferenceModel>, ModelError> {
+        let name = self.subject_name();
+        if name == BRIDGE {
+            return Ok(None);
+        }
+        let known = || {
+            let references = self.registry.references.keys().map(String::as_str);
+            let all: Vec<&str> = std::iter::once(BRIDGE).chain(references).collect();
+            all.join(", ")
+        };
+        match self.registry.references.get(name) {
+            Some(offer) => Ok(Some(&offer.object)),
+            None => Err(ModelError::UnknownSubject {
+                known: known(),
+                found: name.to_owned(),
+            }),
+        }
+    }
+
+    fn open_subject(
+        &self,
+        model: &Model,
+        request: &OpenRequest,
+        host: &dyn Host,
+    ) -> Result<Subject, ModelError> {
+        let Some(other) = self.other_subject()? else {
+            let opened = Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype);
+            return Ok(Subject::Bridge(opened.map_err(|error| {
+                ModelError::Engine {
+                    folder: model.folder.path().to_owned(),
+                    error,
+                }
+            })?));
+        };
+        let opened = other.open(request, host);
+        let opened = opened.map_err(|error| ModelError::Subject {
+            name: self.subject_name().to_owned(),
+            error,
+        })?;
+        Ok(Subject::Other(opened))
+    }
+
+    fn exact_subject<'s>(
+        &'s self,
+        model: &'s Model,
+        request: OpenRequest,
+        host: &'s dyn Host,
+    ) -> ExactSubject<'s> {
+        match self.other_subject() {
+            Ok(Some(other)) => ExactSubject::other(other, request, host),
+            Ok(None) | Err(_) => ExactSubject::bridge(&model.spec, model.folder.weights()),
+        }
+    }
+
     fn opened(
         &self,
         located: &Located,
@@ -157,7 +215,7 @@ impl Session<'_> {
             folder: located.folder.clone(),
             hub: located.hub.clone(),
             architecture: model.architecture.clone(),
-            subject: SUBJECT.into(),
+            subject: self.subject_name().to_owned(),
             dtype: self.entry.dtype,
             config_digest: config_digest.clone(),
             weights_digest: weights_digest.clone(),
@@ -177,6 +235,7 @@ impl Session<'_> {
             folder: model.folder.path().to_owned(),
             spec: model.spec.clone(),
             hooks: model.hooks.clone(),
+            role: Role::Reference,
             dtype: self.entry.dtype,
             config_digest: config_digest.clone(),
             weights_digest: weights_digest.clone(),
@@ -254,6 +313,7 @@ impl Session<'_> {
     fn modes(
         &self,
         model: &Model,
+        subject_processes: bool,
         reference: &OpenReference,
         processed: &ProcessedReference<'_>,
         default: &[Stimulus],
@@ -265,13 +325,13 @@ impl Session<'_> {
             stimuli: reference.stimuli(default).to_vec(),
         };
         let processing = Processing::compat(&model.spec);
-        if !self.run.compat || processing.is_raw() {
+        if !(self.run.compat && subject_processes) || processing.is_raw() {
             return Ok(vec![raw]);
         }
         let stimuli = if reference.info.processes_weights {
             self.stimuli(model, &processing)?
         } else {
-            processed.stimuli(&raw.stimuli, &processing)
+            processed.stimuli(&processing)
         };
         let compat = OneMode {
             mode: Mode::Compat,
@@ -327,7 +387,7 @@ impl Session<'_> {
     ) -> ModelInfo {
         ModelInfo {
             name: self.entry.name.clone(),
-            subject: SUBJECT.into(),
+            subject: self.subject_name().to_owned(),
             mode: mode.mode,
             processing: mode.processing.clone(),
             dtype: self.entry.dtype,

@@ -1,66 +1,186 @@
-//! The questions about a model: what every run asks, and every recording holds.
-//!
-//! Which of them a benchmark needs, it tells by what they ask; none is there for a benchmark by name.
+//! The questions that a model is looked at with.
 
 mod edits;
 mod generation;
 mod gradients;
-mod plain;
 
-use tlbench_sdk::{HookPoint, ModelSpec, Parameter, PluginError, Stimulus};
+use tlbench_sdk::{
+    HookPoint, ModelSpec, Padding, Parameter, PluginError, Quantity, Stimulus, short_name,
+};
 
-/// Above this many parameters (64 MB in f32) work is sampled by rule, since it grows with the model.
-const LARGE: usize = 16 << 20;
+/// Lengths of the rows of a padded batch, as shares of the longest.
+const BATCH_SHARES: [f64; 3] = [1.0, 0.6, 0.25];
 
-/// What the questions are made from.
+/// Tokens of the longest row of a padded batch.
+const BATCH_LENGTH: usize = 10;
+
+/// What questions are made of.
 pub(crate) struct Material<'a> {
     pub(crate) spec: &'a ModelSpec,
     pub(crate) hooks: &'a [HookPoint],
-    /// What has a gradient.
     pub(crate) parameters: &'a [Parameter],
-    /// At least one token.
     pub(crate) text: &'a [i64],
-    pub(crate) pad_token: i64,
-    pub(crate) max_tokens: usize,
-    /// Tokens that end a generation.
+    /// What fills up short rows.
+    pub(crate) pad: i64,
+    /// The tokens that end a text.
     pub(crate) stop_tokens: &'a [usize],
+    /// The longest input, where the model's context is longer.
+    pub(crate) max_tokens: usize,
 }
 
-impl Material<'_> {
-    /// How many tokens an input may have.
-    fn context(&self) -> usize {
-        let context = self.spec.n_ctx.unwrap_or(self.max_tokens);
-        context.min(self.max_tokens).max(1)
-    }
-
-    /// The text as far as it fits.
-    fn fitting_text(&self) -> &[i64] {
-        &self.text[..self.text.len().min(self.context())]
-    }
-
-    /// Whether the model is too large to try everything on it.
-    fn is_large(&self) -> bool {
-        let elements = self
-            .parameters
-            .iter()
-            .map(|parameter| parameter.shape.iter().product::<usize>());
-        elements.sum::<usize>() > LARGE
-    }
-}
-
-/// All questions.
+/// The questions for a model. What benchmarks compare is theirs to choose, by the kind of question:
+///
+/// - values: of the text in full, and thinner of a single token, the longest context that `max_tokens` allows, and a
+///   batch with padding on either side;
+/// - gradients: of a projection of the logits in full, and thinner of others;
+/// - edits of the text, one in each row;
+/// - generation from the beginning of the text, and from a padded batch.
 ///
 /// # Errors
-/// If the text has no token.
+/// If `text` has no token.
 pub(crate) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginError> {
     if material.text.is_empty() {
         return Err(PluginError::invalid_input(
             "text: expected at least one token, found none",
         ));
     }
-    let mut list = plain::stimuli(material)?;
+    let n_ctx = material.spec.n_ctx.unwrap_or(material.max_tokens);
+    let context = n_ctx.min(material.max_tokens).max(1);
+    let text = &material.text[..material.text.len().min(context)];
+    let material = &Material { text, ..*material };
+    let mut list = values(material, context)?;
     list.extend(gradients::stimuli(material)?);
     list.extend(edits::stimuli(material)?);
-    list.extend(generation::stimuli(material)?);
+    list.extend(generation::stimuli(material, context)?);
     Ok(list)
+}
+
+fn values(material: &Material<'_>, context: usize) -> Result<Vec<Stimulus>, PluginError> {
+    let (text, pad) = (material.text, material.pad);
+    let batch = batch_rows(text, context);
+    let long = spread(material.spec.d_vocab, context);
+    let row = |id, row: &[i64]| Stimulus::from_rows(id, &[row.to_vec()], Padding::Right, pad);
+    let padded = |id, padding| Stimulus::from_rows(id, &batch, padding, pad);
+    let stream: &[&str] = &["hook_resid_post"];
+    let thin: &[&str] = &["hook_resid_post", "attn.hook_pattern"];
+    let showing = |stimulus: Stimulus, names: Option<&[&str]>| {
+        let chosen = |hook: &&HookPoint| {
+            hook.gate.is_none() && names.is_none_or(|names| names.contains(&short_name(&hook.name)))
+        };
+        let hooks = material.hooks.iter().filter(chosen);
+        let hooks = hooks.map(|hook| Quantity::hook(&hook.name));
+        stimulus.showing(hooks.chain([Quantity::Logits, Quantity::LossPerToken, Quantity::Loss]))
+    };
+    Ok(vec![
+        showing(row("text", text)?, None),
+        showing(row("single", &text[..1])?, Some(thin)),
+        // Patterns grow with the square of the length.
+        showing(row("full_context", &long)?, Some(stream)),
+        showing(padded("left_padded", Padding::Left)?, Some(thin)),
+        showing(padded("right_padded", Padding::Right)?, Some(thin)),
+    ])
+}
+
+/// Rows of unequal length, of the text's tokens shifted against each other.
+fn batch_rows(text: &[i64], context: usize) -> Vec<Vec<i64>> {
+    let longest = BATCH_LENGTH.min(context);
+    let row = |(index, share): (usize, &f64)| {
+        let length = ((longest as f64 * share).round() as usize).max(1);
+        text.iter()
+            .copied()
+            .cycle()
+            .skip(index)
+            .take(length)
+            .collect()
+    };
+    BATCH_SHARES.iter().enumerate().map(row).collect()
+}
+
+/// `length` tokens from all over the vocabulary, with a repetition every now and then.
+fn spread(d_vocab: usize, length: usize) -> Vec<i64> {
+    // A stride of the golden ratio meets every region of the vocabulary before it comes back to one.
+    let golden = 0.618_033_988_749_895;
+    (0..length)
+        .map(|index| {
+            let step = if index % 7 == 6 { index - 3 } else { index };
+            ((step as f64 * golden).fract() * d_vocab as f64) as i64
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tlbench_sdk::hooks;
+
+    use super::*;
+
+    /// Of a model without layers.
+    fn questions(text: &[i64], n_ctx: usize) -> Vec<Stimulus> {
+        let tokens = json!({"names": ["wte.weight"], "shape": [9, 2]});
+        let spec: ModelSpec = serde_json::from_value(json!({
+            "architecture": "Bigram",
+            "d_model": 2,
+            "d_vocab": 9,
+            "n_ctx": n_ctx,
+            "embedding": {"tokens": tokens, "module": null},
+            "layers": [],
+            "final_norm": null,
+            "unembed": {"projection": {"weight": tokens, "bias": null, "tap": null}, "d_vocab_out": 9},
+        }))
+        .unwrap();
+        let parameters = [Parameter {
+            name: "wte.weight".to_owned(),
+            shape: vec![9, 2],
+        }];
+        let material = Material {
+            spec: &spec,
+            hooks: &hooks(&spec),
+            parameters: &parameters,
+            text,
+            pad: 0,
+            stop_tokens: &[8],
+            max_tokens: 256,
+        };
+        stimuli(&material).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_question_is_asked() {
+        let lines = questions(&[1, 2, 3, 4, 5, 6, 7], 12)
+            .into_iter()
+            .map(|stimulus| {
+                let request = serde_json::to_string(&stimulus.request).unwrap();
+                format!("{} {:?}: {request}", stimulus.id, stimulus.request.shape())
+            });
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn a_context_of_one_token_has_no_room_for_generation() {
+        let ids: Vec<String> = questions(&[1, 2], 1)
+            .into_iter()
+            .map(|stimulus| stimulus.id)
+            .collect();
+        assert!(
+            ids.iter().all(|id| !id.starts_with("generation")),
+            "{ids:?}"
+        );
+    }
+
+    #[test]
+    fn rare_and_repeated_tokens() {
+        let tokens = spread(331, 48);
+        assert!(tokens.iter().all(|token| (0..331).contains(token)));
+        assert!(tokens.iter().any(|&token| token > 300));
+        assert_eq!(tokens[6], tokens[3]);
+    }
+
+    #[test]
+    fn the_rows_of_a_batch_differ_in_length_and_content() {
+        let rows = batch_rows(&[1, 2, 3, 4, 5], 48);
+        assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [10, 6, 3]);
+        assert_eq!(rows[1][..3], [2, 3, 4]);
+        assert_eq!(batch_rows(&[9], 1), [vec![9], vec![9], vec![9]]);
+    }
 }

@@ -4,31 +4,71 @@ use std::sync::OnceLock;
 
 use tlbench_checkpoint::Weights;
 use tlbench_engine::{Bridge, EngineError};
-use tlbench_sdk::{DType, ModelSpec, PluginError, SourceInfo, Trace, TraceRequest, TraceSource};
+use tlbench_sdk::{
+    DType, Host, ModelSpec, OpenRequest, PluginError, ReferenceModel, Role, SourceInfo, Trace,
+    TraceRequest, TraceSource,
+};
 
-/// A bridge that is opened in f64 when it is first asked, as few questions need it.
-pub(crate) struct ExactSubject<'a> {
-    spec: &'a ModelSpec,
-    weights: &'a Weights,
-    opened: OnceLock<Result<Bridge, PluginError>>,
+/// How the bridge is called where subjects are named.
+pub(crate) const BRIDGE: &str = "bridge";
+
+/// Who is on trial.
+pub(crate) enum Subject {
+    Bridge(Bridge),
+    /// A reference in that role.
+    Other(Box<dyn TraceSource>),
 }
 
-impl<'a> ExactSubject<'a> {
-    pub(crate) fn new(spec: &'a ModelSpec, weights: &'a Weights) -> Self {
-        Self {
-            spec,
-            weights,
-            opened: OnceLock::new(),
+impl Subject {
+    pub(crate) fn source(&self) -> &dyn TraceSource {
+        match self {
+            Self::Bridge(bridge) => bridge,
+            Self::Other(source) => source.as_ref(),
         }
     }
 
-    fn bridge(&self) -> Result<&Bridge, PluginError> {
-        let open = || {
-            let opened: Result<Bridge, EngineError> =
-                Bridge::open(self.spec, self.weights, DType::F64);
-            opened.map_err(PluginError::from)
+    pub(crate) fn bridge(&self) -> Option<&Bridge> {
+        match self {
+            Self::Bridge(bridge) => Some(bridge),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// The subject in f64, opened when it is first asked, as few questions need it.
+pub(crate) struct ExactSubject<'a> {
+    open: Box<dyn Fn() -> Result<Box<dyn TraceSource>, PluginError> + Send + Sync + 'a>,
+    opened: OnceLock<Result<Box<dyn TraceSource>, PluginError>>,
+}
+
+impl<'a> ExactSubject<'a> {
+    pub(crate) fn bridge(spec: &'a ModelSpec, weights: &'a Weights) -> Self {
+        Self::new(move || {
+            let opened: Result<Bridge, EngineError> = Bridge::open(spec, weights, DType::F64);
+            Ok(Box::new(opened?))
+        })
+    }
+
+    pub(crate) fn other(
+        reference: &'a dyn ReferenceModel,
+        request: OpenRequest,
+        host: &'a dyn Host,
+    ) -> Self {
+        let request = OpenRequest {
+            role: Role::ExactSubject,
+            dtype: DType::F64,
+            ..request
         };
-        self.opened.get_or_init(open).as_ref().map_err(Clone::clone)
+        Self::new(move || reference.open(&request, host))
+    }
+
+    fn new(
+        open: impl Fn() -> Result<Box<dyn TraceSource>, PluginError> + Send + Sync + 'a,
+    ) -> Self {
+        Self {
+            open: Box::new(open),
+            opened: OnceLock::new(),
+        }
     }
 }
 
@@ -38,6 +78,7 @@ impl TraceSource for ExactSubject<'_> {
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
-        self.bridge()?.trace(request)
+        let opened = self.opened.get_or_init(|| (self.open)());
+        opened.as_ref().map_err(Clone::clone)?.trace(request)
     }
 }

@@ -269,7 +269,9 @@ fn is_first(repetition: &u32) -> bool {
 }
 
 /// Who answers a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The model on trial.
@@ -277,6 +279,7 @@ pub enum Role {
     /// The model on trial in f64, whatever precision is on trial: what differentiates numerically needs it.
     ExactSubject,
     /// What it is judged by.
+    #[default]
     Reference,
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::benchmark::Role;
 use crate::error::PluginError;
 use crate::hooks::HookPoint;
 use crate::spec::ModelSpec;
@@ -107,6 +108,10 @@ pub struct OpenRequest {
     pub spec: ModelSpec,
     /// The hook points, with where HF shows them.
     pub hooks: Vec<HookPoint>,
+    /// What it is to be: a reference, which answers with the truth and its floors, or the model on trial, which answers
+    /// with what it computes in `dtype`.
+    #[serde(default)]
+    pub role: Role,
     /// The precision that is on trial.
     pub dtype: DType,
     /// Digest of `config.json`.
@@ -119,6 +124,21 @@ pub struct OpenRequest {
     pub stimuli: Vec<Stimulus>,
     /// Settings of this reference from the config.
     pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl OpenRequest {
+    /// For a reference that cannot be put on trial, as all that it can answer with is the truth.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it is to be.
+    pub fn refuse_trial(&self, reference: &str) -> Result<(), PluginError> {
+        match self.role {
+            Role::Reference => Ok(()),
+            Role::Subject | Role::ExactSubject => Err(PluginError::unsupported(format!(
+                "{reference} answers with the truth alone, and cannot be put on trial"
+            ))),
+        }
+    }
 }
 
 /// What a [`TraceSource`] is and can answer.

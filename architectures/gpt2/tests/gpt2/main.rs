@@ -40,13 +40,17 @@ fn attention(spec: &ModelSpec, layer: usize) -> &AttentionSpec {
     &spec.layers[layer].attn.as_ref().unwrap().body
 }
 
-/// A checkpoint that HF wrote.
-fn fixture(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/tiny")
-        .join(file)
+/// The folders of the checkpoints that HF wrote.
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    ["tiny", "trained"].map(|name| folder.join(name)).to_vec()
 }
 
+fn config_of(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
+}
+
+/// The config of the one that is made for porting faults.
 fn fixture_config() -> Value {
-    serde_json::from_slice(&std::fs::read(fixture("config.json")).unwrap()).unwrap()
+    config_of(&fixtures()[0])
 }

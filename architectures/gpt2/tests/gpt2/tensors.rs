@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tlbench_sdk::spec::TensorSource;
 use tlbench_sdk::{ModelSpec, Tensor};
 
-use crate::{fixture, fixture_config, spec};
+use crate::{config_of, fixture_config, fixtures, spec};
 
 /// Shapes by name.
 type Checkpoint = BTreeMap<String, Vec<usize>>;
 
-/// The tensors of the fixture: all that is in the `state_dict` but for the tied head.
 fn fixture_tensors() -> Checkpoint {
-    let bytes = fs::read(fixture("model.safetensors")).unwrap();
+    tensors_of(&fixtures()[0])
+}
+
+/// The tensors of a checkpoint: all that is in the `state_dict` but for the tied head.
+fn tensors_of(folder: &Path) -> Checkpoint {
+    let bytes = fs::read(folder.join("model.safetensors")).unwrap();
     let (length, rest) = bytes.split_first_chunk().unwrap();
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
     let header: BTreeMap<String, Value> = serde_json::from_slice(&rest[..length]).unwrap();
@@ -82,8 +87,10 @@ fn without_prefix(checkpoint: &Checkpoint) -> Checkpoint {
 
 #[test]
 fn every_element_that_hf_writes_is_taken_once_and_the_tied_embedding_twice() {
-    let spec = spec(fixture_config());
-    assert_taken_once(&spec, &fixture_tensors(), "transformer.wte.weight");
+    for folder in fixtures() {
+        let spec = spec(config_of(&folder));
+        assert_taken_once(&spec, &tensors_of(&folder), "transformer.wte.weight");
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ impl Recording {
     /// The recorded answer to `request`: the values that it captures, and every floor that is known of `precision`.
     ///
     /// # Errors
-    /// [`Unsupported`](tlbench_sdk::ErrorKind::Unsupported), with what is held, if the recording has no such answer.
+    /// [`Unsupported`](tlbench_sdk::ErrorKind::Unsupported), with what is held, if the recording has no such answer, or
+    /// knows no rounding error of `precision` in it.
     pub fn answer(&self, request: &TraceRequest, precision: DType) -> Result<Trace, PluginError> {
         let on_these_inputs: Vec<&RecordedAnswer> = self
             .answers
@@ -42,13 +43,20 @@ impl Recording {
                 listed(held)
             )));
         };
+        let Some(floors) = answer.floors.get(&precision) else {
+            let (id, held) = (&answer.stimulus.id, answer.floors.keys());
+            return Err(PluginError::unsupported(format!(
+                "`{id}` is recorded without the rounding errors of {precision}; held: {}",
+                listed(held.map(ToString::to_string))
+            )));
+        };
         let values = request
             .capture
             .iter()
             .map(|quantity| Ok((quantity.clone(), value(answer, quantity)?.clone())));
         Ok(Trace {
             values: values.collect::<Result<_, PluginError>>()?,
-            floors: answer.floors.get(&precision).cloned().unwrap_or_default(),
+            floors: floors.clone(),
         })
     }
 }

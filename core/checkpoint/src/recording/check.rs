@@ -39,15 +39,23 @@ impl Recording {
         Ok(())
     }
 
-    /// Every answer has floors of the same precisions.
+    /// Plain questions have floors of the same precisions, and any other question of some of these.
     fn check_precisions(&self, file: &Path) -> Result<(), RecordingError> {
         let of =
             |answer: &RecordedAnswer| -> Vec<DType> { answer.floors.keys().copied().collect() };
-        let expected = self.answers.first().map(of).unwrap_or_default();
-        let other = self
-            .answers
-            .iter()
-            .position(|answer| of(answer) != expected);
+        let is_plain = |answer: &&RecordedAnswer| answer.stimulus.request.is_plain();
+        let first = self.answers.iter().find(is_plain).or(self.answers.first());
+        let expected = first.map(of).unwrap_or_default();
+        let fits = |answer: &RecordedAnswer| {
+            let found = of(answer);
+            if is_plain(&answer) {
+                found == expected
+            } else {
+                expected.is_empty() == found.is_empty()
+                    && found.iter().all(|precision| expected.contains(precision))
+            }
+        };
+        let other = self.answers.iter().position(|answer| !fits(answer));
         other.map_or(Ok(()), |index| {
             Err(RecordingError::Precisions {
                 file: file.to_owned(),

@@ -70,14 +70,14 @@ pub enum RecordingError {
         /// The floor.
         found: f64,
     },
-    /// Floors of other precisions than those of the first answer.
+    /// Floors of other precisions than those of the first plain answer.
     #[error("{}: answer {answer}: expected floors in {}, found them in {}", .file.display(), listed(.expected), listed(.found))]
     Precisions {
         /// The file.
         file: PathBuf,
         /// The answer, from 0 on.
         answer: usize,
-        /// Those of the first answer.
+        /// Those of the first plain answer.
         expected: Vec<DType>,
         /// Those of this one.
         found: Vec<DType>,

@@ -168,3 +168,28 @@ fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
         .unwrap();
     [&bytes[..at], new, &bytes[at + old.len()..]].concat()
 }
+
+#[test]
+fn the_generation_config_says_what_ends_a_text_before_the_config_does() {
+    let said = |config: &str, generation: Option<&str>| {
+        let folder = Folder::new()
+            .with("config.json", format!(r#"{{"model_type": "x"{config}}}"#))
+            .with("model.safetensors", two_tensors());
+        if let Some(generation) = generation {
+            folder.write("generation_config.json", generation);
+        }
+        let tokens = ModelFolder::open(folder.path()).unwrap().stop_tokens();
+        tokens.map_err(|error| folder.said(error))
+    };
+    let config = r#", "eos_token_id": 7"#;
+    assert_eq!(said("", None), Ok(vec![]));
+    assert_eq!(said(config, None), Ok(vec![7]));
+    assert_eq!(said(config, Some("{}")), Ok(vec![7]));
+    let list = r#"{"eos_token_id": [8, 9]}"#;
+    assert_eq!(said(config, Some(list)), Ok(vec![8, 9]));
+    let wrong = said(config, Some(r#"{"eos_token_id": [8, "x"]}"#)).unwrap_err();
+    assert_eq!(
+        wrong,
+        r#"[folder]/generation_config.json: key `eos_token_id`: expected a token id or a list of them, found [8,"x"]"#
+    );
+}

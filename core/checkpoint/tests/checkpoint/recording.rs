@@ -92,6 +92,36 @@ fn each_precision_has_floors_of_its_own_and_the_same_truth() {
 }
 
 #[test]
+fn what_is_not_plain_may_be_judged_in_fewer_precisions() {
+    let mut recording = recording();
+    recording.answers[2].floors.remove(&DType::BF16);
+    let folder = Folder::new();
+    let file = folder.path().join("recording.safetensors");
+    recording.write(&file).unwrap();
+    let ids = |precision| {
+        let stimuli = recording.source_info(precision).stimuli.into_iter();
+        stimuli.map(|stimulus| stimulus.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(DType::F32), ["text", "padded", "in_chunks"]);
+    assert_eq!(ids(DType::BF16), ["text", "padded"]);
+    let question = &recording.answers[2].stimulus.request;
+    assert!(recording.answer(question, DType::F32).is_ok());
+    let error = recording.answer(question, DType::BF16).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_eq!(
+        error.message,
+        "`in_chunks` is recorded without the rounding errors of bf16; held: f32"
+    );
+
+    recording.answers[1].floors.remove(&DType::BF16);
+    let error = folder.said(recording.write(&file).unwrap_err());
+    assert_eq!(
+        error,
+        "[folder]/recording.safetensors: answer 1: expected floors in f32, bf16, found them in f32"
+    );
+}
+
+#[test]
 fn questions_on_the_same_inputs_are_told_apart() {
     let chunked = TraceRequest {
         chunks: vec![2, 1],

@@ -13,6 +13,8 @@ pub struct Overrides {
     /// `--model`: only these. Each is the name of a model of the file, or else a folder, or else a
     /// model of the Hub.
     pub models: Vec<String>,
+    /// `--subject`: for every model, whatever the file says of it.
+    pub subject: Option<String>,
     /// `--recording`: the recording of the one model.
     pub recording: Option<PathBuf>,
     /// `--device` or `TLBENCH_DEVICE`.
@@ -70,6 +72,9 @@ impl Config {
         let run = &mut self.run;
         run.device = overrides.device.unwrap_or(run.device);
         run.dtype = overrides.dtype.unwrap_or(run.dtype);
+        if overrides.subject.is_some() {
+            run.subject.clone_from(&overrides.subject);
+        }
         run.judging = overrides.judging.unwrap_or(run.judging);
         run.compat = overrides.compat.unwrap_or(run.compat);
         if let Some(prompt) = &overrides.prompt {
@@ -82,6 +87,9 @@ impl Config {
         }
         for model in &mut self.models {
             model.dtype = overrides.dtype.unwrap_or(model.dtype);
+            if overrides.subject.is_some() {
+                model.subject.clone_from(&overrides.subject);
+            }
             if let Some(prompt) = &overrides.prompt {
                 model.prompt.clone_from(prompt);
             }
@@ -129,6 +137,7 @@ impl Config {
             name: source.name(),
             source,
             recording: None,
+            subject: self.run.subject.clone(),
             architecture: None,
             dtype: self.run.dtype,
             prompt: self.run.prompt.clone(),

@@ -24,6 +24,7 @@ static RUN: Schema = Schema {
         "text",
         "input_ids",
         "references",
+        "subject",
         "compat",
         "max_tokens",
         "offline",
@@ -41,6 +42,7 @@ static MODEL: Schema = Schema {
         "text",
         "input_ids",
         "references",
+        "subject",
     ],
 };
 static BENCHMARK: Schema = Schema {
@@ -109,6 +111,7 @@ fn read(document: &Document<'_>, table: &toml::Spanned<DeTable<'_>>, folder: &Pa
 fn read_run(section: &Section<'_>) -> RunSettings {
     let default = RunSettings::default();
     RunSettings {
+        subject: section.text("subject"),
         device: section
             .word("device", str::parse::<Device>)
             .unwrap_or(default.device),
@@ -156,6 +159,7 @@ fn read_models(
 
 fn read_model(section: &Section<'_>, run: &RunSettings, folder: &Path) -> Option<ModelEntry> {
     let recording = section.text("recording").map(|path| folder.join(path));
+    let subject = section.text("subject").or_else(|| run.subject.clone());
     let architecture = section.text("architecture");
     let dtype = section.word("dtype", parse_dtype).unwrap_or(run.dtype);
     let prompt = read_prompt(section).unwrap_or_else(|| run.prompt.clone());
@@ -166,6 +170,7 @@ fn read_model(section: &Section<'_>, run: &RunSettings, folder: &Path) -> Option
         name: name.unwrap_or_else(|| source.name()),
         source,
         recording,
+        subject,
         architecture,
         dtype,
         prompt,

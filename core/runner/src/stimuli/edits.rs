@@ -1,71 +1,73 @@
-//! Questions about what an edit at a hook does.
+//! Edits of the text's values, one in each row of a batch.
 
 use std::collections::BTreeSet;
 
 use tlbench_sdk::{
-    Action, Dim, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target,
-    short_name,
+    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, short_name,
 };
 
 use super::Material;
+use super::gradients::holds_integers;
 
-/// Edits in one batch, beside the row without one: more would take the memory of as many logits.
-const EDITS: usize = 7;
+/// Rows of a batch, the first of which is not edited.
+const ROWS: usize = 8;
 
-/// The share of a value's RMS that an edit changes it by.
-const RELATIVE: f64 = 0.1;
+/// Parameters of a checkpoint of 64 MB in f32. Of a larger one, not every layer is edited.
+const LARGE: usize = 16 << 20;
 
-/// Batches of copies of the text, in each row but the first of which one hook is edited at one position.
+/// Strong enough to tell every floor apart, and weak enough not to drown the rest.
+const EDIT: Action = Action::Perturb {
+    seed: 0,
+    relative: 0.1,
+};
+
 pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginError> {
-    let text = material.fitting_text();
-    if text.len() < 2 {
-        return Ok(Vec::new());
-    }
-    // Before the middle, so that what follows can show it.
-    let position = (text.len() - 1) / 2;
-    let hooks = edited_hooks(material);
-    let batches = hooks.chunks(EDITS).enumerate();
-    batches
-        .map(|(index, hooks)| {
-            let rows = vec![text.to_vec(); hooks.len() + 1];
-            let id = format!("edits_{}", index + 1);
-            let mut stimulus = Stimulus::from_rows(&id, &rows, Padding::Right, material.pad_token)?;
-            stimulus.request.interventions = hooks
-                .iter()
-                .enumerate()
-                .map(|(row, hook)| edit(hook, row + 1, position))
-                .collect();
-            Ok(stimulus.showing([Quantity::LossPerToken]))
-        })
-        .collect()
+    let hooks = edited(material);
+    let middle = material.text.len() / 2;
+    let batch = |(index, hooks): (usize, &[&HookPoint])| {
+        let rows = vec![material.text.to_vec(); 1 + hooks.len()];
+        let id = format!("edits_{}", index + 1);
+        let mut stimulus = Stimulus::from_rows(&id, &rows, Padding::Right, material.pad)?
+            .showing([Quantity::LossPerToken]);
+        let edits = hooks.iter().enumerate().map(|(row, hook)| {
+            let target = Target::Hook(hook.name.clone());
+            let edit = Intervention::new(target, EDIT).at_rows([1 + row]);
+            edit.at_positions([middle])
+        });
+        stimulus.request.interventions = edits.collect();
+        Ok(stimulus)
+    };
+    hooks.chunks(ROWS - 1).enumerate().map(batch).collect()
 }
 
-fn edit(hook: &HookPoint, row: usize, position: usize) -> Intervention {
-    let action = Action::Perturb {
-        seed: hook.order as u64,
-        relative: RELATIVE,
+/// Every hook whose value can be edited a little; those behind a gate come last, as not every reference has them.
+fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
+    let layers = edited_layers(material);
+    let is_edited = |hook: &&HookPoint| {
+        !holds_integers(hook) && layer(hook).is_none_or(|layer| layers.contains(&layer))
     };
-    let edit = Intervention::new(Target::Hook(hook.name.clone()), action).at_rows([row]);
-    if hook.shape.contains(&Dim::Pos) {
-        edit.at_positions([position])
+    let mut hooks: Vec<&HookPoint> = material.hooks.iter().filter(is_edited).collect();
+    hooks.sort_by_key(|hook| hook.gate.is_some());
+    hooks
+}
+
+/// All layers of a small model; of a large one the first, a middle one and the last.
+fn edited_layers(material: &Material<'_>) -> BTreeSet<usize> {
+    let count = material.spec.layers.len();
+    let sizes = material.parameters.iter();
+    let size: usize = sizes
+        .map(|parameter| parameter.shape.iter().product::<usize>())
+        .sum();
+    if size <= LARGE {
+        (0..count).collect()
     } else {
-        edit
+        [0, count / 2, count.saturating_sub(1)].into()
     }
 }
 
-/// Every hook that holds numbers; of a large model each kind in the first, a middle and the last block.
-fn edited_hooks<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
-    let last = material.spec.layers.len().saturating_sub(1);
-    let sampled: BTreeSet<usize> = [0, last / 2, last].into();
-    let is_wanted = |hook: &&HookPoint| {
-        let holds_numbers = !short_name(&hook.name).ends_with("hook_expert_indices");
-        let is_sampled = layer_of(&hook.name).is_none_or(|layer| sampled.contains(&layer));
-        holds_numbers && (!material.is_large() || is_sampled)
-    };
-    material.hooks.iter().filter(is_wanted).collect()
-}
-
-fn layer_of(name: &str) -> Option<usize> {
-    let (layer, _) = name.strip_prefix("blocks.")?.split_once('.')?;
-    layer.parse().ok()
+/// The layer of a hook of a block.
+fn layer(hook: &HookPoint) -> Option<usize> {
+    let prefix = hook.name.strip_suffix(short_name(&hook.name))?;
+    let digits = prefix.strip_prefix("blocks.")?.strip_suffix('.')?;
+    digits.parse().ok()
 }

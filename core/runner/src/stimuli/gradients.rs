@@ -1,78 +1,93 @@
-//! Questions about gradients.
+//! Gradients of scalars of the logits.
 
 use tlbench_sdk::{
     GradientRequest, HookPoint, Objective, Padding, PluginError, Quantity, Stimulus, short_name,
 };
 
-use super::Material;
-use super::plain::batch_rows;
+use super::{BATCH_LENGTH, Material, batch_rows};
 
 /// Of the weights of the projection.
 const SEED: u64 = 0;
 
-/// A projection of the logits, by which everything is differentiated; the loss, a difference of two logits and a padded
-/// batch, by which the ends of the stream are.
 pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginError> {
-    let text = material.fitting_text();
-    let rows = [text.to_vec()];
-    let batch = batch_rows(text, material.context());
-    let everything = || {
-        let hooks = material.hooks.iter().filter(|hook| hook.gate.is_none());
-        let hooks = hooks.map(|hook| Quantity::HookGradient(hook.name.clone()));
-        let parameters = material.parameters.iter();
-        hooks.chain(parameters.map(|parameter| Quantity::ParameterGradient(parameter.name.clone())))
-    };
-    let thin = || {
-        let hooks = material.hooks.iter().filter(is_on_the_stream);
-        hooks.map(|hook| Quantity::HookGradient(hook.name.clone()))
-    };
-    let of = |id, rows: &[Vec<i64>], padding, objective, capture: Vec<Quantity>| {
-        let mut stimulus = Stimulus::from_rows(id, rows, padding, material.pad_token)?;
-        stimulus.request.gradients = Some(GradientRequest { objective });
-        Ok::<_, PluginError>(stimulus.showing(capture))
-    };
-    let projection = || Objective::Projection { seed: SEED };
+    let (text, pad) = (material.text, material.pad);
+    let of_text = |id| Stimulus::from_rows(id, &[text.to_vec()], Padding::Right, pad);
+    let batch = batch_rows(text, text.len().min(BATCH_LENGTH));
+    let padded = Stimulus::from_rows("left_padded_projection", &batch, Padding::Left, pad)?;
+    let projection = Objective::Projection { seed: SEED };
+    let [token, minus] = two_tokens(text);
     let difference = Objective::LogitDifference {
         position: text.len() - 1,
-        token: 0,
-        minus: material.spec.unembed.d_vocab_out.saturating_sub(1).min(1),
+        token,
+        minus,
     };
-    let right = Padding::Right;
-    let mut list = vec![
-        of(
-            "text_projection",
-            &rows,
-            right,
-            projection(),
-            everything().collect(),
-        )?,
-        of(
-            "text_logit_difference",
-            &rows,
-            right,
+    Ok(vec![
+        differentiated(
+            of_text("text_projection")?,
+            projection.clone(),
+            full(material),
+        ),
+        differentiated(of_text("text_loss")?, Objective::Loss, thin(material)),
+        differentiated(
+            of_text("text_logit_difference")?,
             difference,
-            thin().collect(),
-        )?,
-        of(
-            "left_padded_projection",
-            &batch,
-            Padding::Left,
-            projection(),
-            thin().collect(),
-        )?,
-    ];
-    if text.len() > 1 {
-        list.push(of(
-            "text_loss",
-            &rows,
-            right,
-            Objective::Loss,
-            thin().collect(),
-        )?);
-    }
-    Ok(list)
+            thin(material),
+        ),
+        differentiated(padded, projection, thin(material)),
+    ])
 }
 
-fn is_on_the_stream(hook: &&HookPoint) -> bool {
-    ["hook_embed", "hook_resid_post"].contains(&short_name(&hook.name))
+fn differentiated(stimulus: Stimulus, objective: Objective, capture: Vec<Quantity>) -> Stimulus {
+    let mut stimulus = stimulus.showing(capture);
+    stimulus.request.gradients = Some(GradientRequest { objective });
+    stimulus
+}
+
+/// By every hook that fires by default, and every parameter.
+fn full(material: &Material<'_>) -> Vec<Quantity> {
+    let hooks = material.hooks.iter().filter(|hook| hook.gate.is_none());
+    let parameters = material.parameters.iter();
+    hooks
+        .filter(|hook| !holds_integers(hook))
+        .map(|hook| Quantity::HookGradient(hook.name.clone()))
+        .chain(parameters.map(|parameter| Quantity::ParameterGradient(parameter.name.clone())))
+        .collect()
+}
+
+/// By the stream, before the first block and after each.
+fn thin(material: &Material<'_>) -> Vec<Quantity> {
+    let is_stream = |hook: &&HookPoint| {
+        hook.gate.is_none() && ["hook_embed", "hook_resid_post"].contains(&short_name(&hook.name))
+    };
+    let hooks = material.hooks.iter().filter(is_stream);
+    hooks
+        .map(|hook| Quantity::HookGradient(hook.name.clone()))
+        .collect()
+}
+
+/// Whether the value is a choice among experts, which neither has a gradient nor can be edited a little.
+pub(super) fn holds_integers(hook: &HookPoint) -> bool {
+    short_name(&hook.name).ends_with("hook_expert_indices")
+}
+
+/// Two tokens of the text that differ, or the first two of all.
+fn two_tokens(text: &[i64]) -> [usize; 2] {
+    let token = |token: &i64| usize::try_from(*token).unwrap_or_default();
+    let first = text.first().map(token);
+    let other = text.iter().map(token).find(|other| Some(*other) != first);
+    match (first, other) {
+        (Some(first), Some(other)) => [first, other],
+        _ => [0, 1],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_one_token_has_no_two() {
+        assert_eq!(two_tokens(&[7, 7, 9]), [7, 9]);
+        assert_eq!(two_tokens(&[7, 7]), [0, 1]);
+    }
 }

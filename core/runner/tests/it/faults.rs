@@ -121,3 +121,27 @@ fn the_headline_names_hook_component_config_keys_and_tensors() {
     settings.add_filter(r"\d+ of (\d+) outside", "[COUNT] of $1 outside");
     settings.bind(|| insta::assert_snapshot!(run));
 }
+
+/// The same spec drives it, so a mistake of the adapter is in both: it verifies the engine, and not the adapter.
+#[test]
+fn a_second_implementation_of_the_same_spec_sees_no_mistake_of_the_adapter() {
+    let test = ["tlbench_forward_pass", "tlbench_hooked_transformer"]
+        .iter()
+        .fold(CliTest::without_plugins(), |test, name| {
+            test.plugin(plugin(name))
+        })
+        .plugin(test_plugin("faulty_gpt2"));
+    // That one leaves the last position without a row, which neither can look up.
+    let runs = |(fault, _): &&(&str, &str)| *fault != "gpt2-shifted-positions";
+    let faults = FAULTS.iter().filter(runs);
+    for (fault, _) in faults.chain(&[("gpt2-no-fault", "")]) {
+        test.write("tlbench.toml", config(&fixture(""), fault));
+        let arguments = ["--no-hf-reference", "--format", "json", "--quiet"];
+        let run = test.run(arguments).exits(0);
+        assert_eq!(
+            run.events("reference_opened")[0]["tier"],
+            "hooked_transformer",
+            "{fault}"
+        );
+    }
+}

@@ -27,11 +27,11 @@ pub(crate) struct Measured {
 pub(crate) type Measurements = BTreeMap<Quantity, Measured>;
 
 /// The floor of `quantity` on the input that `measured` is about: its own error, what rounding once costs, or the
-/// relative error on the longest input of `all`, whichever is largest. `roundoff` is that of the precision.
+/// relative error on the longest input of `all`, which are alike in all but the input, whichever is largest. `roundoff` is that of the precision.
 pub(crate) fn pooled(
     quantity: &Quantity,
     measured: &Measured,
-    all: &[Measurements],
+    all: &[&Measurements],
     roundoff: f64,
 ) -> Floor {
     // From the back, as the last of several maxima is taken: of two equally long inputs the first.
@@ -85,6 +85,7 @@ mod tests {
             .iter()
             .map(|&measured| BTreeMap::from([(Quantity::Logits, measured)]))
             .collect();
+        let all: Vec<&Measurements> = all.iter().collect();
         pooled(
             &Quantity::Logits,
             &all[0][&Quantity::Logits],

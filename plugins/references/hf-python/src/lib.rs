@@ -5,35 +5,37 @@
 //! known together with the one on a long input; the answers are kept as a [`Recording`]. What comes up later is asked
 //! then. One Python serves the models of a run one after the other.
 
-mod ending;
+mod answerable;
+mod continuation;
 mod floors;
-mod frame;
-mod options;
-mod pipes;
-mod pool;
 mod questions;
 mod source;
 mod sources;
-mod stderr;
-mod tensors;
 #[cfg(test)]
 mod tests;
-mod worker;
 
+use tlbench_python_worker::Pool;
 use tlbench_sdk::{
     Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,
 };
 
-use crate::pool::Pool;
 use crate::source::Live;
+use crate::sources::PROGRAM;
 
 tlbench_sdk::plugin! {
     references: [HfPython::default()],
 }
 
-#[derive(Default)]
 struct HfPython {
     pythons: Pool,
+}
+
+impl Default for HfPython {
+    fn default() -> Self {
+        Self {
+            pythons: Pool::new(&PROGRAM),
+        }
+    }
 }
 
 impl ReferenceModel for HfPython {
@@ -52,6 +54,7 @@ impl ReferenceModel for HfPython {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
+        request.refuse_trial("hf-python")?;
         Ok(Box::new(Live::open(&self.pythons, request, host)?))
     }
 }

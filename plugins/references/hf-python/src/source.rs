@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
+use tlbench_python_worker::{Pool, Python, from_blob, to_blob};
 use tlbench_sdk::{
-    DType, ErrorKind, HookPoint, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus,
-    TensorMap, Trace, TraceRequest, TraceSource,
+    DType, ErrorKind, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus, TensorMap,
+    Trace, TraceRequest, TraceSource,
 };
 
+use crate::answerable::{answerable, refusal};
+use crate::continuation::continuation;
 use crate::floors::{Measurements, pooled};
-use crate::options::{Options, python_from_environment};
-use crate::pool::{Pool, Shared, lock};
-use crate::questions::{Method, Open, Provenance, Record, Report};
-use crate::tensors::{from_blob, to_blob};
+use crate::questions::{OPEN, Open, Provenance, RECORD, Record, Report};
 
 /// Of the directions in which derivatives are checked.
 const SEED: u64 = 0;
@@ -31,10 +31,11 @@ pub(crate) struct Live {
 }
 
 struct Conversation {
-    python: Shared,
+    python: Python,
     precision: DType,
-    /// Of every input so far, so that the floors of a short one are pooled with those of the longest.
-    measured: Vec<Measurements>,
+    /// Of every question so far, so that the floors of a short input are pooled with those of the longest that was asked
+    /// the same about.
+    measured: Vec<(TraceRequest, Measurements)>,
 }
 
 impl Live {
@@ -45,27 +46,29 @@ impl Live {
     ) -> Result<Self, PluginError> {
         let precision = precision_for(request.dtype)?;
         let progress = |message: &str| host.progress(message);
-        let options = Options::read(&request.options, python_from_environment())?;
-        let python = pythons.take(&options, &progress)?;
+        let python = pythons.take(&request.options, &progress)?;
         let model = absolute(&request.folder)?;
         let open = Open {
             model: &model,
             hooks: &request.hooks,
             dtype: precision.name(),
         };
-        let (mut provenance, _) =
-            lock(&python).ask::<Provenance>(Method::Open, open, Vec::new(), &progress)?;
+        let (mut provenance, _) = python.ask::<Provenance>(OPEN, open, Vec::new(), &progress)?;
         let mut conversation = Conversation {
             python,
             precision,
             measured: Vec::new(),
         };
-        let stimuli = observable(&request.stimuli, &request.hooks);
+        let stimuli = answerable(&request.stimuli, &request.hooks, precision);
         let answers = if stimuli.is_empty() {
             Vec::new()
         } else {
-            let (answers, checked) = conversation.record(&stimuli, &progress)?;
-            provenance.extend(checked);
+            let (mut answers, report) = conversation.record(&stimuli, &progress)?;
+            provenance.extend(checked(&report));
+            if let Some(next) = continuation(&answers)? {
+                let (more, _) = conversation.record(&[next], &progress)?;
+                answers.extend(more);
+            }
             answers
         };
         let recording = Recording {
@@ -82,21 +85,6 @@ impl Live {
     }
 }
 
-/// The same inputs without the hooks that transformers shows nowhere: what is not there cannot be compared.
-fn observable(stimuli: &[Stimulus], hooks: &[HookPoint]) -> Vec<Stimulus> {
-    let is_shown = |quantity: &Quantity| match quantity.as_hook() {
-        Some(name) => hooks
-            .iter()
-            .any(|hook| hook.name == name && hook.hf_tap.is_some()),
-        None => true,
-    };
-    let mut stimuli = stimuli.to_vec();
-    for stimulus in &mut stimuli {
-        stimulus.request.capture.retain(is_shown);
-    }
-    stimuli
-}
-
 impl TraceSource for Live {
     fn info(&self) -> SourceInfo {
         self.recording.source_info(self.precision)
@@ -104,8 +92,16 @@ impl TraceSource for Live {
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
         match self.recording.answer(request, self.precision) {
-            Err(error) if error.kind == ErrorKind::Unsupported && answerable(request) => {
-                lock(&self.conversation).answer(request)
+            Err(error) if error.kind == ErrorKind::Unsupported => {
+                match refusal(request, self.precision) {
+                    Some(reason) => Err(PluginError::unsupported(reason)),
+                    None => {
+                        let conversation = self.conversation.lock();
+                        conversation
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .answer(request)
+                    }
+                }
             }
             answered => answered,
         }
@@ -134,44 +130,44 @@ impl Conversation {
 
     /// The floors of what was asked for, and of what follows from it.
     fn floors(&self, stimulus: &Stimulus, measured: &Measurements) -> Floors {
+        let kind = without_input(&stimulus.request);
+        let alike = self.measured.iter().filter(|(other, _)| *other == kind);
+        let alike: Vec<&Measurements> = alike.map(|(_, measured)| measured).collect();
         let is_wanted =
             |quantity: &&Quantity| quantity.as_hook().is_none() || stimulus.shows(quantity);
         let quantities = measured.keys().filter(is_wanted);
         let roundoff = self.precision.roundoff();
         let floor = |quantity: &Quantity| {
-            let floor = pooled(quantity, &measured[quantity], &self.measured, roundoff);
+            let floor = pooled(quantity, &measured[quantity], &alike, roundoff);
             (quantity.clone(), floor)
         };
         quantities.map(floor).collect()
     }
 
-    /// The answers on each of `stimuli`, and what was checked on the way.
+    /// The answers on each of `stimuli`, and what came with them.
     fn record(
         &mut self,
         stimuli: &[Stimulus],
         progress: &dyn Fn(&str),
-    ) -> Result<(Vec<RecordedAnswer>, Provenance), PluginError> {
-        let inputs: TensorMap = stimuli.iter().flat_map(named_inputs).collect();
+    ) -> Result<(Vec<RecordedAnswer>, Report), PluginError> {
+        let tensors: TensorMap = stimuli.iter().flat_map(named_tensors).collect();
         let question = Record {
             stimuli,
             seed: SEED,
         };
-        let (report, blob) = lock(&self.python).ask::<Report>(
-            Method::Record,
-            question,
-            to_blob(&inputs)?,
-            progress,
-        )?;
+        let (report, blob) =
+            self.python
+                .ask::<Report>(RECORD, question, to_blob(&tensors)?, progress)?;
         let mut truth = from_blob(&blob)?;
-        let checked = checked(&report);
         let new = self.measured.len();
         for stimulus in stimuli {
             let measurements = report.answers.get(&stimulus.id).cloned();
-            self.measured
-                .push(measurements.ok_or_else(|| missing(stimulus, "any quantity"))?);
+            let measurements = measurements.ok_or_else(|| missing(stimulus, "any quantity"))?;
+            let kind = without_input(&stimulus.request);
+            self.measured.push((kind, measurements));
         }
         let answers = stimuli.iter().zip(&self.measured[new..]);
-        let answers = answers.map(|(stimulus, measured)| {
+        let answers = answers.map(|(stimulus, (_, measured))| {
             let floors = self.floors(stimulus, measured);
             answer(
                 stimulus,
@@ -179,7 +175,7 @@ impl Conversation {
                 &mut truth,
             )
         });
-        Ok((answers.collect::<Result<_, _>>()?, checked))
+        Ok((answers.collect::<Result<_, _>>()?, report))
     }
 }
 
@@ -212,12 +208,19 @@ fn checked(report: &Report) -> Provenance {
     checks.chain(notes).collect()
 }
 
-fn named_inputs(stimulus: &Stimulus) -> impl Iterator<Item = (String, tlbench_sdk::Tensor)> {
-    stimulus
-        .request
-        .inputs
-        .iter()
-        .map(|(name, tensor)| (format!("{}/{name}", stimulus.id), tensor.clone()))
+fn named_tensors(stimulus: &Stimulus) -> impl Iterator<Item = (String, tlbench_sdk::Tensor)> {
+    let tensors = stimulus.request.tensors().into_iter();
+    tensors.map(|(name, tensor)| (format!("{}/{name}", stimulus.id), tensor))
+}
+
+/// What is asked, whatever the input and whatever is looked at: errors of what is fed in pieces are like any others.
+fn without_input(request: &TraceRequest) -> TraceRequest {
+    TraceRequest {
+        inputs: TensorMap::new(),
+        capture: Vec::new(),
+        chunks: Vec::new(),
+        ..request.clone()
+    }
 }
 
 fn missing(stimulus: &Stimulus, what: impl std::fmt::Display) -> PluginError {
@@ -238,11 +241,6 @@ fn precision_for(subject: DType) -> Result<DType, PluginError> {
     }
 }
 
-/// Nothing but captures on some input, about the weights as they are.
-fn answerable(request: &TraceRequest) -> bool {
-    request.is_plain() && request.processing.is_raw()
-}
-
 fn absolute(folder: &Path) -> Result<String, PluginError> {
     let folder = std::path::absolute(folder).map_err(|error| {
         PluginError::io(format!(
@@ -256,33 +254,4 @@ fn absolute(folder: &Path) -> Result<String, PluginError> {
             folder.display()
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use tlbench_sdk::Padding;
-
-    use super::*;
-
-    #[test]
-    fn hooks_without_a_tap_are_not_asked_for() {
-        let hook = |name: &str, tap: &str| HookPoint {
-            name: name.into(),
-            shape: Vec::new(),
-            order: 0,
-            gate: None,
-            hf_tap: (!tap.is_empty()).then(|| tlbench_sdk::spec::HfTap::output(tap)),
-        };
-        let mut text = Stimulus::from_rows("text", &[vec![1, 2]], Padding::Right, 0).unwrap();
-        text.request.capture = vec![
-            Quantity::hook("shown"),
-            Quantity::hook("hidden"),
-            Quantity::Logits,
-        ];
-        let asked = observable(&[text], &[hook("shown", "root.shown"), hook("hidden", "")]);
-        assert_eq!(
-            asked[0].request.capture,
-            [Quantity::hook("shown"), Quantity::Logits]
-        );
-    }
 }

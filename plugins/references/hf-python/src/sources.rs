@@ -1,27 +1,43 @@
-//! What the worker is made of; it travels inside the plugin, so that the two cannot be out of step.
+//! What runs in Python; it travels inside the plugin, so that the two cannot be out of step.
 
-/// What the interpreter is given.
-pub(crate) const BOOTSTRAP: &str = include_str!("worker/bootstrap.py");
+use tlbench_python_worker::{Library, Program};
 
-macro_rules! modules {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("worker/", $name, ".py")))),*]
-    };
-}
-
-/// The worker's modules, which the bootstrap imports from the first frame.
-pub(crate) const MODULES: [(&str, &str); 13] = modules![
-    "attention",
-    "channel",
-    "checks",
-    "installed",
-    "loading",
-    "main",
-    "measure",
-    "norms",
-    "precision",
-    "protocol",
-    "record",
-    "stimulus",
-    "taps",
-];
+/// What the plugin asks.
+pub(crate) static PROGRAM: Program = Program {
+    reference: "hf-python",
+    variable: "TLBENCH_PYTHON",
+    libraries: &[
+        Library {
+            module: "torch",
+            package: "torch",
+            oldest: None,
+        },
+        // The first in which every family, GPT-2 included, takes its mask from the attention interface. Before that a
+        // model's own attention adds the causal mask, and one that is put in its place is silently not causal.
+        Library {
+            module: "transformers",
+            package: "transformers",
+            oldest: Some("4.54.1"),
+        },
+    ],
+    modules: tlbench_python_worker::modules![
+        "altered",
+        "asking",
+        "attention",
+        "cached",
+        "checks",
+        "edits",
+        "loading",
+        "main",
+        "measure",
+        "noise",
+        "norms",
+        "objective",
+        "parameters",
+        "plain",
+        "precision",
+        "record",
+        "stimulus",
+        "taps",
+    ],
+};

@@ -1,7 +1,5 @@
-//! Pythons that fail in every way, and, where one is named, a real one.
+//! A Python with libraries that are none, and, where one is named, a real one.
 
-#[cfg(unix)]
-mod conversation;
 #[cfg(unix)]
 mod python;
 mod real;
@@ -10,6 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::json;
+use tlbench_sdk::Role;
 use tlbench_sdk::{DType, ErrorKind};
 
 use super::*;
@@ -46,6 +45,7 @@ fn request(folder: &Path, python: &str) -> OpenRequest {
         folder: folder.to_owned(),
         spec: serde_json::from_value(spec).unwrap(),
         hooks: Vec::new(),
+        role: Role::Reference,
         dtype: DType::F32,
         config_digest: "sha256:c0".to_owned(),
         weights_digest: "sha256:e0".to_owned(),
@@ -71,4 +71,13 @@ fn failure(request: &OpenRequest) -> (PluginError, Vec<String>) {
     let listener = Listener::default();
     let error = HfPython::default().open(request, &listener).err().unwrap();
     (error, listener.told())
+}
+
+#[test]
+fn a_precision_that_is_not_measured() {
+    let mut request = request(Path::new("/nowhere"), "python3");
+    request.dtype = DType::I64;
+    let (error, _) = failure(&request);
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_eq!(error.message, "hf-python measures no rounding of i64");
 }

@@ -36,6 +36,7 @@ impl ReferenceModel for HfRecorded {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
+        request.refuse_trial("hf-recorded")?;
         let file = locate(request)?;
         host.progress(&format!("reading {}", file.display()));
         let recording = Recording::read(&file)?;

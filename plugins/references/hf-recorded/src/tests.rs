@@ -61,6 +61,7 @@ fn request(folder: &Path) -> OpenRequest {
         folder: folder.to_owned(),
         spec: serde_json::from_value(spec).unwrap(),
         hooks: vec![],
+        role: tlbench_sdk::Role::Reference,
         dtype: DType::F32,
         config_digest: "sha256:c0".to_owned(),
         weights_digest: "sha256:e0".to_owned(),

@@ -23,6 +23,7 @@ fn echoed(inputs: TensorMap) -> Trace {
         folder: fixture(""),
         spec: model.spec,
         hooks: model.hooks,
+        role: tlbench_sdk::Role::Reference,
         dtype: DType::F32,
         config_digest: String::new(),
         weights_digest: String::new(),

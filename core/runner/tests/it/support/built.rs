@@ -16,11 +16,12 @@ use super::repository;
 type Artifacts = BTreeMap<String, PathBuf>;
 
 /// The plugins that are shipped.
-pub(crate) const SHIPPED: [&str; 4] = [
+pub(crate) const SHIPPED: [&str; 5] = [
     "tlbench_forward_pass",
     "tlbench_gpt2",
     "tlbench_hf_python",
     "tlbench_hf_recorded",
+    "tlbench_hooked_transformer",
 ];
 
 /// The command `tlbench`.

@@ -125,16 +125,30 @@ fn plugins_never_print_and_never_exit() {
 }
 
 #[test]
-fn candle_is_named_by_the_engine_alone() {
+fn candle_is_named_by_the_engine_and_by_the_second_opinion_on_it() {
+    let places = ["core/engine/", "plugins/references/hooked-transformer/"];
     let sources = sources(&ALL);
     let named: BTreeSet<&str> = sources
         .iter()
         .filter(|source| source.code.contains("candle_"))
         .map(|source| source.path.as_str())
         .collect();
-    assert!(!named.is_empty());
+    for place in places {
+        let here = named.iter().any(|path| path.starts_with(place));
+        assert!(here, "{place}");
+    }
     for path in named {
-        assert!(path.starts_with("core/engine/"), "{path}");
+        assert!(places.iter().any(|place| path.starts_with(place)), "{path}");
+    }
+}
+
+#[test]
+fn the_second_opinion_shares_no_code_with_the_engine() {
+    let words = ["tlbench_engine", "candle_nn", "softmax_last_dim"];
+    let sources = sources(&["plugins/references/hooked-transformer"]);
+    assert!(!sources.is_empty());
+    for word in words {
+        assert_eq!(strays(&sources, word, &[]), [""; 0], "{word}");
     }
 }
 

@@ -1,3 +1,4 @@
 #!/bin/sh
 # A real Python with packages that only look like torch and transformers, and misbehave where a variable says so.
-PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$(cd "$(dirname "$0")" && pwd)/packages" exec python3 "$@"
+here="$(cd "$(dirname "$0")" && pwd)"
+FAKE_PACKAGES="$here/packages" exec "$here/../../../python-worker/src/fakes/python.sh" "$@"

@@ -48,7 +48,9 @@ fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
         let (pythons, listener) = (HfPython::default(), Listener::default());
         assert_eq!(answered(&pythons, &folder, &python), fresh);
         // One that fails in the middle of its work, in f64.
-        let stimulus = Stimulus::from_rows("wrong", &[vec![1 << 40]], Padding::Left, 0).unwrap();
+        let stimulus = Stimulus::from_rows("wrong", &[vec![1 << 40]], Padding::Left, 0)
+            .unwrap()
+            .showing([Quantity::Logits]);
         let wrong = OpenRequest {
             stimuli: vec![stimulus],
             ..request(&folder, &python)
@@ -69,8 +71,9 @@ fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
 #[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
 fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
     let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
-    let (_, precision) = sources::MODULES
-        .into_iter()
+    let (_, precision) = PROGRAM
+        .modules
+        .iter()
         .find(|(name, _)| *name == "precision")
         .unwrap();
     let script = format!(
@@ -84,6 +87,47 @@ fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Runs a script beside a module of the worker that needs torch alone; what it printed.
+fn printed(python: &str, module: &str, script: &str) -> String {
+    let (_, source) = PROGRAM
+        .modules
+        .iter()
+        .find(|(name, _)| *name == module)
+        .unwrap();
+    let script = format!("{source}\n{script}");
+    let output = Command::new(python).args(["-c", &script]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn noise_is_that_of_the_sdk_bit_for_bit() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    for seed in [0, 1, 1_234_567, 1 << 63, u64::MAX] {
+        let script = format!(
+            "import struct\nnumbers = torch.cat([noise({seed}, 50), projection_weights({seed}, (2, 3, 101)).flatten()])\n\
+             print(struct.pack('>656d', *numbers.tolist()).hex())"
+        );
+        let mut numbers = tlbench_sdk::noise(seed, 50);
+        numbers.extend(
+            tlbench_sdk::projection_weights(seed, [2, 3, 101])
+                .unwrap()
+                .to_f64_vec(),
+        );
+        let expected: String = numbers
+            .iter()
+            .map(|number| format!("{:016x}", number.to_bits()))
+            .collect();
+        assert_eq!(
+            printed(&python, "noise", &script).trim(),
+            expected,
+            "{seed}"
+        );
+    }
 }
 
 /// The logits of one checkpoint, announced and unannounced.
@@ -153,13 +197,18 @@ fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
         .fold(0.0, f64::max);
     assert!(worst <= 1e-6, "{worst}");
 
-    let chunked = TraceRequest {
-        chunks: vec![1, 1],
-        ..asked
-    };
-    assert_eq!(
-        source.trace(&chunked).unwrap_err().kind,
-        ErrorKind::Unsupported
-    );
+    let chunked = source
+        .trace(&TraceRequest {
+            chunks: vec![1, 1],
+            ..asked
+        })
+        .unwrap();
+    let chunked = chunked.value(&Quantity::Logits).unwrap().to_f64_vec();
+    let worst = short
+        .iter()
+        .zip(&chunked)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
+    assert!(worst <= 1e-6, "{worst}");
     short
 }

@@ -11,7 +11,7 @@ from .protocol import internal
 NAME = "tlbench_observed"
 PORTS = ("query", "key", "value", "scores", "pattern", "mixed")
 
-# By attention module: a function of a port and the value there, which says whether it wrote into the value.
+# By attention module: a function of a port and the value there, which says whether the model has to go on with that.
 _watchers = {}
 
 
@@ -44,8 +44,9 @@ def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0
     if attention_mask is None:
         raise internal(f"transformers gave {type(module).__name__} no mask, so it would not be causal")
     show = _watchers.get(module, _unwatched)
-    for port, heads in (("query", query), ("key", key), ("value", value)):
-        show(port, heads.transpose(1, 2))
+    query, key, value = (
+        _show_heads(show, port, heads) for port, heads in (("query", query), ("key", key), ("value", value))
+    )
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -54,10 +55,20 @@ def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0
         scores = torch.tanh(scores / softcap) * softcap
     scores = _show_scores(show, scores + attention_mask[..., : key.shape[-2]], attention_mask[..., : key.shape[-2]])
     pattern = torch.nn.functional.softmax(scores, dim=-1)
+    if pattern.requires_grad:
+        # A softmax is differentiated by what it returned, which must not be written to.
+        pattern = pattern.clone()
     show("pattern", pattern)
     mixed = torch.matmul(pattern, value).transpose(1, 2).contiguous()
     show("mixed", mixed)
     return mixed, pattern
+
+
+def _show_heads(show, port, heads):
+    """Shows [batch, pos, heads, d_head], and goes on with that, so that it has a gradient."""
+    turned = heads.transpose(1, 2)
+    show(port, turned)
+    return turned.transpose(1, 2)
 
 
 def _show_scores(show, scores, mask):

@@ -74,7 +74,7 @@ def _slope(run, model, directions, stimulus, seed):
 
 def _objective(logits, stimulus, seed):
     """The loss, and a random projection of the logits whose gradient does not vanish where there is no loss."""
-    loss = stimulus.derived(logits)[LOSS]
+    loss = stimulus.derive(LOSS, logits)
     logits = logits[stimulus.real]
     generator = torch.Generator().manual_seed(seed + 1)
     weights = torch.randn(logits.shape, generator=generator, dtype=logits.dtype)

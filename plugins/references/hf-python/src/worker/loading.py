@@ -8,11 +8,11 @@ import time
 import transformers
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
-from .installed import release
+from .installed import numbers
 from .protocol import invalid_input, unsupported
 
 # How `from_pretrained` calls the precision.
-_DTYPE = "dtype" if release(transformers) >= (4, 56) else "torch_dtype"
+_DTYPE = "dtype" if numbers(transformers.__version__) >= (4, 56) else "torch_dtype"
 
 
 class Checkpoint:

@@ -1,50 +1,35 @@
-"""Answers requests until the other side hangs up."""
+"""What can be asked of transformers."""
 
-import gc
+import importlib
 
-from .installed import import_all
-from .protocol import VERSION, describe, invalid_input, unsupported
+import torch
+import transformers
+
+from .protocol import invalid_input, unsupported
 
 
-def serve(channel):
-    """Says hello, or why it cannot work here; then answers."""
-    try:
-        import_all(channel.progress)
-    except BaseException as error:
-        channel.send(describe(error))
-        return
-    channel.send({"ok": {"protocol": VERSION}})
-    worker = Worker(channel)
-    while True:
-        message, blob = channel.receive()
-        try:
-            channel.send(*worker.answer(message["method"], message["params"], blob))
-        except BaseException as error:
-            channel.send(describe(error))
-        # Before the next model needs the memory.
-        gc.collect()
+def start(installed, progress):
+    """The methods, once torch and transformers get on with each other."""
+    if not transformers.is_torch_available():
+        raise installed.outdated(
+            f"torch {torch.__version__}, which transformers {transformers.__version__} refuses", "torch"
+        )
+    # What stands on the libraries fails here, rather than at the first question.
+    importlib.import_module(".record", __package__)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    worker = Worker(progress)
+    return {"open": worker.open, "record": worker.record}
 
 
 class Worker:
     """One checkpoint at a time; nothing of one is left when the next is opened."""
 
-    def __init__(self, channel):
-        import transformers
-
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        self._channel = channel
+    def __init__(self, progress):
+        self._progress = progress
         self._recorder = None
 
-    def answer(self, method, params, blob):
-        """The reply to one request, and its blob."""
-        if method == "open":
-            return {"ok": self._open(params)}, b""
-        if method == "record":
-            return self._record(params, blob)
-        raise invalid_input(f"there is no method `{method}`")
-
-    def _open(self, params):
+    def open(self, params, blob):
         from .loading import Checkpoint
         from .precision import DTYPES
         from .record import Recorder
@@ -54,11 +39,11 @@ class Worker:
         if dtype is None:
             raise unsupported(f"rounding is measured in {', '.join(DTYPES)}, not in {params['dtype']}")
         self._recorder = None
-        checkpoint = Checkpoint(params["model"], self._channel.progress)
-        self._recorder = Recorder(checkpoint, parse_hooks(params["hooks"]), dtype, self._channel.progress)
-        return self._recorder.provenance()
+        checkpoint = Checkpoint(params["model"], self._progress)
+        self._recorder = Recorder(checkpoint, parse_hooks(params["hooks"]), dtype, self._progress)
+        return self._recorder.provenance(), b""
 
-    def _record(self, params, blob):
+    def record(self, params, blob):
         import safetensors.torch
 
         from .stimulus import parse_stimuli
@@ -67,4 +52,4 @@ class Worker:
             raise invalid_input("no checkpoint is open")
         stimuli = parse_stimuli(params["stimuli"], safetensors.torch.load(blob) if blob else {})
         report, tensors = self._recorder.record(stimuli, params["seed"])
-        return {"ok": report}, safetensors.torch.save(tensors)
+        return report, safetensors.torch.save(tensors)

@@ -43,6 +43,7 @@ class NormForm:
 _FORMS = [NormForm(centred, offset) for offset in (0.0, 1.0) for centred in (True, False)]
 
 
+@torch.no_grad()
 def find_form(path, module, value, output):
     """The form that reproduces `output`, both in f64."""
     if _epsilon(module) is None:
@@ -55,17 +56,20 @@ def find_form(path, module, value, output):
 
 
 def look_inside(form, module, value, output, show):
-    """Shows scale and normalized value; the output is the module's own as long as nothing was written.
+    """Shows scale and normalized value; the output is the module's own as long as `show` does not need those.
 
     In narrow types a norm is one operation, which computes in f32 and rounds its output alone.
     """
     value = value.float() if is_narrow(value.dtype) else value
     centred = form.centre(value)
     scale = form.scale(module, centred)
-    written = show(SCALE, scale)
+    if scale.requires_grad:
+        # A root is differentiated by what it returned, which must not be written to.
+        scale = scale.clone()
+    needed = show(SCALE, scale)
     normalized = centred / scale
-    written |= show(NORMALIZED, normalized)
-    return form.finish(module, normalized).to(output.dtype) if written else output
+    needed |= show(NORMALIZED, normalized)
+    return form.finish(module, normalized).to(output.dtype) if needed else output
 
 
 def _epsilon(module):

@@ -1,26 +1,36 @@
-"""What a model is shown, and what of its answer can be compared."""
+"""A question, and what of its answer can be compared."""
 
 import dataclasses
 
 import torch
 
+from .edits import Edit
 from .precision import is_narrow
-from .protocol import invalid_input
+from .protocol import invalid_input, unsupported
 
 LOGITS, LOG_PROBS, LOSS_PER_TOKEN, LOSS = "logits", "log_probs", "loss_per_token", "loss"
 DERIVED = (LOGITS, LOG_PROBS, LOSS_PER_TOKEN, LOSS)
-HOOK = "hook:"
+HOOK, HOOK_GRADIENT, PARAMETER_GRADIENT, GENERATED = "hook:", "hook_grad:", "param_grad:", "generated"
 
 _INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
 @dataclasses.dataclass(frozen=True)
 class Stimulus:
-    """An input; what is real in it, and what is wanted of the answer."""
+    """An input, what is done with it, and what is wanted of the answer."""
 
     id: str
     quantities: tuple
     inputs: dict
+    # What is differentiated; None: nothing.
+    objective: object
+    edits: tuple
+    # The tensors that edits name.
+    operands: dict
+    # Lengths of the pieces that are fed through a cache; empty: all at once.
+    chunks: tuple
+    # What is appended; None: nothing.
+    generate: "dict | None"
 
     @property
     def shape(self):
@@ -37,10 +47,17 @@ class Stimulus:
         """Where a token and its successor are both real, [batch, pos - 1]."""
         return self.real[:, :-1] & self.real[:, 1:]
 
+    def named(self, prefix):
+        """The names of what is wanted under `prefix`: of hooks, or parameters."""
+        return {name.removeprefix(prefix) for name in self.quantities if name.startswith(prefix)}
+
     @property
-    def hooks(self):
-        """The names of the hooks that are wanted."""
-        return {name.removeprefix(HOOK) for name in self.quantities if name.startswith(HOOK)}
+    def untouched(self):
+        """Where there is a token in a row that no edit changes, [batch, pos]."""
+        rows = torch.ones(self.shape[0], dtype=torch.bool)
+        for edit in self.edits:
+            rows[slice(None) if edit.rows is None else edit.rows] = False
+        return self.real & rows[:, None]
 
     def rows(self, quantity):
         """On how many positions `quantity` is compared."""
@@ -54,39 +71,46 @@ class Stimulus:
         position = dims.index("pos") if "pos" in dims else dims.index("key_pos")
         return value.movedim((dims.index("batch"), position), (0, 1))[self.real]
 
-    def derived(self, logits):
+    def derive(self, quantity, logits):
         """What follows from the logits, in their own precision but for narrow ones; the log-softmax always in f64."""
         # As transformers' own loss does.
         logits = logits.float() if is_narrow(logits.dtype) else logits
-        targets = self.inputs["input_ids"][:, 1:]
-        entropy = torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none"
-        ).view(targets.shape)
-        per_token = torch.where(self.pairs, entropy, 0.0)
-        return {
-            LOGITS: logits,
-            LOG_PROBS: logits.double().log_softmax(-1),
-            LOSS_PER_TOKEN: per_token,
-            # Where no token has a successor there is nothing to be wrong about.
-            LOSS: per_token.sum() / self.pairs.sum().clamp(min=1),
-        }
+        if quantity == LOGITS:
+            return logits
+        if quantity == LOG_PROBS:
+            return logits.double().log_softmax(-1)
+        per_token = self._loss_per_token(logits)
+        # Where no token has a successor there is nothing to be wrong about.
+        return per_token if quantity == LOSS_PER_TOKEN else per_token.sum() / self.pairs.sum().clamp(min=1)
 
     def comparable_derived(self, quantity, value):
-        """The entries of a value from `derived` that belong to real positions."""
+        """The entries of a value from `derive` that belong to real positions."""
         if quantity == LOSS:
             return value
         return value[self.pairs if quantity == LOSS_PER_TOKEN else self.real]
 
+    def _loss_per_token(self, logits):
+        targets = self.inputs["input_ids"][:, 1:]
+        entropy = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none"
+        ).view(targets.shape)
+        return torch.where(self.pairs, entropy, 0.0)
+
 
 def parse_stimuli(described, tensors):
-    """The stimuli of a request; their tensors are called `ID/input_ids` and so on."""
-    return [_stimulus(each["id"], each["request"]["capture"], tensors) for each in described]
+    """The stimuli of a request; their tensors are called `ID/inputs/NAME` and `ID/operands/NAME`."""
+    return [_stimulus(each["id"], each["request"], tensors) for each in described]
 
 
-def _stimulus(name, quantities, tensors):
+def variant(described):
+    """The name and the parameters of a choice: `"zero"` or `{"scale": {..}}`."""
+    return (described, {}) if isinstance(described, str) else next(iter(described.items()))
+
+
+def _stimulus(name, request, tensors):
     inputs = {}
     for key in _INPUTS:
-        value = tensors.get(f"{name}/{key}")
+        value = tensors.get(f"{name}/inputs/{key}")
         if value is None or value.dtype != torch.int64 or value.dim() != 2 or 0 in value.shape:
             raise invalid_input(f"`{name}` needs `{key}`, an i64 tensor of [batch, pos]")
         inputs[key] = value
@@ -94,4 +118,22 @@ def _stimulus(name, quantities, tensors):
         raise invalid_input(f"the inputs of `{name}` differ in shape")
     if not inputs["attention_mask"].any():
         raise invalid_input(f"`{name}` has no token that is not padding")
-    return Stimulus(name, tuple(quantities), inputs)
+    operands = f"{name}/operands/"
+    return Stimulus(
+        name,
+        tuple(request["capture"]),
+        inputs,
+        (request.get("gradients") or {}).get("objective"),
+        tuple(_edit(name, each) for each in request.get("interventions", ())),
+        {key.removeprefix(operands): value for key, value in tensors.items() if key.startswith(operands)},
+        tuple(request.get("chunks", ())),
+        request.get("generate"),
+    )
+
+
+def _edit(name, described):
+    kind, hook = variant(described["target"])
+    if kind != "hook":
+        raise unsupported(f"`{name}` edits a {kind}, and transformers' values are edited at hooks alone")
+    action, parameters = variant(described["action"])
+    return Edit(hook, described.get("rows"), described.get("positions"), action, parameters)

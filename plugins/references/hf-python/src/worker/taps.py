@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 
 from . import attention, norms
@@ -61,16 +62,19 @@ class Instruments:
     """While entered, shows every hook's value to an observer each time the model runs.
 
     The observer takes a hook and its value, and returns None or what to write in its place. Writing happens in place:
-    whoever else reads the same value (a residual stream does) reads the new one.
+    whoever else reads the same value (a residual stream does) reads the new one. The gradients at the hooks `watched`
+    are shown to `observe_gradient` when something that was computed is differentiated.
     """
 
-    def __init__(self, model, shape, hooks, forms, observe):
+    def __init__(self, model, shape, hooks, forms, observe, watched=frozenset(), observe_gradient=None):
         self._model = model
         self._shape = shape
         self._hooks = hooks
         # How each norm computes, by path; found where the model runs in f64, and kept for its other runs.
         self._forms = forms
         self._observe = observe
+        self._watched = watched
+        self._observe_gradient = observe_gradient
         self._fired = dict.fromkeys((hook.name for hook in hooks), 0)
         self._parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
         self._attached = contextlib.ExitStack()
@@ -130,7 +134,7 @@ class Instruments:
         )
 
     def _show(self, ports, port, whole):
-        """Shows `whole` to every hook of the port; whether one of them was written."""
+        """Shows `whole` to every hook of the port; whether one of them was written, or has its gradient watched."""
         written = False
         for hook in ports.get(port, ()):
             self._fired[hook.name] += 1
@@ -139,7 +143,14 @@ class Instruments:
             if replacement is not None:
                 self._write(hook, value, replacement)
                 written = True
-        return written
+        watched = [hook for hook in ports.get(port, ()) if hook.name in self._watched]
+        if watched and whole.requires_grad:
+            whole.register_hook(functools.partial(self._show_gradient, watched))
+        return written or bool(watched)
+
+    def _show_gradient(self, hooks, gradient):
+        for hook in hooks:
+            self._observe_gradient(hook, self._view(hook, gradient))
 
     def _view(self, hook, whole):
         expected = hook.shape(*self._shape)

@@ -1,0 +1,103 @@
+//! Processing neither blows weights up nor wipes them out.
+
+use std::collections::BTreeSet;
+
+use tlbench_sdk::{
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Processing, Severity,
+    Trace, Verdict,
+};
+
+use crate::array::Array;
+use crate::expected::Raw;
+use crate::formulas::{Formula, Formulas};
+use crate::questions::{arrays, in_compatibility_mode, variant, weights};
+use crate::{EXPLAINED, MODULE};
+
+pub(crate) struct WeightMagnitudes;
+
+impl Benchmark for WeightMagnitudes {
+    fn info(&self) -> BenchmarkInfo {
+        BenchmarkInfo::new(
+            "weight_magnitudes",
+            MODULE,
+            "no processed weight is larger than the raw ones can make it, and none is wiped out",
+        )
+        .explained(EXPLAINED)
+    }
+
+    fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        model.options(&[])?;
+        in_compatibility_mode(model)?;
+        let formulas = Formulas::new(&model.spec, &model.processing).all();
+        let mut sources = BTreeSet::new();
+        for formula in &formulas {
+            formula.expected.names(&mut sources);
+        }
+        let names = formulas.into_iter().map(|formula| formula.name);
+        Ok(vec![Check {
+            variant: variant(&model.processing),
+            requests: vec![
+                weights(model, Processing::raw(), sources)?,
+                weights(model, model.processing.clone(), names)?,
+            ],
+        }])
+    }
+
+    fn judge(
+        &self,
+        model: &ModelInfo,
+        _: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        let [raw, processed] = answers else {
+            return Err(PluginError::internal(format!(
+                "{} answers to judge",
+                answers.len()
+            )));
+        };
+        let (raw, processed) = (arrays(raw), arrays(processed));
+        let formulas = Formulas::new(&model.spec, &model.processing).all();
+        let mut strange = Vec::new();
+        for formula in &formulas {
+            strange.extend(complaint(
+                formula,
+                &raw,
+                processed.get(&formula.name),
+                model,
+            )?);
+        }
+        let count = formulas.len();
+        Ok(Judgement::Verdict(match strange.first() {
+            None => Verdict::new(
+                Severity::Info,
+                format!("{count} weights are of a size that the raw ones explain"),
+            ),
+            Some(first) => Verdict::new(Severity::Warning, first.clone()).detail(
+                "strange",
+                format!("{} of {count}: {}", strange.len(), strange.join(", ")),
+            ),
+        }))
+    }
+}
+
+fn complaint(
+    formula: &Formula,
+    raw: &Raw,
+    value: Option<&Array>,
+    model: &ModelInfo,
+) -> Result<Option<String>, PluginError> {
+    let Formula { name, expected, .. } = formula;
+    let value = value.ok_or_else(|| PluginError::internal(format!("{name} is not shown")))?;
+    let bound = expected.bound(raw)?.largest;
+    // Rounding to the nearest can go half a unit beyond.
+    let reached = bound * (1.0 + 2.0 * model.dtype.roundoff());
+    let largest = value.largest();
+    if largest.is_nan() || largest > reached {
+        return Ok(Some(format!(
+            "{name} reaches {largest:.2e}, where {bound:.2e} is the most that raw weights of that size can give"
+        )));
+    }
+    let is_wiped_out =
+        value.rms() == 0.0 && expected.value(raw)?.largest() > reached * model.dtype.roundoff();
+    Ok(is_wiped_out.then(|| format!("{name} is 0 throughout")))
+}

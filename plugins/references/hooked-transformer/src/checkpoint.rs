@@ -1,0 +1,131 @@
+//! Canonical weights out of a checkpoint, and gradients back to its tensors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use tlbench_checkpoint::ModelFolder;
+use tlbench_sdk::spec::{CanonicalWeight, Cut};
+use tlbench_sdk::{Intervention, ModelSpec, Target, TensorMap};
+
+use crate::convert::{from_candle, to_candle};
+use crate::error::{Error, Result};
+use crate::parameters::Parameters;
+use crate::run::edited_weight;
+
+/// The tensors of a folder, and what a spec cuts from each.
+pub(crate) struct Checkpoint {
+    folder: ModelFolder,
+    /// By stored name.
+    cut_from: BTreeMap<String, Vec<CanonicalWeight>>,
+}
+
+impl Checkpoint {
+    pub(crate) fn open(path: &Path, spec: &ModelSpec) -> Result<Self> {
+        let folder = ModelFolder::open(path)?;
+        let mut cut_from: BTreeMap<String, Vec<CanonicalWeight>> = BTreeMap::new();
+        for weight in spec.weights() {
+            let stored = folder.weights().resolve(&weight.source)?.to_owned();
+            cut_from.entry(stored).or_default().push(weight);
+        }
+        Ok(Self { folder, cut_from })
+    }
+
+    /// Every canonical weight, in f64.
+    pub(crate) fn parameters(&self) -> Result<Parameters> {
+        let mut parameters = Parameters::default();
+        for (stored, weights) in &self.cut_from {
+            cut(&self.read(stored)?, weights, &mut parameters)?;
+        }
+        Ok(parameters)
+    }
+
+    /// `parameters` with what is cut from checkpoint tensors that `interventions` edit cut from the edited ones.
+    pub(crate) fn with_edited_tensors(
+        &self,
+        mut parameters: Parameters,
+        interventions: &[Intervention],
+        operands: &TensorMap,
+    ) -> Result<Parameters> {
+        for (stored, weights) in &self.cut_from {
+            let is_about = |edit: &&Intervention| matches!(&edit.target, Target::Weight(name) if name == stored);
+            let mut edits = interventions.iter().filter(is_about).peekable();
+            if edits.peek().is_none() {
+                continue;
+            }
+            let mut whole = to_candle(&self.read(stored)?, DType::F64)?;
+            for edit in edits {
+                whole = edited_weight(stored, &whole, edit, operands)?;
+            }
+            cut(&from_candle(&whole)?, weights, &mut parameters)?;
+        }
+        Ok(parameters)
+    }
+
+    /// The canonical weights that are cut from the tensor `stored`.
+    pub(crate) fn cut_from(&self, stored: &str) -> Option<&[CanonicalWeight]> {
+        self.cut_from.get(stored).map(Vec::as_slice)
+    }
+
+    fn read(&self, stored: &str) -> Result<tlbench_sdk::Tensor> {
+        let weights = self.folder.weights();
+        let shape = weights.shape(stored)?;
+        Ok(tlbench_sdk::Tensor::from_vec(
+            weights.read_f64(stored)?,
+            shape,
+        )?)
+    }
+}
+
+fn cut(
+    whole: &tlbench_sdk::Tensor,
+    weights: &[CanonicalWeight],
+    parameters: &mut Parameters,
+) -> Result<()> {
+    for weight in weights {
+        let mut part = whole.clone();
+        for cut in &weight.source.cut {
+            part = cut.apply(&part).map_err(|source| Error::Cut {
+                weight: weight.name.clone(),
+                source,
+            })?;
+        }
+        parameters.set(&weight.name, to_candle(&part, DType::F64)?);
+    }
+    Ok(())
+}
+
+/// The gradient by a whole checkpoint tensor, by way of `weight`, which is cut from it.
+pub(crate) fn uncut(weight: &CanonicalWeight, gradient: &Tensor) -> Result<Tensor> {
+    let failed = |source| Error::Cut {
+        weight: weight.name.clone(),
+        source,
+    };
+    let mut shapes = vec![weight.source.shape.clone()];
+    for cut in &weight.source.cut {
+        let before = &shapes[shapes.len() - 1];
+        shapes.push(cut.shape(before).map_err(failed)?);
+    }
+    let mut gradient = from_candle(gradient)?;
+    let dtype = gradient.dtype();
+    for (cut, before) in weight.source.cut.iter().zip(&shapes).rev() {
+        // A constant that was added has no gradient.
+        if !matches!(cut, Cut::Add { .. }) {
+            gradient = cut
+                .write_back(&zeros(before, dtype)?, &gradient)
+                .map_err(failed)?;
+        }
+    }
+    to_candle(&gradient, candle_dtype(dtype))
+}
+
+fn zeros(shape: &[usize], dtype: tlbench_sdk::DType) -> Result<tlbench_sdk::Tensor> {
+    from_candle(&Tensor::zeros(shape, candle_dtype(dtype), &Device::Cpu)?)
+}
+
+fn candle_dtype(dtype: tlbench_sdk::DType) -> DType {
+    match dtype {
+        tlbench_sdk::DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}

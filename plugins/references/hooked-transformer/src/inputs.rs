@@ -1,0 +1,96 @@
+//! The inputs of a question, checked.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+use tlbench_sdk::spec::Mask;
+use tlbench_sdk::{ATTENTION_MASK, INPUT_IDS, POSITION_IDS, TensorMap};
+
+use crate::error::{Error, Result};
+
+/// Tokens, positions and which of them are no padding, by row.
+#[derive(Clone, Debug)]
+pub(crate) struct Inputs {
+    pub(crate) tokens: Vec<Vec<i64>>,
+    pub(crate) positions: Vec<Vec<i64>>,
+    pub(crate) real: Vec<Vec<bool>>,
+}
+
+impl Inputs {
+    pub(crate) fn new(tensors: &TensorMap) -> Result<Self> {
+        let shape = tensors.get(INPUT_IDS).map(tlbench_sdk::Tensor::shape);
+        let &[batch, pos] = shape.unwrap_or_default() else {
+            let found = shape.map_or("nothing".to_owned(), |shape| format!("{shape:?}"));
+            return Err(Error::request(INPUT_IDS, "shape [batch, pos]", found));
+        };
+        if batch * pos == 0 {
+            let found = format!("shape [{batch}, {pos}]");
+            return Err(Error::request(INPUT_IDS, "at least one token", found));
+        }
+        let mask = rows(tensors, ATTENTION_MASK, [batch, pos])?;
+        let is_real = |row: &Vec<i64>| row.iter().map(|&value| value != 0).collect();
+        Ok(Self {
+            tokens: rows(tensors, INPUT_IDS, [batch, pos])?,
+            positions: rows(tensors, POSITION_IDS, [batch, pos])?,
+            real: mask.iter().map(is_real).collect(),
+        })
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The length of every row.
+    pub(crate) fn pos(&self) -> usize {
+        self.tokens.first().map_or(0, Vec::len)
+    }
+
+    /// Whether the token at `row`, `pos` and the one after it are real.
+    pub(crate) fn is_pair(&self, row: usize, pos: usize) -> bool {
+        self.real[row][pos] && self.real[row].get(pos + 1) == Some(&true)
+    }
+
+    /// Whether each query in `piece` sees each key up to its end, `[batch, 1, pos, key_pos]`. Distances count places in
+    /// the sequence, padding included.
+    pub(crate) fn visible(&self, mask: Mask, piece: &Range<usize>) -> Result<Tensor> {
+        let mut visible = Vec::new();
+        for real in &self.real {
+            for query in piece.clone() {
+                let sees = |key: usize| u8::from(real[key] && mask.sees(query, key));
+                visible.extend((0..piece.end).map(sees));
+            }
+        }
+        let shape = (self.batch(), 1, piece.len(), piece.end);
+        Ok(Tensor::from_vec(visible, shape, &Device::Cpu)?)
+    }
+}
+
+/// `table [rows, width]` at each of `indices`, in `piece`: `[batch, pos, width]`.
+pub(crate) fn look_up(
+    table: &Tensor,
+    what: &str,
+    indices: &[Vec<i64>],
+    piece: &Range<usize>,
+) -> Result<Tensor> {
+    let (rows, width) = table.dims2()?;
+    let chosen = indices.iter().flat_map(|row| &row[piece.clone()]);
+    let index = |&value: &i64| {
+        let index = u32::try_from(value).ok();
+        let index = index.filter(|&index| (index as usize) < rows);
+        let expected = || format!("values from 0 to {}", rows.saturating_sub(1));
+        index.ok_or_else(|| Error::request(what, expected(), value.to_string()))
+    };
+    let chosen = chosen.map(index).collect::<Result<Vec<u32>>>()?;
+    let count = chosen.len();
+    let found = table.index_select(&Tensor::from_vec(chosen, count, &Device::Cpu)?, 0)?;
+    Ok(found.reshape((indices.len(), piece.len(), width))?)
+}
+
+fn rows(tensors: &TensorMap, name: &str, shape: [usize; 2]) -> Result<Vec<Vec<i64>>> {
+    let wrong = |found: String| Error::request(name, format!("i64 {shape:?}"), found);
+    let tensor = tensors.get(name).ok_or_else(|| wrong("nothing".into()))?;
+    let values = tensor.as_slice::<i64>().filter(|_| tensor.shape() == shape);
+    let found = || wrong(format!("{} {:?}", tensor.dtype(), tensor.shape()));
+    let values = values.ok_or_else(found)?;
+    Ok(values.chunks(shape[1]).map(<[i64]>::to_vec).collect())
+}

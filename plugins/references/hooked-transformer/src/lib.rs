@@ -1,0 +1,66 @@
+//! HookedTransformer as a second opinion: a textbook transformer that the same spec drives.
+//!
+//! It is written to be read beside the papers: weights are per head and in TransformerLens's layout, every step is one
+//! of candle's plain operations, and nothing is fused. It shares no code with the engine, so that what both agree on is
+//! no mistake of the engine's. It shares the spec, so a mistake of the adapter is in both.
+
+mod answer;
+mod cache;
+mod checkpoint;
+mod convert;
+mod error;
+mod floors;
+mod generate;
+mod inputs;
+mod model;
+mod objective;
+mod order;
+mod parameters;
+mod processing;
+mod run;
+mod source;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+use tlbench_sdk::{
+    DType, Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,
+};
+
+use crate::source::Source;
+
+tlbench_sdk::plugin! {
+    references: [HookedTransformerReference],
+}
+
+#[derive(Default)]
+struct HookedTransformerReference;
+
+impl ReferenceModel for HookedTransformerReference {
+    fn info(&self) -> ReferenceInfo {
+        ReferenceInfo {
+            id: "hooked-transformer".to_owned(),
+            description:
+                "a textbook transformer with TransformerLens's hooks and weight processing"
+                    .to_owned(),
+            tier: Tier::HookedTransformer,
+            rank: Some(0),
+        }
+    }
+
+    fn open(
+        &self,
+        request: &OpenRequest,
+        host: &dyn Host,
+    ) -> Result<Box<dyn TraceSource>, PluginError> {
+        request.refuse_trial("hooked-transformer")?;
+        if !matches!(request.dtype, DType::F32 | DType::F64) {
+            return Err(PluginError::unsupported(format!(
+                "hooked-transformer computes in f32 and f64, and does not know how {} is to be rounded",
+                request.dtype
+            )));
+        }
+        host.progress("reading weights into HookedTransformer");
+        Ok(Box::new(Source::open(request)?))
+    }
+}

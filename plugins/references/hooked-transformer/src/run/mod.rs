@@ -1,0 +1,48 @@
+//! One pass through the model, and what happens at its hooks.
+
+mod edit;
+mod probe;
+mod tap;
+
+use std::ops::Range;
+
+use candle_core::{Tensor, Var};
+use tlbench_sdk::spec::Mask;
+
+pub(crate) use edit::edited_weight;
+pub(crate) use probe::Probe;
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::inputs::Inputs;
+use crate::order::Order;
+
+/// What a component needs beside its weights.
+pub(crate) struct Run<'a, 'q> {
+    pub(crate) order: Order,
+    pub(crate) inputs: &'a Inputs,
+    /// The positions that run now. Those before them are in the cache.
+    pub(crate) piece: Range<usize>,
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) probe: &'a mut Probe<'q>,
+}
+
+impl Run<'_, '_> {
+    /// Shows `value` at the hook `name`; what comes back is what the model goes on with.
+    pub(crate) fn hook(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        self.probe.hook(name, value)
+    }
+
+    /// Which keys each query of the piece sees, `[batch, 1, pos, key_pos]`.
+    pub(crate) fn visible(&self, mask: Mask) -> Result<Tensor> {
+        self.inputs.visible(mask, &self.piece)
+    }
+
+    /// A value that gradients reach, whether or not they go on from there.
+    pub(crate) fn leaf(&self, value: Tensor) -> Result<Tensor> {
+        if !self.probe.differentiates() || value.track_op() {
+            return Ok(value);
+        }
+        Ok(Var::from_tensor(&value)?.into_inner())
+    }
+}

@@ -1,0 +1,8 @@
+//! What has to hold, whatever the weights.
+
+mod edits;
+mod gradients;
+mod pieces;
+mod processing;
+mod questions;
+mod small;
