@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use globset::Glob;
 use tlbench_checkpoint::{CheckpointError, ModelFolder};
-use tlbench_engine::EngineError;
-use tlbench_sdk::{HookPoint, ModelSpec, Parameter, PluginError, Processing, hooks};
+use tlbench_engine::{Bridge, EngineError};
+use tlbench_sdk::{DType, HookPoint, ModelSpec, Parameter, PluginError, Processing, hooks};
 
 use crate::located::LocateError;
 use crate::plugins::Registry;
@@ -130,6 +130,14 @@ pub enum ModelError {
 }
 
 impl Model {
+    /// The model on the engine, which reads its weights.
+    ///
+    /// # Errors
+    /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
+    pub fn bridge(&self, dtype: DType) -> Result<Bridge, EngineError> {
+        Bridge::open(&self.spec, self.folder.weights(), dtype)
+    }
+
     /// Reads the checkpoint in `folder` with the adapter for its `model_type`, or with the one named.
     ///
     /// # Errors

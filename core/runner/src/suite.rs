@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, OverrideError, Overrides};
 use crate::events::EventLog;
+use crate::located::Located;
+use crate::model::{Model, ModelError};
 use crate::plugins::{Registry, SearchPath};
+use crate::report::shortened;
 use crate::results::Results;
 use crate::run::run;
 use crate::selection::SelectionError;
@@ -32,6 +35,12 @@ pub enum SuiteError {
         /// Where the program lies that looks for them.
         folder: PathBuf,
     },
+    /// The config names no model.
+    #[error("no model: the config has none")]
+    NoModel,
+    /// The model cannot be had. The reason may be a plugin's.
+    #[error("{}", shortened(&.0.to_string()))]
+    Model(#[from] ModelError),
     /// What was asked for does not go together.
     #[error(transparent)]
     Override(#[from] OverrideError),
@@ -81,6 +90,20 @@ impl Suite {
     pub fn with(mut self, overrides: Overrides) -> Result<Self, SuiteError> {
         self.config = self.config.with_overrides(overrides)?;
         Ok(self)
+    }
+
+    /// The first model itself, to be run without any benchmark: [`Model::bridge`].
+    ///
+    /// # Errors
+    /// If there is none, it is not to be had, or no adapter serves it.
+    #[doc(alias = "boot_transformers")]
+    pub fn model(&self) -> Result<Model, SuiteError> {
+        let entry = self.config.models.first().ok_or(SuiteError::NoModel)?;
+        let offline = self.config.run.offline;
+        let located = Located::find(&entry.source, offline, &EventLog::default());
+        let folder = located.map_err(ModelError::from)?.folder;
+        let architecture = entry.architecture.as_deref();
+        Ok(Model::open(&folder, architecture, &self.registry)?)
     }
 
     /// Runs every benchmark that was chosen: all of them, unless a config or [`Suite::with`] says otherwise.

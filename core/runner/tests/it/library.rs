@@ -58,6 +58,13 @@ fn single_benchmarks() {
 }
 
 #[test]
+fn closures_at_hooks_and_a_cache() {
+    let (ended_well, written, errors) = output("hooks", &[]);
+    assert!(ended_well, "{written}{errors}");
+    insta::assert_snapshot!(written);
+}
+
+#[test]
 fn a_program_without_plugins_is_told_how_to_get_them() {
     let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let program = folder.path().join("program");
