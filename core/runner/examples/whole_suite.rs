@@ -6,21 +6,18 @@ use std::error::Error;
 use std::io::{self, Write};
 
 use tlbench::Suite;
-use tlbench::config::Overrides;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let model = std::env::args().nth(1);
-    let shipped = "architectures/gpt2/fixtures/tiny";
-    let suite = Suite::of_model(model.as_deref().unwrap_or(shipped))?.with(Overrides {
-        // `Some(true)`, the default, tries processed weights as well.
-        compat: Some(false),
-        ..Overrides::default()
-    })?;
+    let model = model
+        .as_deref()
+        .unwrap_or("architectures/gpt2/fixtures/tiny");
+    // What options of the command line would say, `Suite::with` does.
+    let results = Suite::of_model(model)?.run()?;
 
-    let results = suite.run()?;
     let passed = results.iter().filter(|result| result.passed).count();
     let mut out = io::stdout().lock();
-    writeln!(out, "{results}")?;
+    write!(out, "{}", results.report())?;
     writeln!(out, "Passed: {passed}/{} checks", results.iter().count())?;
     // What was not verified is no success either.
     if results.passed() {

@@ -1,6 +1,7 @@
 //! tlbench in other people's programs and tests: a model, the benchmarks on it, and what became of them.
 
 use std::env;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, OverrideError, Overrides};
@@ -23,7 +24,7 @@ pub struct Suite {
 }
 
 /// Why nothing can be judged.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum SuiteError {
     /// Cargo builds plugins for `cargo build` and `cargo run`, and for nobody who only links a crate.
     #[error(
@@ -47,6 +48,13 @@ pub enum SuiteError {
     /// A benchmark that nobody offers.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+}
+
+/// As it is written: this is what shows when a test or a `main` returns it.
+impl fmt::Debug for SuiteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl Suite {

@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use tlbench::config::Overrides;
-use tlbench::{Outcome, Suite, Tier};
+use tlbench::{Config, Outcome, Suite, Tier};
 
 use crate::support::built::{binary, example};
 use crate::support::checkpoint::Checkpoint;
+use crate::support::normalise::settings;
 use crate::support::{fixture, repository};
 
 /// What an example writes, and whether it ends well.
@@ -43,6 +44,7 @@ fn the_whole_suite() {
 fn the_whole_suite_on_a_folder_that_is_not_there() {
     let (ended_well, written, errors) = output("whole_suite", &["no/such/folder"]);
     assert!(!ended_well);
+    let _settings = settings(&repository()).bind_to_scope();
     insta::assert_snapshot!(format!("{written}{errors}"));
 }
 
@@ -84,19 +86,24 @@ fn suite(folder: &std::path::Path) -> Suite {
 }
 
 #[test]
-fn what_is_wrong_is_shown_where_the_assertion_fails() {
-    let folder = tempfile::tempdir().unwrap();
-    let wrong = Checkpoint::at(folder.path().join("wrong"))
+fn why_nothing_was_verified_is_in_the_message_of_the_assertion() {
+    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let other = Checkpoint::at(folder.path().join("other"))
         .with_recording()
         .with_config(|config| {
             config.insert("activation_function".into(), "gelu".into());
         });
-    let results = suite(wrong.folder()).benchmark("loss_equivalence").unwrap();
-    assert!(!results.passed());
-    assert_ne!(results.outcome(), Outcome::Passed);
-    // The recording is of another config, so nothing was verified.
-    let text = results.to_string();
-    assert!(text.contains("loss_equivalence"), "{text}");
+    let file = folder.path().join("tlbench.toml");
+    let text = format!(
+        "[run]\nreferences = [\"hf-recorded\"]\n[[models]]\npath = '{}'\n",
+        other.folder().display()
+    );
+    binary();
+    let suite = Suite::of_config(Config::parse(&text, &file).unwrap()).unwrap();
+    let results = suite.benchmark("loss_equivalence").unwrap();
+    assert_eq!(results.outcome(), Outcome::CouldNotRun);
+    let _settings = settings(folder.path()).bind_to_scope();
+    insta::assert_snapshot!(results);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 pub(crate) mod built;
 pub(crate) mod checkpoint;
 pub(crate) mod cli_test;
-mod normalise;
+pub(crate) mod normalise;
 #[path = "../../../../hub/tests/it/support/server.rs"]
 #[expect(dead_code, reason = "the tests of the Hub do more with it")]
 pub(crate) mod server;

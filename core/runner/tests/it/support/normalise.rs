@@ -7,7 +7,7 @@ use insta::Settings;
 use super::repository;
 
 /// Settings for a test in `folder`.
-pub(super) fn settings(folder: &Path) -> Settings {
+pub(crate) fn settings(folder: &Path) -> Settings {
     let mut settings = Settings::clone_current();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
