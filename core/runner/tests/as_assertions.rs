@@ -1,5 +1,10 @@
 //! Benchmarks as assertions in somebody's test suite.
-#![expect(clippy::expect_used, reason = "helpers of tests are tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
 
 use tlbench::config::Overrides;
 use tlbench::{DType, Suite, SuiteError};
