@@ -13,11 +13,12 @@ impl Bridge {
     /// begins.
     ///
     /// What the request wants to see of a hook is its value before closures and edits. A closure at a gated hook makes it
-    /// fire. One on the way back takes an objective ([`TraceRequest::gradients`]).
+    /// fire. One on the way back takes an objective ([`TraceRequest::gradients`]). While tokens are generated, closures are
+    /// called in every step, with the positions of that step alone if there is a cache.
     ///
     /// # Errors
     /// As [`Bridge::run`]; if a name is none of a hook, a closure fails, or what it returns is of another shape or type;
-    /// if the request is for a local run, chunks or generation.
+    /// if the request is for a local run or chunks.
     #[doc(alias = "fwd_hooks")]
     #[doc(alias = "bwd_hooks")]
     pub fn run_with_hooks(
@@ -47,12 +48,11 @@ impl Bridge {
     }
 }
 
-/// Refuses the runs in which a hook is not there once, with all positions and the model's own values.
+/// Refuses the runs in which a hook does not show all positions at once, or the model does not go on with its own values.
 fn refuse(request: &TraceRequest) -> Result<(), EngineError> {
     let runs = [
         (request.evaluation == Evaluation::Local, "a local run"),
         (!request.chunks.is_empty(), "chunks"),
-        (request.generate.is_some(), "generation"),
     ];
     match runs.iter().find(|(wanted, _)| *wanted) {
         Some((_, run)) => Err(EngineError::Unanswerable(format!(

@@ -295,15 +295,6 @@ fn what_is_wrong_is_named() {
         chunks: vec![2, 3],
         ..plain.clone()
     };
-    let generate = TraceRequest {
-        generate: Some(GenerateRequest {
-            max_new_tokens: 2,
-            stop_tokens: Vec::new(),
-            use_cache: true,
-            sampling: Sampling::Greedy,
-        }),
-        ..plain.clone()
-    };
     let flat = |_: &Tensor, _: &HookPoint| Ok(Some(Tensor::scalar(1.0_f64)));
     let narrow = |value: &Tensor, _: &HookPoint| {
         Ok(Some(Tensor::from_vec(
@@ -321,11 +312,41 @@ fn what_is_wrong_is_named() {
         (&plain, Hooks::new().backward("hook_embed", looks)),
         (&local, at("hook_embed")),
         (&chunks, at("hook_embed")),
-        (&generate, at("hook_embed")),
     ];
     let errors = cases.map(|(request, closures)| {
         let error = bridge.run_with_hooks(request, closures).unwrap_err();
         error.to_string()
     });
     insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn tokens_are_generated_by_the_model_that_closures_make() {
+    let bridge = bridge();
+    let request = |use_cache| TraceRequest {
+        generate: Some(GenerateRequest {
+            max_new_tokens: 4,
+            stop_tokens: Vec::new(),
+            use_cache,
+            sampling: Sampling::Greedy,
+        }),
+        ..TraceRequest::new(
+            ask(&[vec![3, 1, 4], vec![1, 2]], Padding::Left, &[]).inputs,
+            vec![Quantity::Generated],
+        )
+    };
+    let mut calls = Vec::new();
+    let steered = [true, false].map(|use_cache| {
+        let steer = |value: &Tensor, point: &HookPoint| {
+            calls.push(value.shape()[1]);
+            scaled(-2.0)(value, point)
+        };
+        let closures = Hooks::new().forward("blocks.1.hook_mlp_out", steer);
+        let trace = bridge.run_with_hooks(&request(use_cache), closures);
+        trace.unwrap().values[&Quantity::Generated].clone()
+    });
+    assert_eq!(calls, [3, 1, 1, 1, 3, 4, 5, 6], "with a cache and without");
+    assert_eq!(steered[0], steered[1]);
+    let plain = bridge.run(&request(true)).unwrap();
+    assert_ne!(steered[0], plain.values[&Quantity::Generated]);
 }
