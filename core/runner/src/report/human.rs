@@ -7,7 +7,8 @@ use tabled::builder::Builder;
 use tabled::settings::Style as TableStyle;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Padding};
-use tlbench_sdk::{Severity, Tier};
+use tlbench_sdk::judge::{quantity_text, ratio_text};
+use tlbench_sdk::{Mode, Severity, Tier};
 
 use super::printable;
 use super::style::{Style, sign};
@@ -224,22 +225,60 @@ fn totals(text: &mut String, results: &[&BenchmarkResult], style: Style) {
 }
 
 fn listing(text: &mut String, results: &[&BenchmarkResult], style: Style, detail: Detail) {
-    let mut by_model: BTreeMap<(&str, &str), Vec<&BenchmarkResult>> = BTreeMap::new();
+    let mut by_model: BTreeMap<(&str, Mode), Vec<&BenchmarkResult>> = BTreeMap::new();
     for result in results {
         by_model
-            .entry((&result.check.model, result.check.mode.name()))
+            .entry((&result.check.model, result.check.mode))
             .or_default()
             .push(result);
     }
     for ((model, mode), results) in by_model {
         text.push('\n');
         rule(text, "-");
-        line(text, style.strong(&format!("{model} ({mode})")));
+        line(text, style.strong(&format!("{model} ({})", mode.name())));
         rule(text, "-");
+        for benchmark in results.chunk_by(|a, b| a.check.benchmark == b.check.benchmark) {
+            one_benchmark(text, benchmark, style, detail);
+        }
+    }
+}
+
+/// One line for what passed everywhere, unless everything is to be told; else one for each check.
+fn one_benchmark(text: &mut String, results: &[&BenchmarkResult], style: Style, detail: Detail) {
+    let passed = results
+        .iter()
+        .all(|result| result.severity == Severity::Info);
+    let Some(first) = results
+        .first()
+        .filter(|_| passed && results.len() > 1 && detail == Detail::Failures)
+    else {
         for result in results {
             one_result(text, result, style, detail);
         }
-    }
+        return;
+    };
+    let measured = results.iter().flat_map(|result| {
+        let variant = &result.check.variant;
+        result.measurements.iter().map(move |m| (variant, m))
+    });
+    let worst = measured.max_by(|(_, a), (_, b)| a.ratio.total_cmp(&b.ratio));
+    let worst = match worst {
+        Some((variant, m)) => format!(
+            "; worst error ratio {} ({}, {variant})",
+            ratio_text(m.ratio),
+            quantity_text(&m.quantity)
+        ),
+        None => String::new(),
+    };
+    let verdict = style.severity(Severity::Info, "[PASS]");
+    let (sign, name) = (sign(Severity::Info), &first.check.benchmark);
+    line(
+        text,
+        format!(
+            "{sign} {verdict} {name}: all {} checks{worst}",
+            results.len()
+        ),
+    );
 }
 
 fn one_result(text: &mut String, result: &BenchmarkResult, style: Style, detail: Detail) {
