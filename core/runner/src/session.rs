@@ -113,11 +113,13 @@ impl Session<'_> {
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
             let processes = subject.source().info().processes_weights;
-            for mode in self.modes(&model, processes, reference, processed, &stimuli)? {
-                let (in_mode, cannot_plan) = self.plan(&model, reference, &mode);
+            let modes = self.modes(&model, processes, reference, processed, &stimuli)?;
+            for mode in &modes {
+                let (in_mode, cannot_plan) = self.plan(&model, reference, mode);
                 planned.extend(in_mode);
                 failed.extend(cannot_plan);
             }
+            failed.extend(self.in_no_mode(reference, &modes));
         }
         let all = planned
             .iter()
@@ -347,6 +349,25 @@ impl Session<'_> {
         default_stimuli(model, processing, &self.entry.prompt, self.run.max_tokens)
     }
 
+    /// What a benchmark for a mode in which the model is not judged leaves unverified.
+    fn in_no_mode(&self, reference: &OpenReference, modes: &[OneMode]) -> Vec<BenchmarkResult> {
+        let is_judged = |wanted: Mode| modes.iter().any(|mode| mode.mode == wanted);
+        let left_out = self.benchmarks.iter().filter_map(|chosen| {
+            let mode = chosen.benchmark.info().only_in?;
+            (!is_judged(mode)).then_some((chosen, mode))
+        });
+        let result = |(chosen, mode): (&ChosenBenchmark<'_>, Mode)| {
+            let message = format!(
+                "it is about the mode {}, in which the model is not judged",
+                mode.name()
+            );
+            let id = self.id(chosen, mode, &reference.id, "plan");
+            let verdict = Verdict::new(Severity::Skipped, message);
+            BenchmarkResult::new(id, reference.tier, verdict, 0.0)
+        };
+        left_out.map(result).collect()
+    }
+
     /// Every check that applies, and the result of every benchmark that cannot say which do.
     fn plan<'s>(
         &'s self,
@@ -355,7 +376,11 @@ impl Session<'_> {
         mode: &OneMode,
     ) -> (Vec<PlannedCheck<'s>>, Vec<BenchmarkResult>) {
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
-        for chosen in self.benchmarks {
+        let is_for = |chosen: &&ChosenBenchmark<'_>| {
+            let only_in = chosen.benchmark.info().only_in;
+            only_in.is_none_or(|only| only == mode.mode)
+        };
+        for chosen in self.benchmarks.iter().filter(is_for) {
             let info = Rc::new(self.model_info(model, reference, mode, chosen));
             match chosen.benchmark.plan(&info).and_then(checked) {
                 Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {

@@ -54,6 +54,9 @@ pub struct BenchmarkInfo {
     /// The settings that it takes.
     #[serde(default)]
     pub options: Vec<OptionInfo>,
+    /// The only mode in which it is planned; `None`: both.
+    #[serde(default)]
+    pub only_in: Option<Mode>,
 }
 
 /// The model on trial, and what it is judged by.
@@ -97,7 +100,15 @@ impl BenchmarkInfo {
             description: description.to_owned(),
             explanation: String::new(),
             options: Vec::new(),
+            only_in: None,
         }
+    }
+
+    /// The same in one mode alone.
+    #[must_use]
+    pub fn only_in(mut self, mode: Mode) -> Self {
+        self.only_in = Some(mode);
+        self
     }
 
     /// The same with an explanation.

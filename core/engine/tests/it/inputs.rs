@@ -34,7 +34,7 @@ fn wrong_requests_say_what_is_wrong() {
     });
     change(&|r| set(r, POSITION_IDS, ids(vec![0, 1, 9], &[1, 3])));
     change(&|r| set(r, POSITION_IDS, ids(vec![0, 1], &[1, 2])));
-    change(&|r| r.inputs.retain(|name, _| name != POSITION_IDS));
+    change(&|r| r.inputs.retain(|name, _| name != INPUT_IDS));
     change(&|r| r.capture.push(Quantity::hook("blocks.7.hook_resid_pre")));
     change(&|r| r.capture.push(Quantity::Generated));
     change(&|r| r.capture.push(Quantity::HookGradient("hook_embed".into())));

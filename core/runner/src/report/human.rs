@@ -3,28 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use tabled::builder::Builder;
-use tabled::settings::Style as TableStyle;
-use tabled::settings::object::Columns;
-use tabled::settings::{Alignment, Modify, Padding};
+use tlbench_sdk::judge::{quantity_text, ratio_text};
 use tlbench_sdk::{Mode, Severity, Tier};
 
 use super::printable;
+use super::result::{Detail, name, one_result};
 use super::style::{Style, sign};
 use crate::events::{BenchmarkResult, Event, ModelOpened};
 use crate::located::HubCopy;
-use crate::outcome::{BACKTRACE, Outcome, UNVERIFIED};
+use crate::outcome::Outcome;
 
 const WIDTH: usize = 80;
-
-/// How much a report tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Detail {
-    /// Details of what did not pass.
-    Failures,
-    /// Details of everything.
-    All,
-}
 
 /// The events as text. `verbose` adds the details of checks that passed.
 pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
@@ -53,28 +42,7 @@ pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
     text
 }
 
-/// The lines of `events` that a person has to know without a report around them: what could not be used, and every check.
-pub(crate) fn lines(events: &[Event]) -> String {
-    let mut text = String::new();
-    for event in events {
-        match printable::event(event) {
-            event @ (Event::ModelFailed { .. } | Event::PluginProblem { .. }) => {
-                opening(&mut text, &event, Style::Plain);
-            }
-            Event::CheckFinished(result) => {
-                let name = match result.check.mode {
-                    Mode::Raw => name(&result),
-                    mode => format!("{} ({})", name(&result), mode.name()),
-                };
-                one_result(&mut text, &name, &result, Style::Plain, Detail::Failures);
-            }
-            _ => {}
-        }
-    }
-    text
-}
-
-fn line(text: &mut String, content: impl AsRef<str>) {
+pub(super) fn line(text: &mut String, content: impl AsRef<str>) {
     text.push_str(content.as_ref().trim_end());
     text.push('\n');
 }
@@ -107,7 +75,7 @@ fn model_name(event: &Event) -> Option<&str> {
     }
 }
 
-fn opening(text: &mut String, event: &Event, style: Style) {
+pub(super) fn opening(text: &mut String, event: &Event, style: Style) {
     match event {
         Event::PluginProblem { file, message, .. } => {
             let head = style.severity(Severity::Error, "plugin");
@@ -245,76 +213,60 @@ fn totals(text: &mut String, results: &[&BenchmarkResult], style: Style) {
 }
 
 fn listing(text: &mut String, results: &[&BenchmarkResult], style: Style, detail: Detail) {
-    let mut by_model: BTreeMap<(&str, &str), Vec<&BenchmarkResult>> = BTreeMap::new();
+    let mut by_model: BTreeMap<(&str, Mode), Vec<&BenchmarkResult>> = BTreeMap::new();
     for result in results {
         by_model
-            .entry((&result.check.model, result.check.mode.name()))
+            .entry((&result.check.model, result.check.mode))
             .or_default()
             .push(result);
     }
     for ((model, mode), results) in by_model {
         text.push('\n');
         rule(text, "-");
-        line(text, style.strong(&format!("{model} ({mode})")));
+        line(text, style.strong(&format!("{model} ({})", mode.name())));
         rule(text, "-");
+        for benchmark in results.chunk_by(|a, b| a.check.benchmark == b.check.benchmark) {
+            one_benchmark(text, benchmark, style, detail);
+        }
+    }
+}
+
+/// One line for what passed everywhere, unless everything is to be told; else one for each check.
+fn one_benchmark(text: &mut String, results: &[&BenchmarkResult], style: Style, detail: Detail) {
+    let passed = results
+        .iter()
+        .all(|result| result.severity == Severity::Info);
+    let Some(first) = results
+        .first()
+        .filter(|_| passed && results.len() > 1 && detail == Detail::Failures)
+    else {
         for result in results {
             one_result(text, &name(result), result, style, detail);
         }
-    }
-}
-
-/// What tells it apart among the results of one model in one mode.
-fn name(result: &BenchmarkResult) -> String {
-    match result.check.variant.as_str() {
-        UNVERIFIED => result.check.benchmark.clone(),
-        variant => format!("{}/{variant}", result.check.benchmark),
-    }
-}
-
-fn one_result(
-    text: &mut String,
-    name: &str,
-    result: &BenchmarkResult,
-    style: Style,
-    detail: Detail,
-) {
-    let verdict = match result.severity {
-        Severity::Info | Severity::Warning => "PASS",
-        Severity::Danger => "FAIL",
-        Severity::Error => "ERROR",
-        Severity::Skipped => "SKIP",
+        return;
     };
-    let verdict = style.severity(result.severity, &format!("[{verdict}]"));
+    let measured = results.iter().flat_map(|result| {
+        let variant = &result.check.variant;
+        result.measurements.iter().map(move |m| (variant, m))
+    });
+    let worst = measured.max_by(|(_, a), (_, b)| a.ratio.total_cmp(&b.ratio));
+    let worst = match worst {
+        Some((variant, m)) => format!(
+            "; worst error ratio {} ({}, {variant})",
+            ratio_text(m.ratio),
+            quantity_text(&m.quantity)
+        ),
+        None => String::new(),
+    };
+    let verdict = style.severity(Severity::Info, "[PASS]");
+    let (sign, name) = (sign(Severity::Info), &first.check.benchmark);
     line(
         text,
         format!(
-            "{} {verdict} {name}: {}",
-            sign(result.severity),
-            result.message
+            "{sign} {verdict} {name}: all {} checks{worst}",
+            results.len()
         ),
     );
-    let shown: Vec<_> = result
-        .details
-        .iter()
-        .filter(|item| match detail {
-            Detail::All => true,
-            Detail::Failures => result.severity != Severity::Info && item.name != BACKTRACE,
-        })
-        .collect();
-    if !shown.is_empty() {
-        let mut table = Builder::new();
-        for item in shown {
-            table.push_record([item.name.as_str(), item.value.trim_end()]);
-        }
-        let mut table = table.build();
-        table
-            .with(TableStyle::empty())
-            .with(Padding::new(0, 2, 0, 0))
-            .with(Modify::new(Columns::first()).with(Alignment::left()));
-        for row in table.to_string().lines() {
-            line(text, format!("     {row}"));
-        }
-    }
 }
 
 fn closing(text: &mut String, events: &[Event], results: &[&BenchmarkResult], style: Style) {

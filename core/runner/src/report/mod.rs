@@ -3,10 +3,11 @@
 mod human;
 mod json;
 mod printable;
+mod result;
 mod style;
 
 pub use human::human;
-pub(crate) use human::lines;
 pub use json::{SCHEMA_VERSION, json};
 pub use printable::{printable, shortened};
+pub(crate) use result::lines;
 pub use style::Style;

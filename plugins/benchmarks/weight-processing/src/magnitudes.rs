@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tlbench_sdk::Mode;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Processing, Severity,
     Trace, Verdict,
@@ -23,6 +24,7 @@ impl Benchmark for WeightMagnitudes {
             "no processed weight is larger than the raw ones can make it, and none is wiped out",
         )
         .explained(EXPLAINED)
+        .only_in(Mode::Compat)
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tlbench_sdk::Mode;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Processing, ProcessingStep,
     Trace,
@@ -102,7 +103,9 @@ impl StepBenchmark {
 
 impl Benchmark for StepBenchmark {
     fn info(&self) -> BenchmarkInfo {
-        BenchmarkInfo::new(self.id, MODULE, self.description).explained(EXPLAINED)
+        BenchmarkInfo::new(self.id, MODULE, self.description)
+            .explained(EXPLAINED)
+            .only_in(Mode::Compat)
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {

@@ -1,5 +1,6 @@
 //! Questions about processed weights leave the raw model as it is.
 
+use tlbench_sdk::Mode;
 use tlbench_sdk::judge::{askable, quantity_text};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Processing,
@@ -19,6 +20,7 @@ impl Benchmark for RawUntouched {
             "the raw model answers after its weights were processed as it did before, bit by bit",
         )
         .explained(EXPLAINED)
+        .only_in(Mode::Compat)
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {

@@ -1,5 +1,6 @@
 //! Every combination of steps keeps what the model computes.
 
+use tlbench_sdk::Mode;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward};
 use tlbench_sdk::{
@@ -23,6 +24,7 @@ impl Benchmark for WeightProcessing {
             "hooks, logits and distributions are right after every combination of steps",
         )
         .explained(EXPLAINED)
+        .only_in(Mode::Compat)
         .taking(options())
     }
 

@@ -19,7 +19,7 @@ impl Benchmark for Unanswerable {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let good = TraceRequest::new(first(model)?.inputs.clone(), vec![Quantity::Logits]);
+        let good = TraceRequest::new(first(model)?.request.inputs.clone(), vec![Quantity::Logits]);
         let check = |(variant, edit): (&str, Edit)| {
             let mut request = good.clone();
             edit(&mut request)?;

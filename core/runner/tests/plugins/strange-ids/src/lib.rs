@@ -54,7 +54,11 @@ impl ReferenceModel for Strange {
 
 impl Benchmark for Strange {
     fn info(&self) -> BenchmarkInfo {
-        BenchmarkInfo::new(given("STRANGE_BENCHMARK", "strange"), given("STRANGE_MODULE", "strange"), given("STRANGE_DESCRIPTION", "nothing"))
+        BenchmarkInfo::new(
+            &given("STRANGE_BENCHMARK", "strange"),
+            &given("STRANGE_MODULE", "strange"),
+            &given("STRANGE_DESCRIPTION", "nothing"),
+        )
     }
 
     fn plan(&self, _: &ModelInfo) -> Result<Vec<Check>, PluginError> {
