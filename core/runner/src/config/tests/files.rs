@@ -53,6 +53,7 @@ fn every_key_is_read() {
                 recording: Some(
                     "project/recordings/tiny.safetensors",
                 ),
+                subject: None,
                 architecture: Some(
                     "my_family",
                 ),
@@ -68,6 +69,7 @@ fn every_key_is_read() {
             },
         ],
         run: RunSettings {
+            subject: None,
             device: Cpu,
             dtype: F64,
             judging: Tolerance,

@@ -75,8 +75,11 @@ fn list_for_programs() {
     insta::assert_json_snapshot!(list["benchmarks"][0]["info"], @r#"
     {
       "description": "no logit is NaN or infinite",
+      "explanation": "",
       "id": "finite_logits",
-      "module": "sanity"
+      "module": "sanity",
+      "only_in": null,
+      "options": []
     }
     "#);
 }

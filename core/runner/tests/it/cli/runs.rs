@@ -58,7 +58,7 @@ fn only_the_benchmarks_that_are_asked_for() {
         let arguments: Vec<&str> = globs
             .iter()
             .flat_map(|glob| ["--benchmark", glob])
-            .chain(["--format", "json"])
+            .chain(["--format", "json", "--no-compat"])
             .collect();
         let run = judge(&test, &arguments).exits(0);
         let mut names: Vec<String> = run

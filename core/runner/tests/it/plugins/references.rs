@@ -17,7 +17,7 @@ fn judged(references: &[&str], arguments: &[&str]) -> (CliTest, Run) {
     config.push_str(&format!("[[models]]\nname = 'good'\npath = '{path}'\n"));
     config.push_str("[[benchmarks]]\nname = 'logits_equivalence'\n");
     test.write("tlbench.toml", config);
-    let run = test.run(arguments.iter().chain(&["--quiet"]));
+    let run = test.run(arguments.iter().chain(&["--quiet", "--no-compat"]));
     (test, run)
 }
 
@@ -30,7 +30,7 @@ fn told(references: &[&str], code: i32) -> String {
     let (good, bad): (Vec<_>, Vec<_>) = events
         .iter()
         .partition(|event| event["check"]["model"] == "good");
-    assert_eq!(good.len(), 5, "{run}");
+    assert_eq!(good.len(), 6, "{run}");
     assert!(good.iter().all(|event| event["passed"] == true), "{run}");
     let line = |event: &&Value| {
         format!(

@@ -4,7 +4,7 @@ use std::env::consts::DLL_EXTENSION;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::built::{aborting_plugin, plugin, test_plugin};
+use crate::support::built::{SHIPPED, aborting_plugin, plugin, test_plugin};
 use crate::support::cli_test::CliTest;
 use crate::support::fixture;
 
@@ -16,7 +16,11 @@ pub(super) fn told(test: &CliTest, bad: &Path) -> String {
     let bad = bad.display().to_string();
     let arguments = ["--plugin", &bad, "list", "--format", "json"];
     let run = test.run(arguments).exits(98);
-    assert_eq!(run.json()["plugins"].as_array().unwrap().len(), 4, "{run}");
+    assert_eq!(
+        run.json()["plugins"].as_array().unwrap().len(),
+        SHIPPED.len(),
+        "{run}"
+    );
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     run.stderr
 }

@@ -32,6 +32,10 @@ pub(crate) fn settings(folder: &Path) -> Settings {
             "$1 [RATIO]",
         ),
         (r"\[RATIO\] \([a-zA-Z0-9_.]+\)", "[RATIO] ([HOOK])"),
+        (
+            r"worst error ratio \d[\d.]*(e\d+)? \([^)]*\)",
+            "worst error ratio [RATIO] ([WHERE])",
+        ),
         (r"cosine( +)[01]\.\d+", "cosine$1[COSINE]"),
         (r"\d+\.\d{6} for \d+\.\d{6}", "[LOSS] for [LOSS]"),
         (r"\b\d\.\d+e(-?\d+)", "#e$1"),
