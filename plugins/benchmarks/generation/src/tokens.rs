@@ -67,9 +67,9 @@ pub(crate) fn count_text(tokens: &Tensor) -> String {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     };
-    match tokens.shape() {
-        &[1, new] => counted(new, "token"),
-        &[batch, new] => format!("{} of {}", counted(batch, "row"), counted(new, "token")),
+    match *tokens.shape() {
+        [1, new] => counted(new, "token"),
+        [batch, new] => format!("{} of {}", counted(batch, "row"), counted(new, "token")),
         _ => counted(tokens.len(), "token"),
     }
 }
