@@ -174,10 +174,11 @@ impl Findings {
             .iter()
             .filter(|m| m.evaluation == Evaluation::Cumulative)
             .count();
-        format!(
-            "{count} {what} match; worst error ratio: {}",
-            worst.join(", ")
-        )
+        let what = match count {
+            1 => what.to_owned(),
+            _ => format!("{count} {what}"),
+        };
+        format!("{what} match; worst error ratio: {}", worst.join(", "))
     }
 }
 

@@ -67,3 +67,13 @@ pub fn truth_of<'a>(truth: &'a Trace, quantity: &Quantity) -> Result<&'a Tensor,
         .value(quantity)
         .ok_or_else(|| PluginError::internal(format!("the reference left out {quantity}")))
 }
+
+/// What the subject answers about `quantity`, which it was asked for.
+///
+/// # Errors
+/// If it is not there.
+pub fn answer_of<'a>(subject: &'a Trace, quantity: &Quantity) -> Result<&'a Tensor, PluginError> {
+    subject
+        .value(quantity)
+        .ok_or_else(|| PluginError::internal(format!("the subject left out {quantity}")))
+}

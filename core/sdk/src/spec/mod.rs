@@ -55,6 +55,17 @@ pub struct ModelSpec {
     pub ignored_tensors: Vec<String>,
 }
 
+impl ModelSpec {
+    /// Whether some position's encoding depends on the total length, so that cached, chunked and prefix runs
+    /// legitimately differ from a single full one.
+    pub fn positions_depend_on_length(&self) -> bool {
+        let attentions = self.layers.iter().filter_map(|layer| layer.attn.as_ref());
+        attentions
+            .map(|branch| &branch.body.position)
+            .any(PositionSpec::depends_on_length)
+    }
+}
+
 /// One block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

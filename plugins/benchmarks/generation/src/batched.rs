@@ -3,13 +3,12 @@
 use tlbench_sdk::judge::applicable;
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, GenerateRequest, INPUT_IDS, Judgement,
-    ModelInfo, Padding, PlannedRequest, PluginError, Quantity, Severity, Stimulus, Trace,
+    ModelInfo, Padding, PlannedRequest, PluginError, Quantity, Severity, Stimulus, Tensor, Trace,
     TraceRequest, Verdict,
 };
 
-use crate::greedy::verdict;
-use crate::tokens::{Parting, continued, generated, margin, partings, rows};
-use crate::{MODULE, generating};
+use crate::tokens::{Parting, count_text, generated, input, parting_from_row, partings};
+use crate::{MODULE, generating, ties};
 
 pub(crate) struct BatchedGeneration;
 
@@ -24,28 +23,31 @@ impl Benchmark for BatchedGeneration {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        let floors = ties::floors(model);
+        let check = |variant: String, first: TraceRequest, others: Vec<TraceRequest>| Check {
+            variant,
+            requests: std::iter::once(first)
+                .chain(others)
+                .map(PlannedRequest::subject)
+                .chain(floors.clone())
+                .collect(),
+        };
         let mut checks = Vec::new();
         for stimulus in generating(model) {
             let request = TraceRequest {
                 capture: vec![Quantity::Generated],
                 ..stimulus.request.clone()
             };
-            checks.push(Check {
-                variant: format!("{}.uncached", stimulus.id),
-                requests: vec![
-                    PlannedRequest::subject(request.clone()),
-                    PlannedRequest::subject(uncached(&request)),
-                ],
-            });
+            let cached = with_cache(&request, true);
+            let uncached = with_cache(&request, false);
+            checks.push(check(
+                format!("{}.uncached", stimulus.id),
+                cached,
+                vec![uncached],
+            ));
             if request.shape()[0] > 1 {
-                let alone = alone(model, stimulus)?;
-                checks.push(Check {
-                    variant: format!("{}.rows", stimulus.id),
-                    requests: std::iter::once(request)
-                        .chain(alone)
-                        .map(PlannedRequest::subject)
-                        .collect(),
-                });
+                let alone = alone(&request)?;
+                checks.push(check(format!("{}.rows", stimulus.id), request, alone));
             }
         }
         applicable(checks, "generated tokens")
@@ -57,55 +59,39 @@ impl Benchmark for BatchedGeneration {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let asked = check
-            .requests
-            .iter()
-            .filter(|planned| planned.request.generate.is_some())
-            .count();
-        let (generations, logits) = answers.split_at(asked.min(answers.len()));
-        let Some((batch, others)) = generations.split_first() else {
-            return Err(PluginError::internal("no answer to judge"));
-        };
-        let mut found = Vec::new();
-        for (index, other) in others.iter().enumerate() {
-            let expected = generated(other)?;
-            if check.variant.ends_with(".rows") {
-                let row = generated(batch)?.row(index);
-                let row = row.ok_or_else(|| PluginError::internal("a row is missing"))?;
-                let ended = ended_alike(&row, expected)?;
-                found.extend(ended.map(|parting| Parting {
-                    row: index,
-                    ..parting
-                }));
-            } else {
-                found.extend(partings(generated(batch)?, expected)?);
+        let asked = check.requests.iter().zip(answers);
+        let generations = asked
+            .filter(|(planned, _)| planned.request.generate.is_some())
+            .map(|(_, answer)| generated(answer))
+            .collect::<Result<Vec<&Tensor>, PluginError>>()?;
+        let (batch, partings, other) = match generations[..] {
+            [cached, uncached] => {
+                let partings = partings(cached, uncached)?;
+                (cached, partings, "a run without a cache")
             }
-        }
-        if found.is_empty() {
-            let message = format!("{} rows give the same tokens", generated(batch)?.shape()[0]);
+            [batch, ref alone @ ..] if alone.len() > 1 => (
+                batch,
+                from_rows(batch, alone, filler(check))?,
+                "a run of the row alone",
+            ),
+            _ => {
+                let message = format!("{} generations to compare", generations.len());
+                return Err(PluginError::internal(message));
+            }
+        };
+        if partings.is_empty() {
+            let message = format!("{} as in {other}", count_text(batch));
             return Ok(Judgement::Verdict(Verdict::new(Severity::Info, message)));
         }
-        let request = &check.requests[0].request;
-        let Some(logits) = logits.first() else {
-            let asked = model.request(
-                continued(request, generated(batch)?)?,
-                vec![Quantity::Logits],
-            );
-            return Ok(Judgement::More(vec![PlannedRequest::subject(asked)]));
-        };
-        let [_, prompt] = request.shape();
-        let margins: Vec<_> = found
-            .into_iter()
-            .map(|parting| (parting, margin(logits, &parting, prompt, model.dtype)))
-            .collect();
-        Ok(Judgement::Verdict(verdict(&margins)))
+        ties::judge(model, check, answers, &partings, batch, other)
     }
 }
 
-fn uncached(request: &TraceRequest) -> TraceRequest {
+fn with_cache(request: &TraceRequest, use_cache: bool) -> TraceRequest {
+    let generate = request.generate.clone();
     TraceRequest {
-        generate: request.generate.clone().map(|generate| GenerateRequest {
-            use_cache: !generate.use_cache,
+        generate: generate.map(|generate| GenerateRequest {
+            use_cache,
             ..generate
         }),
         ..request.clone()
@@ -113,43 +99,44 @@ fn uncached(request: &TraceRequest) -> TraceRequest {
 }
 
 /// Each row by itself, without its padding.
-fn alone(model: &ModelInfo, stimulus: &Stimulus) -> Result<Vec<TraceRequest>, PluginError> {
-    let input = |name: &str| {
-        let missing = || PluginError::internal(format!("a question without {name}"));
-        rows(stimulus.request.inputs.get(name).ok_or_else(missing)?)
-    };
-    let (ids, mask) = (input(INPUT_IDS)?, input(ATTENTION_MASK)?);
-    let row = |(ids, mask): (&Vec<i64>, &Vec<i64>)| {
-        let tokens: Vec<i64> = ids
-            .iter()
-            .zip(mask)
-            .filter(|(_, real)| **real != 0)
-            .map(|(id, _)| *id)
-            .collect();
-        let inputs = Stimulus::from_rows("alone", &[tokens], Padding::Left, 0)?
-            .request
-            .inputs;
+fn alone(request: &TraceRequest) -> Result<Vec<TraceRequest>, PluginError> {
+    let (ids, mask) = (input(request, INPUT_IDS)?, input(request, ATTENTION_MASK)?);
+    let row = |(ids, mask): (Vec<i64>, Vec<i64>)| {
+        let real = ids.into_iter().zip(mask).filter(|(_, real)| *real != 0);
+        let tokens = real.map(|(id, _)| id).collect();
+        let alone = Stimulus::from_rows("alone", &[tokens], Padding::Left, 0)?;
         Ok(TraceRequest {
-            generate: stimulus.request.generate.clone(),
-            ..model.request(inputs, vec![Quantity::Generated])
+            inputs: alone.request.inputs,
+            ..request.clone()
         })
     };
-    ids.iter().zip(&mask).map(row).collect()
+    ids.into_iter().zip(mask).map(row).collect()
 }
 
-/// The parting of a row of a batch from the same row alone: in the batch it may be filled up behind its end.
-fn ended_alike(
-    row: &tlbench_sdk::Tensor,
-    alone: &tlbench_sdk::Tensor,
-) -> Result<Option<Parting>, PluginError> {
-    let (in_batch, by_itself) = (rows(row)?, rows(alone)?);
-    let (in_batch, by_itself) = (&in_batch[0], by_itself.first());
-    let by_itself = by_itself.ok_or_else(|| PluginError::internal("no row"))?;
-    let step = (0..by_itself.len()).find(|&step| in_batch.get(step) != by_itself.get(step));
-    Ok(step.map(|step| Parting {
-        row: 0,
-        step,
-        found: in_batch.get(step).copied(),
-        expected: by_itself.get(step).copied(),
-    }))
+/// What fills up a row that has ended.
+fn filler(check: &Check) -> Option<i64> {
+    let generate = check.requests.first()?.request.generate.as_ref()?;
+    i64::try_from(*generate.stop_tokens.first()?).ok()
+}
+
+/// Where rows of `batch` part from the same rows alone.
+fn from_rows(
+    batch: &Tensor,
+    alone: &[&Tensor],
+    filler: Option<i64>,
+) -> Result<Vec<Parting>, PluginError> {
+    if batch.shape().first() != Some(&alone.len()) {
+        return Err(PluginError::internal(format!(
+            "tokens {:?} of a batch of {}",
+            batch.shape(),
+            alone.len()
+        )));
+    }
+    let rows = alone.iter().enumerate();
+    let partings = rows.map(|(row, alone)| parting_from_row(batch, row, alone, filler));
+    Ok(partings
+        .collect::<Result<Vec<_>, PluginError>>()?
+        .into_iter()
+        .flatten()
+        .collect())
 }

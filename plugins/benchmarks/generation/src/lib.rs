@@ -11,9 +11,10 @@ mod greedy;
 mod repeated;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod tokens;
 
-use tlbench_sdk::{ModelInfo, PluginError, Stimulus};
+use tlbench_sdk::{ModelInfo, Stimulus};
 
 tlbench_sdk::plugin! {
     benchmarks: [
@@ -27,24 +28,10 @@ tlbench_sdk::plugin! {
 /// The module that all belong to.
 const MODULE: &str = "generation";
 
-/// The questions that ask for tokens.
+/// The questions that ask for tokens, and have room for one.
 fn generating(model: &ModelInfo) -> impl Iterator<Item = &Stimulus> {
-    model
-        .stimuli
-        .iter()
-        .filter(|stimulus| stimulus.request.generate.is_some())
-}
-
-/// Why invariants of a cache do not hold: positions that depend on the total length.
-fn refuse_length_dependent(model: &ModelInfo) -> Result<(), PluginError> {
-    let depends = model.spec.layers.iter().any(|layer| {
-        let attention = layer.attn.as_ref();
-        attention.is_some_and(|branch| branch.body.position.depends_on_length())
-    });
-    if depends {
-        return Err(PluginError::unsupported(
-            "positions depend on the total length, so a cached run legitimately differs",
-        ));
-    }
-    Ok(())
+    model.stimuli.iter().filter(|stimulus| {
+        let generate = stimulus.request.generate.as_ref();
+        generate.is_some_and(|generate| generate.max_new_tokens > 0)
+    })
 }

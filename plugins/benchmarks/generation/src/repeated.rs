@@ -6,7 +6,7 @@ use tlbench_sdk::{
     PluginError, Quantity, Sampling, Severity, Trace, TraceRequest, Verdict,
 };
 
-use crate::tokens::{generated, partings};
+use crate::tokens::{Parting, generated, partings};
 use crate::{MODULE, generating};
 
 pub(crate) struct MultipleGenerationCalls;
@@ -22,18 +22,22 @@ impl Benchmark for MultipleGenerationCalls {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let prompts: Vec<&TraceRequest> = generating(model)
-            .map(|stimulus| &stimulus.request)
-            .collect();
+        let sampled = Sampling::Temperature {
+            temperature: 1.0,
+            seed: 5,
+        };
         let mut checks = Vec::new();
-        for (variant, sampled) in [("greedy", false), ("sampled", true)] {
-            let calls = prompts
-                .iter()
-                .map(|request| PlannedRequest::subject(asked(request, sampled)));
+        for (variant, sampling) in [("greedy", Sampling::Greedy), ("sampled", sampled)] {
+            let calls = generating(model)
+                .map(|stimulus| PlannedRequest::subject(asked(&stimulus.request, &sampling)));
             let once: Vec<PlannedRequest> = calls.collect();
             // All prompts, then all again in the other order.
-            let again = once.iter().rev().map(|planned| planned.clone().again());
-            let again: Vec<PlannedRequest> = again.collect();
+            let again: Vec<PlannedRequest> = once
+                .iter()
+                .cloned()
+                .rev()
+                .map(PlannedRequest::again)
+                .collect();
             checks.push(Check {
                 variant: variant.to_owned(),
                 requests: once.into_iter().chain(again).collect(),
@@ -45,44 +49,41 @@ impl Benchmark for MultipleGenerationCalls {
 
     fn judge(
         &self,
-        _: &ModelInfo,
+        model: &ModelInfo,
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
+        if answers.len() != check.requests.len() {
+            let message = format!("{} answers to judge", answers.len());
+            return Err(PluginError::internal(message));
+        }
         let (once, again) = answers.split_at(answers.len() / 2);
-        for (call, (first, second)) in once.iter().zip(again.iter().rev()).enumerate() {
+        let calls = once.iter().zip(again.iter().rev());
+        for (stimulus, (first, second)) in generating(model).zip(calls) {
             if let Some(parting) = partings(generated(second)?, generated(first)?)?.first() {
+                let Parting { row, step, .. } = parting;
                 let message = format!(
-                    "call {call} gives other tokens when it is made again after {} others: row {}, step {}",
-                    check.requests.len() - 1,
-                    parting.row,
-                    parting.step
+                    "{} gives other tokens when it is asked for again: row {row}, step {step}",
+                    stimulus.id
                 );
                 return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, message)));
             }
         }
-        let message = format!(
-            "{} calls give the same tokens in the other order",
-            once.len()
-        );
+        let calls = match once.len() {
+            1 => "1 call gives".to_owned(),
+            count => format!("{count} calls give"),
+        };
+        let message = format!("{calls} the same tokens again, in the other order");
         Ok(Judgement::Verdict(Verdict::new(Severity::Info, message)))
     }
 }
 
-/// The same question, sampled instead if so.
-fn asked(request: &TraceRequest, sampled: bool) -> TraceRequest {
-    let sampling = if sampled {
-        Sampling::Temperature {
-            temperature: 1.0,
-            seed: 5,
-        }
-    } else {
-        Sampling::Greedy
-    };
+/// The same question for tokens that are chosen by `sampling`.
+fn asked(request: &TraceRequest, sampling: &Sampling) -> TraceRequest {
     TraceRequest {
         capture: vec![Quantity::Generated],
         generate: request.generate.clone().map(|generate| GenerateRequest {
-            sampling,
+            sampling: sampling.clone(),
             ..generate
         }),
         ..request.clone()

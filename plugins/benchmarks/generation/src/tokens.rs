@@ -1,9 +1,8 @@
-//! Generated tokens, and how clear the choice of each was.
+//! Generated tokens, and where two sequences of them part.
 
-use tlbench_sdk::compare::Floor;
 use tlbench_sdk::{
-    ATTENTION_MASK, DType, Evaluation, INPUT_IDS, POSITION_IDS, PluginError, Quantity, Tensor,
-    TensorMap, Trace, TraceRequest,
+    ATTENTION_MASK, INPUT_IDS, POSITION_IDS, PluginError, Quantity, Tensor, TensorMap, Trace,
+    TraceRequest,
 };
 
 /// Where two sequences of tokens part.
@@ -28,17 +27,51 @@ pub(crate) fn partings(found: &Tensor, expected: &Tensor) -> Result<Vec<Parting>
     }
     let pairs = found.iter().zip(&expected).enumerate();
     Ok(pairs
-        .filter_map(|(row, (found, expected))| {
-            let steps = found.len().max(expected.len());
-            let step = (0..steps).find(|&step| found.get(step) != expected.get(step))?;
-            Some(Parting {
-                row,
-                step,
-                found: found.get(step).copied(),
-                expected: expected.get(step).copied(),
-            })
-        })
+        .filter_map(|(row, (found, expected))| parting(row, found, expected))
         .collect())
+}
+
+/// The first step at which row `row` of a batch differs from the same row `alone`. A row that has ended while others go
+/// on is filled up with `filler`.
+pub(crate) fn parting_from_row(
+    batch: &Tensor,
+    row: usize,
+    alone: &Tensor,
+    filler: Option<i64>,
+) -> Result<Option<Parting>, PluginError> {
+    let (batch, alone) = (rows(batch)?, rows(alone)?);
+    let (Some(found), [expected]) = (batch.get(row), &alone[..]) else {
+        return Err(PluginError::internal("a row is missing"));
+    };
+    let mut expected = expected.clone();
+    if let Some(filler) = filler {
+        expected.resize(found.len().max(expected.len()), filler);
+    }
+    Ok(parting(row, found, &expected))
+}
+
+fn parting(row: usize, found: &[i64], expected: &[i64]) -> Option<Parting> {
+    let steps = found.len().max(expected.len());
+    let step = (0..steps).find(|&step| found.get(step) != expected.get(step))?;
+    Some(Parting {
+        row,
+        step,
+        found: found.get(step).copied(),
+        expected: expected.get(step).copied(),
+    })
+}
+
+/// How many tokens there are: `16 tokens`, `3 rows of 8 tokens`.
+pub(crate) fn count_text(tokens: &Tensor) -> String {
+    let counted = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    match *tokens.shape() {
+        [1, new] => counted(new, "token"),
+        [batch, new] => format!("{} of {}", counted(batch, "row"), counted(new, "token")),
+        _ => counted(tokens.len(), "token"),
+    }
 }
 
 /// The tokens of each row.
@@ -64,67 +97,36 @@ pub(crate) fn generated(trace: &Trace) -> Result<&Tensor, PluginError> {
         .ok_or_else(|| PluginError::internal("no generated tokens"))
 }
 
+/// The integers that `request` has by this name, row by row.
+pub(crate) fn input(request: &TraceRequest, name: &str) -> Result<Vec<Vec<i64>>, PluginError> {
+    let missing = || PluginError::internal(format!("a question without {name}"));
+    rows(request.inputs.get(name).ok_or_else(missing)?)
+}
+
 /// The inputs of `request` with `tokens` appended to each row, as one plain run takes them.
 pub(crate) fn continued(request: &TraceRequest, tokens: &Tensor) -> Result<TensorMap, PluginError> {
     let appended = rows(tokens)?;
-    let new = appended.first().map_or(0, Vec::len);
-    let [batch, pos] = request.shape();
-    let input = |name: &str| {
-        let missing = || PluginError::internal(format!("a question without {name}"));
-        rows(request.inputs.get(name).ok_or_else(missing)?)
-    };
-    let (ids, mask, positions) = (
-        input(INPUT_IDS)?,
-        input(ATTENTION_MASK)?,
-        input(POSITION_IDS)?,
-    );
-    let mut continued = TensorMap::new();
+    let [batch, _] = request.shape();
+    if appended.len() != batch {
+        return Err(PluginError::invalid_input(format!(
+            "tokens for {} rows of {batch}",
+            appended.len()
+        )));
+    }
+    let mut inputs = TensorMap::new();
     for name in [INPUT_IDS, ATTENTION_MASK, POSITION_IDS] {
-        let mut values = Vec::with_capacity(batch * (pos + new));
-        for row in 0..batch {
+        let mut values = input(request, name)?;
+        for (row, tokens) in values.iter_mut().zip(&appended) {
+            let last = row.last().copied().unwrap_or(-1);
             match name {
-                INPUT_IDS => values.extend(ids[row].iter().chain(&appended[row])),
-                ATTENTION_MASK => {
-                    values.extend(&mask[row]);
-                    values.extend(std::iter::repeat_n(1, new));
-                }
-                _ => {
-                    values.extend(&positions[row]);
-                    let last = positions[row].last().copied().unwrap_or(-1);
-                    values.extend((1..).take(new).map(|step| last + step));
-                }
+                INPUT_IDS => row.extend(tokens),
+                ATTENTION_MASK => row.extend(tokens.iter().map(|_| 1)),
+                _ => row.extend((1..).zip(tokens).map(|(step, _)| last + step)),
             }
         }
-        let tensor = Tensor::from_vec(values, &[batch, pos + new])?;
-        continued.insert(name.to_owned(), tensor);
+        let width = values.first().map_or(0, Vec::len);
+        let tensor = Tensor::from_vec(values.concat(), &[batch, width])?;
+        inputs.insert(name.to_owned(), tensor);
     }
-    Ok(continued)
-}
-
-/// How much larger the logit of the expected token is than that of the found one, in floors of the logits: what noise
-/// can turn around is a few.
-pub(crate) fn margin(
-    logits: &Trace,
-    parting: &Parting,
-    prompt: usize,
-    dtype: DType,
-) -> Option<f64> {
-    let value = logits.value(&Quantity::Logits)?;
-    let &[_, pos, d_vocab] = value.shape() else {
-        return None;
-    };
-    let at = prompt + parting.step - 1;
-    if at >= pos {
-        return None;
-    }
-    let row = value.row(parting.row)?.to_f64_vec();
-    let logit = |token: Option<i64>| {
-        let token = usize::try_from(token?)
-            .ok()
-            .filter(|&token| token < d_vocab)?;
-        Some(row[at * d_vocab + token])
-    };
-    let floor = logits.floor(&Quantity::Logits)?;
-    let floor: f64 = Floor::at(floor, Evaluation::Cumulative, dtype, 0.0)?;
-    Some((logit(parting.expected)? - logit(parting.found)?) / floor.max(f64::MIN_POSITIVE))
+    Ok(inputs)
 }

@@ -2,15 +2,17 @@
 
 use tlbench_sdk::compare::Region;
 use tlbench_sdk::judge::{
-    Comparison, Outcome, applicable, ask_both, ratio_text, stimulus, truth_of, worst,
+    Comparison, Outcome, answer_of, applicable, ask_both, quantity_text, ratio_text, stimulus,
+    truth_of, worst,
 };
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, Judgement,
-    Measurement, ModelInfo, PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace,
-    TraceRequest, Verdict,
+    Measurement, ModelInfo, PluginError, Quantity, Severity, Stimulus, Tensor, Trace, TraceRequest,
+    Verdict,
 };
 
 use crate::MODULE;
+use crate::edits::{PLAIN_ROW, RowEdit, row_edits};
 
 /// An edit that moves the loss by fewer floors than this cannot be told from one that does nothing.
 const VISIBLE: f64 = 30.0;
@@ -51,24 +53,17 @@ impl Benchmark for HookFunctionality {
     }
 }
 
+/// Whether there is a loss for edits to change, by which their effects can be told apart.
 fn is_edit(stimulus: &Stimulus) -> bool {
-    let edits = &stimulus.request.interventions;
-    let at_hooks = edits.iter().all(|edit| hook_of(&edit.target).is_some());
-    !edits.is_empty() && at_hooks && stimulus.shows(&Quantity::LossPerToken)
-}
-
-fn hook_of(target: &Target) -> Option<&str> {
-    match target {
-        Target::Hook(name) => Some(name),
-        Target::HookGradient(_) | Target::Weight(_) => None,
-    }
+    let [_, pos] = stimulus.request.shape();
+    pos > 1 && stimulus.shows(&Quantity::LossPerToken) && row_edits(&stimulus.request).is_some()
 }
 
 /// What one edit did.
 struct Effect {
     hook: String,
     outcome: Outcome,
-    /// RMS change of the loss against the row without an edit, in floors.
+    /// RMS change of the loss against the row without an edit, in floors; NaN if there is no such row.
     true_change: f64,
     change: f64,
 }
@@ -83,7 +78,7 @@ fn effects(
     let quantity = Quantity::LossPerToken;
     let comparison = Comparison::new(model, request, truth)?;
     let expected = truth_of(truth, &quantity)?;
-    let found = truth_of(subject, &quantity)?;
+    let found = answer_of(subject, &quantity)?;
     let floor = truth
         .floor(&quantity)
         .and_then(|floor| floor.at(Evaluation::Cumulative, model.dtype, 0.0))
@@ -91,24 +86,21 @@ fn effects(
         .max(f64::MIN_POSITIVE);
     let mask = request.inputs.get(ATTENTION_MASK).and_then(Region::new);
     let mask = mask.ok_or_else(|| PluginError::internal("a question without a mask"))?;
-    let mut effects = Vec::new();
-    for edit in &request.interventions {
-        let (Some(hook), Some(&[row])) = (hook_of(&edit.target), edit.rows.as_deref()) else {
-            return Err(PluginError::internal("an edit that is not of one row"));
-        };
-        effects.push(Effect {
+    let edits = row_edits(request).unwrap_or_default();
+    let effect = |RowEdit { hook, row, .. }| {
+        Ok(Effect {
             hook: hook.to_owned(),
             outcome: comparison.measure_row(&quantity, row, found, expected)?,
             true_change: change(expected, row, &mask) / floor,
             change: change(found, row, &mask) / floor,
-        });
-    }
-    Ok(effects)
+        })
+    };
+    edits.into_iter().map(effect).collect()
 }
 
-/// RMS difference of row `row` from row 0 over the pairs that count.
+/// RMS difference of row `row` from the plain one over the pairs that count.
 fn change(losses: &Tensor, row: usize, mask: &Region) -> f64 {
-    let (Some(plain), Some(edited)) = (losses.row(0), losses.row(row)) else {
+    let (Some(plain), Some(edited)) = (losses.row(PLAIN_ROW), losses.row(row)) else {
         return f64::NAN;
     };
     let (plain, edited) = (plain.to_f64_vec(), edited.to_f64_vec());
@@ -120,74 +112,90 @@ fn change(losses: &Tensor, row: usize, mask: &Region) -> f64 {
     (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt()
 }
 
-fn verdict(effects: Vec<Effect>) -> Verdict {
-    let visible = effects
-        .iter()
-        .filter(|effect| effect.true_change > VISIBLE)
-        .count();
-    let weak: Vec<String> = effects
-        .iter()
-        .filter(|effect| effect.true_change <= VISIBLE)
-        .map(|effect| effect.hook.clone())
-        .collect();
-    let mut measurements: Vec<Measurement> = Vec::new();
-    let mut wrong: Vec<(Divergence, String)> = Vec::new();
-    for effect in effects {
-        let says = |ratio: f64| {
-            if effect.true_change > VISIBLE && effect.change < 1.0 {
-                "an edit there changes nothing, and changes the loss in the reference".to_owned()
-            } else {
-                format!(
-                    "an edit there has another effect on the loss: error ratio {}",
-                    ratio_text(ratio)
-                )
-            }
-        };
-        match effect.outcome {
-            Outcome::Measured(mut measurement) => {
-                measurement.quantity = Quantity::Hook(effect.hook.clone());
-                if measurement.severity == Severity::Danger {
-                    let divergence = Divergence {
-                        quantity: measurement.quantity.clone(),
-                        evaluation: measurement.evaluation,
-                        ratio: measurement.ratio,
-                        reason: says(measurement.ratio),
-                    };
-                    wrong.push((divergence, effect.hook));
-                }
-                measurements.push(measurement);
-            }
+impl Effect {
+    fn is_visible(&self) -> bool {
+        self.true_change > VISIBLE
+    }
+
+    /// What was measured, and what is wrong with it.
+    fn judged(self) -> (Option<Measurement>, Option<Divergence>) {
+        let quantity = Quantity::Hook(self.hook.clone());
+        match self.outcome {
             Outcome::Broken(divergence) => {
-                let quantity = Quantity::Hook(effect.hook.clone());
-                wrong.push((
-                    Divergence {
-                        quantity,
-                        ..divergence
-                    },
-                    effect.hook,
-                ));
+                let divergence = Divergence {
+                    quantity,
+                    ..divergence
+                };
+                (None, Some(divergence))
+            }
+            Outcome::Measured(measurement) => {
+                let is_decorative = self.true_change > VISIBLE && self.change < 1.0;
+                let reason = if is_decorative {
+                    "an edit there changes nothing, and changes the loss in the reference"
+                        .to_owned()
+                } else {
+                    let ratio = ratio_text(measurement.ratio);
+                    format!("an edit there has another effect on the loss: error ratio {ratio}")
+                };
+                let divergence = (measurement.severity == Severity::Danger).then(|| Divergence {
+                    quantity: quantity.clone(),
+                    evaluation: measurement.evaluation,
+                    ratio: measurement.ratio,
+                    reason,
+                });
+                let measurement = Measurement {
+                    quantity,
+                    ..measurement
+                };
+                (Some(measurement), divergence)
             }
         }
     }
-    let mut verdict = match wrong.first() {
-        Some((first, hook)) => Verdict::new(Severity::Danger, format!("{hook}: {}", first.reason)),
-        None => Verdict::new(
-            worst(&measurements),
-            format!(
-                "{} edits change the loss as in the reference; worst error ratio {}",
-                measurements.len(),
-                ratio_text(measurements.iter().map(|m| m.ratio).fold(0.0, f64::max))
-            ),
-        ),
+}
+
+fn verdict(effects: Vec<Effect>) -> Verdict {
+    let (visible, weak): (Vec<&Effect>, Vec<&Effect>) =
+        effects.iter().partition(|effect| effect.is_visible());
+    let visible = visible.len();
+    let weak: Vec<String> = weak.iter().map(|effect| effect.hook.clone()).collect();
+    let (measurements, divergences): (Vec<_>, Vec<_>) =
+        effects.into_iter().map(Effect::judged).unzip();
+    let measurements: Vec<Measurement> = measurements.into_iter().flatten().collect();
+    let mut divergences = divergences.into_iter().flatten();
+    let first = divergences.next();
+    let mut verdict = match &first {
+        Some(first) => Verdict::new(Severity::Danger, told(first)),
+        None => passed(&measurements, visible),
     };
     verdict = verdict.detail("edits that move the loss", visible.to_string());
     if !weak.is_empty() {
         verdict = verdict.detail("edits that do not", weak.join(", "));
     }
-    for (divergence, hook) in wrong.iter().skip(1) {
-        verdict = verdict.detail("also", format!("{hook}: {}", divergence.reason));
-    }
-    verdict.first_divergence = wrong.into_iter().next().map(|(divergence, _)| divergence);
+    verdict = divergences.fold(verdict, |verdict, other| {
+        verdict.detail("also", told(&other))
+    });
+    verdict.first_divergence = first;
     verdict.measurements = measurements;
     verdict
+}
+
+fn told(divergence: &Divergence) -> String {
+    format!(
+        "{}: {}",
+        quantity_text(&divergence.quantity),
+        divergence.reason
+    )
+}
+
+fn passed(measurements: &[Measurement], visible: usize) -> Verdict {
+    let count = measurements.len();
+    if visible == 0 {
+        let message = format!("none of {count} edits moves the loss by more than rounding");
+        return Verdict::new(Severity::Warning, message);
+    }
+    let ratio = measurements.iter().map(|m| m.ratio).fold(0.0, f64::max);
+    let ratio = ratio_text(ratio);
+    let message =
+        format!("{count} edits change the loss as in the reference; worst error ratio {ratio}");
+    Verdict::new(worst(measurements), message)
 }

@@ -6,9 +6,12 @@
 //! * `gated_hooks_fire`: the hooks that fire on demand, and what they have to sum to.
 //! * `hooks_removed`: after an edited run, a plain one is what it was before.
 
+mod edits;
 mod forward_hooks;
 mod functionality;
 mod gated;
+mod identities;
+mod order;
 mod registry;
 mod removed;
 #[cfg(test)]
@@ -56,4 +59,13 @@ fn hooks(model: &ModelInfo, gated: bool) -> Vec<Quantity> {
         .iter()
         .filter(|hook| hook.gate.is_some() == gated);
     wanted.map(|hook| Quantity::hook(&hook.name)).collect()
+}
+
+/// The first of several complaints, and how many more there are.
+fn first_of<T: AsRef<str>>(complaints: &[T]) -> String {
+    match complaints {
+        [] => String::new(),
+        [only] => only.as_ref().to_owned(),
+        [first, others @ ..] => format!("{} (and {} more)", first.as_ref(), others.len()),
+    }
 }

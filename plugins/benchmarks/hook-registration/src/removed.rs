@@ -1,11 +1,12 @@
 //! Hooks are gone when their run is over.
 
+use tlbench_sdk::judge::{answer_of, quantity_text};
 use tlbench_sdk::{
     Action, Benchmark, BenchmarkInfo, Check, Intervention, Judgement, ModelInfo, PlannedRequest,
     PluginError, Quantity, Severity, Target, Trace, TraceRequest, Verdict,
 };
 
-use crate::{MODULE, hooks, richest};
+use crate::{MODULE, first_of, hooks, richest};
 
 pub(crate) struct HooksRemoved;
 
@@ -45,30 +46,35 @@ impl Benchmark for HooksRemoved {
                 answers.len()
             )));
         };
-        let verdict = if edited.value(&Quantity::Logits) == before.value(&Quantity::Logits) {
+        let logits = Quantity::Logits;
+        let verdict = if answer_of(edited, &logits)? == answer_of(before, &logits)? {
             Verdict::new(Severity::Danger, "edits at every hook change nothing")
         } else {
-            let mut changed = before
-                .values
-                .iter()
-                .filter(|(quantity, value)| after.value(quantity) != Some(value))
-                .map(|(quantity, _)| quantity.to_string());
-            match changed.next() {
-                None => {
-                    let count = before.values.len();
-                    let message = format!("{count} values are what they were, bit by bit");
-                    Verdict::new(Severity::Info, message)
-                }
-                Some(first) => {
-                    let others = changed.count();
-                    let message =
-                        format!("{first} is another one after an edited run (and {others} more)");
-                    Verdict::new(Severity::Danger, message)
-                }
-            }
+            compared(before, after)
         };
         Ok(Judgement::Verdict(verdict))
     }
+}
+
+/// Whether a plain run gives after the edited one what it gave before.
+fn compared(before: &Trace, after: &Trace) -> Verdict {
+    let changed: Vec<String> = before
+        .values
+        .iter()
+        .filter(|(quantity, value)| after.value(quantity) != Some(value))
+        .map(|(quantity, _)| {
+            format!(
+                "{} is another one after an edited run",
+                quantity_text(quantity)
+            )
+        })
+        .collect();
+    if changed.is_empty() {
+        let count = before.values.len();
+        let message = format!("{count} values are what they were, bit by bit");
+        return Verdict::new(Severity::Info, message);
+    }
+    Verdict::new(Severity::Danger, first_of(&changed))
 }
 
 fn halved(hook: &Quantity) -> Option<Intervention> {

@@ -1,0 +1,107 @@
+//! Runs in pieces through a cache.
+
+use insta::assert_snapshot;
+use tlbench_sdk::{Benchmark, ErrorKind, ModelInfo, Role, Severity, check_plan};
+
+use super::model::{FLOOR, judge, line, logits, model, plain};
+use crate::cached::GenerationWithKvCache;
+
+/// What is said when the logits through the cache are off by so many floors from a position on.
+fn verdict(model: &ModelInfo, variant: &str, from: usize, floors: f64) -> tlbench_sdk::Verdict {
+    judge(&GenerationWithKvCache, model, variant, &[], |planned| {
+        let off = planned.role == Role::Subject;
+        logits(planned.request.shape(), |at, _| {
+            if off && at >= from {
+                floors * FLOOR
+            } else {
+                0.0
+            }
+        })
+    })
+    .unwrap()
+}
+
+#[test]
+fn an_input_is_cut_in_three_ways_that_add_up() {
+    for pos in 2..12 {
+        let mut model = model();
+        model.stimuli = vec![plain("text", &[vec![1; pos]])];
+        let checks = GenerationWithKvCache.plan(&model).unwrap();
+        check_plan(&checks).unwrap();
+        let cuts = checks.iter().map(|check| &check.requests[1].request.chunks);
+        for chunks in cuts {
+            assert_eq!(chunks.iter().sum::<usize>(), pos);
+            assert!(
+                chunks.len() > 1 && chunks.iter().all(|&len| len > 0),
+                "{chunks:?}"
+            );
+        }
+    }
+    let checks = GenerationWithKvCache.plan(&model()).unwrap();
+    let variants: Vec<&str> = checks.iter().map(|check| check.variant.as_str()).collect();
+    assert_eq!(variants, ["text.steps", "text.prefilled", "text.in_chunks"]);
+}
+
+#[test]
+fn a_healthy_cache() {
+    assert_snapshot!(line(&verdict(&model(), "text.steps", 0, 1.0)), @"INFO: logits through the cache match; worst error ratio: cumulative 1.00 (logits)");
+}
+
+#[test]
+fn logits_that_are_wrong_from_a_position_on() {
+    let verdict = verdict(&model(), "text.in_chunks", 5, 500.0);
+    assert_snapshot!(line(&verdict), @"DANGER: first divergence at logits: cumulative error ratio 306");
+    let details: Vec<String> = verdict
+        .details
+        .iter()
+        .map(|detail| format!("{}: {}", detail.name, detail.value))
+        .collect();
+    assert_snapshot!(details.join("\n"), @"
+    component: unembed
+    spec: d_vocab_out = 10
+    tensor weight: wte [10, 2]
+    difference: rms 3.06e-4 (floor 1.00e-6, truth 2.92e0), relative L2 1.05e-4, largest 5.00e-4 at [0, 5, 1]
+    pieces: [2, 3, 3]
+    first position beyond the gate: 5
+    ");
+}
+
+#[test]
+fn an_error_between_the_gates_is_a_warning_and_nan_a_failure() {
+    let model = model();
+    assert_eq!(
+        verdict(&model, "text.steps", 0, 4.0).severity,
+        Severity::Warning
+    );
+    let nan = verdict(&model, "text.steps", 6, f64::NAN);
+    assert_snapshot!(line(&nan), @"DANGER: first divergence at logits: 20 elements are infinite or NaN on one side only (cumulative)");
+}
+
+#[test]
+fn logits_of_fewer_positions() {
+    let verdict = judge(
+        &GenerationWithKvCache,
+        &model(),
+        "text.steps",
+        &[],
+        |planned| {
+            let [batch, pos] = planned.request.shape();
+            let pos = if planned.role == Role::Subject {
+                pos - 1
+            } else {
+                pos
+            };
+            logits([batch, pos], |_, _| 0.0)
+        },
+    );
+    assert_snapshot!(line(&verdict.unwrap()), @"DANGER: first divergence at logits: shape [1, 7, 10] where the truth has [1, 8, 10]");
+}
+
+#[test]
+fn one_token_cannot_be_cut() {
+    let mut model = model();
+    model.stimuli = vec![plain("single", &[vec![1]])];
+    let error = GenerationWithKvCache.plan(&model).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_snapshot!(error.message, @"the reference shows logits of more than one token on no input");
+}
