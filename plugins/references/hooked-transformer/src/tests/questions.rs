@@ -1,5 +1,6 @@
 //! What is refused and in which words, and what floors there are.
 
+use tlbench_sdk::spec::NormKind;
 use tlbench_sdk::spec::{Activation, MlpSpec, Wiring};
 use tlbench_sdk::{
     Action, DType, ErrorKind, GradientRequest, Intervention, Objective, Padding, Processing,
@@ -91,12 +92,10 @@ fn a_wrong_question_is_told_what_is_wrong() {
 
 #[test]
 fn a_step_that_would_change_the_function_is_refused_with_the_reason() {
-    let mut biasless = spec();
-    for layer in &mut biasless.layers {
-        layer.attn.as_mut().unwrap().body.v.bias = None;
-    }
-    let model = Small::of(biasless);
-    let processing: Processing = [ProcessingStep::FoldValueBiases].into_iter().collect();
+    let mut uncentred = spec();
+    uncentred.final_norm.as_mut().unwrap().kind = NormKind::RmsNorm;
+    let model = Small::of(uncentred);
+    let processing: Processing = [ProcessingStep::CenterWritingWeights].into_iter().collect();
     let request = padded(Padding::Left, vec![Quantity::Logits]).processed(processing);
     let error = model.source.trace(&request).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
