@@ -1,6 +1,7 @@
 //! Is a transformer implementation right, and if not, where does it first go wrong?
 //!
-//! The library behind the command `tlbench`; the project's README shows how to call it from a test.
+//! The library behind the command `tlbench`. [`Suite`] is the way in for programs and tests; the command itself is [`run`] on
+//! a [`Config`] and a [`Registry`], with an [`EventSink`] that shows what happens.
 
 mod answers;
 pub mod config;
