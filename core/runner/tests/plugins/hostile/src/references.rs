@@ -37,7 +37,10 @@ pub(crate) const NO_TOKENS: Lie = Lie {
 pub(crate) const FLOATS_FOR_TOKENS: Lie = Lie {
     info: |info| {
         let floats = Tensor::vector(vec![1.0_f32]);
-        info.stimuli[0].request.inputs.insert(INPUT_IDS.into(), floats);
+        info.stimuli[0]
+            .request
+            .inputs
+            .insert(INPUT_IDS.into(), floats);
     },
     ..GOOD
 };
