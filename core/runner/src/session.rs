@@ -1,19 +1,20 @@
 //! One model on trial: its part of the plan in, events out.
 
-use std::rc::Rc;
+mod planning;
+mod trial;
+
 use std::time::Instant;
 
 use serde_json::{Map, Value};
-use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    Benchmark, Check, ErrorKind, Host, Judgement, Mode, ModelInfo, OpenRequest, Parameter,
-    PluginError, Processing, ReferenceModel, Role, Severity, Stimulus, Tier, Verdict, check_plan,
+    Benchmark, ErrorKind, Judgement, Mode, OpenRequest, PluginError, Processing, Role, Severity,
+    Stimulus, Tier, Verdict,
 };
 
+use self::planning::PlannedCheck;
 use crate::answers::{Answers, Parties};
 use crate::config::{ModelEntry, RunSettings};
-use crate::events::{BenchmarkResult, CheckId, Event, EventSink, ModelOpened};
-use crate::inputs::default_stimuli;
+use crate::events::{BenchmarkResult, Event, EventSink, ModelOpened};
 use crate::located::Located;
 use crate::model::{Model, ModelError};
 use crate::notes::notes;
@@ -21,7 +22,6 @@ use crate::outcome::{BACKTRACE, UNVERIFIED};
 use crate::plugins::Registry;
 use crate::processed::ProcessedReference;
 use crate::references::{OpenReference, ProgressHost, Search, Unavailable};
-use crate::subject::{BRIDGE, ExactSubject, Subject};
 
 /// How often a benchmark may ask for more before its check is given up.
 const MAX_ROUNDS: usize = 16;
@@ -40,22 +40,6 @@ pub(crate) struct Session<'a> {
     pub(crate) benchmarks: &'a [ChosenBenchmark<'a>],
     pub(crate) reference_options: &'a dyn Fn(&str) -> Map<String, Value>,
     pub(crate) sink: &'a dyn EventSink,
-}
-
-/// A check, and what it belongs to.
-struct PlannedCheck<'a> {
-    id: CheckId,
-    chosen: &'a ChosenBenchmark<'a>,
-    info: Rc<ModelInfo>,
-    check: Check,
-}
-
-/// Weights as they are or processed, and what is asked about them.
-struct OneMode {
-    mode: Mode,
-    processing: Processing,
-    parameters: Vec<Parameter>,
-    stimuli: Vec<Stimulus>,
 }
 
 impl Session<'_> {
@@ -145,65 +129,6 @@ impl Session<'_> {
             self.sink.emit(Event::CheckFinished(Box::new(result)));
         }
         Ok(())
-    }
-
-    fn subject_name(&self) -> &str {
-        self.entry.subject.as_deref().unwrap_or(BRIDGE)
-    }
-
-    /// The reference that is on trial, if it is not the bridge.
-    fn other_subject(&self) -> Result<Option<&dyn ReferenceModel>, ModelError> {
-        let name = self.subject_name();
-        if name == BRIDGE {
-            return Ok(None);
-        }
-        let known = || {
-            let references = self.registry.references.keys().map(String::as_str);
-            let all: Vec<&str> = std::iter::once(BRIDGE).chain(references).collect();
-            all.join(", ")
-        };
-        match self.registry.references.get(name) {
-            Some(offer) => Ok(Some(&offer.object)),
-            None => Err(ModelError::UnknownSubject {
-                known: known(),
-                found: name.to_owned(),
-            }),
-        }
-    }
-
-    fn open_subject(
-        &self,
-        model: &Model,
-        request: &OpenRequest,
-        host: &dyn Host,
-    ) -> Result<Subject, ModelError> {
-        let Some(other) = self.other_subject()? else {
-            let opened = Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype);
-            return Ok(Subject::Bridge(opened.map_err(|error| {
-                ModelError::Engine {
-                    folder: model.folder.path().to_owned(),
-                    error,
-                }
-            })?));
-        };
-        let opened = other.open(request, host);
-        let opened = opened.map_err(|error| ModelError::Subject {
-            name: self.subject_name().to_owned(),
-            error,
-        })?;
-        Ok(Subject::Other(opened))
-    }
-
-    fn exact_subject<'s>(
-        &'s self,
-        model: &'s Model,
-        request: OpenRequest,
-        host: &'s dyn Host,
-    ) -> ExactSubject<'s> {
-        match self.other_subject() {
-            Ok(Some(other)) => ExactSubject::other(other, request, host),
-            Ok(None) | Err(_) => ExactSubject::bridge(&model.spec, model.folder.weights()),
-        }
     }
 
     fn opened(
@@ -311,140 +236,6 @@ impl Session<'_> {
             .collect()
     }
 
-    /// Weights as they are, and, if that is wanted, with all that the spec admits done to them.
-    fn modes(
-        &self,
-        model: &Model,
-        subject_processes: bool,
-        reference: &OpenReference,
-        processed: &ProcessedReference<'_>,
-        default: &[Stimulus],
-    ) -> Result<Vec<OneMode>, ModelError> {
-        let raw = OneMode {
-            mode: Mode::Raw,
-            processing: Processing::raw(),
-            parameters: model.parameters(&Processing::raw()),
-            stimuli: reference.stimuli(default).to_vec(),
-        };
-        let processing = Processing::compat(&model.spec);
-        if !(self.run.compat && subject_processes) || processing.is_raw() {
-            return Ok(vec![raw]);
-        }
-        let stimuli = if reference.info.processes_weights {
-            self.stimuli(model, &processing)?
-        } else {
-            processed.stimuli(&processing)
-        };
-        let compat = OneMode {
-            mode: Mode::Compat,
-            parameters: model.parameters(&processing),
-            processing,
-            stimuli,
-        };
-        Ok(vec![raw, compat])
-    }
-
-    /// The questions to whoever answers any.
-    fn stimuli(&self, model: &Model, processing: &Processing) -> Result<Vec<Stimulus>, ModelError> {
-        default_stimuli(model, processing, &self.entry.prompt, self.run.max_tokens)
-    }
-
-    /// What a benchmark for a mode in which the model is not judged leaves unverified.
-    fn in_no_mode(&self, reference: &OpenReference, modes: &[OneMode]) -> Vec<BenchmarkResult> {
-        let is_judged = |wanted: Mode| modes.iter().any(|mode| mode.mode == wanted);
-        let left_out = self.benchmarks.iter().filter_map(|chosen| {
-            let mode = chosen.benchmark.info().only_in?;
-            (!is_judged(mode)).then_some((chosen, mode))
-        });
-        let result = |(chosen, mode): (&ChosenBenchmark<'_>, Mode)| {
-            let message = format!(
-                "it is about the mode {}, in which the model is not judged",
-                mode.name()
-            );
-            let id = self.id(chosen, mode, &reference.id, "plan");
-            let verdict = Verdict::new(Severity::Skipped, message);
-            BenchmarkResult::new(id, reference.tier, verdict, 0.0)
-        };
-        left_out.map(result).collect()
-    }
-
-    /// Every check that applies, and the result of every benchmark that cannot say which do.
-    fn plan<'s>(
-        &'s self,
-        model: &Model,
-        reference: &OpenReference,
-        mode: &OneMode,
-    ) -> (Vec<PlannedCheck<'s>>, Vec<BenchmarkResult>) {
-        let (mut planned, mut failed) = (Vec::new(), Vec::new());
-        let is_for = |chosen: &&ChosenBenchmark<'_>| {
-            let only_in = chosen.benchmark.info().only_in;
-            only_in.is_none_or(|only| only == mode.mode)
-        };
-        for chosen in self.benchmarks.iter().filter(is_for) {
-            let info = Rc::new(self.model_info(model, reference, mode, chosen));
-            match chosen.benchmark.plan(&info).and_then(checked) {
-                Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {
-                    id: self.id(chosen, mode.mode, &reference.id, &check.variant),
-                    chosen,
-                    info: Rc::clone(&info),
-                    check,
-                })),
-                Err(error) => {
-                    let id = self.id(chosen, mode.mode, &reference.id, "plan");
-                    failed.push(BenchmarkResult::new(
-                        id,
-                        reference.tier,
-                        verdict_of(&error),
-                        0.0,
-                    ));
-                }
-            }
-        }
-        (planned, failed)
-    }
-
-    fn model_info(
-        &self,
-        model: &Model,
-        reference: &OpenReference,
-        mode: &OneMode,
-        chosen: &ChosenBenchmark<'_>,
-    ) -> ModelInfo {
-        ModelInfo {
-            name: self.entry.name.clone(),
-            subject: self.subject_name().to_owned(),
-            mode: mode.mode,
-            processing: mode.processing.clone(),
-            dtype: self.entry.dtype,
-            spec: model.spec.clone(),
-            hooks: model.hooks.clone(),
-            parameters: mode.parameters.clone(),
-            reference: reference.id.clone(),
-            tier: reference.tier,
-            stimuli: mode.stimuli.clone(),
-            judging: self.run.judging,
-            options: chosen.options.clone(),
-        }
-    }
-
-    fn id(
-        &self,
-        chosen: &ChosenBenchmark<'_>,
-        mode: Mode,
-        reference: &str,
-        variant: &str,
-    ) -> CheckId {
-        let info = chosen.benchmark.info();
-        CheckId {
-            model: self.entry.name.clone(),
-            mode,
-            module: info.module,
-            benchmark: info.id,
-            reference: reference.to_owned(),
-            variant: variant.to_owned(),
-        }
-    }
-
     fn judge_all(&self, planned: Vec<PlannedCheck<'_>>, parties: Parties<'_>, tier: Tier) {
         let mut answers = Answers::new(parties);
         for request in planned.iter().flat_map(|planned| &planned.check.requests) {
@@ -464,16 +255,6 @@ impl Session<'_> {
     fn progress(&self, message: String) {
         self.sink.emit(Event::Progress { message });
     }
-}
-
-/// A plan whose checks can be told apart, and from those that stand for what is not verified.
-fn checked(checks: Vec<Check>) -> Result<Vec<Check>, PluginError> {
-    check_plan(&checks)?;
-    if checks.iter().any(|check| check.variant == UNVERIFIED) {
-        let message = format!("plans a check of the variant `{UNVERIFIED}`, which is reserved");
-        return Err(PluginError::invalid_input(message));
-    }
-    Ok(checks)
 }
 
 /// Asks what a check asks, until it is decided.
