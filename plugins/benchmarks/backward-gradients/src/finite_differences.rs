@@ -1,10 +1,13 @@
 //! Gradients against differences of the function itself, in f64: no reference is needed to know that they are right.
 
+use tlbench_sdk::judge::answer_of;
 use tlbench_sdk::{
-    Action, Check, GradientRequest, Intervention, ModelInfo, Objective, PlannedRequest,
-    PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace, TraceRequest, Verdict, noise,
-    projection_weights,
+    ATTENTION_MASK, Action, Check, GradientRequest, Intervention, ModelInfo, Objective,
+    PlannedRequest, PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace, TraceRequest,
+    Verdict, noise, projection_weights,
 };
+
+use crate::parameters::not_there;
 
 /// The check's name.
 pub(crate) const VARIANT: &str = "finite_differences";
@@ -18,6 +21,9 @@ const DIRECTIONS: [u64; 2] = [101, 202];
 /// In units of each parameter's RMS. Central differences of fourth order use one and two steps to either side; rounding
 /// costs 1e-16 over the step, and the fifth derivative the step's fourth power.
 const STEP: f64 = 5e-6;
+
+/// Where the function is evaluated along a direction, in steps.
+const STEPS: [f64; 4] = [1.0, -1.0, 2.0, -2.0];
 
 /// The largest relative disagreement: what rounding in f64 leaves.
 const AGREEMENT: f64 = 1e-8;
@@ -35,7 +41,7 @@ pub(crate) fn plan(model: &ModelInfo) -> Option<Check> {
     if elements == 0 || elements > LARGEST {
         return None;
     }
-    let inputs = &text(model)?.request.inputs;
+    let inputs = &input(model)?.request.inputs;
     let names = || {
         model
             .parameters
@@ -59,7 +65,7 @@ pub(crate) fn plan(model: &ModelInfo) -> Option<Check> {
         PlannedRequest::exact_subject(weights),
     ];
     for seed in DIRECTIONS {
-        requests.extend([1.0, -1.0, 2.0, -2.0].map(|steps| {
+        requests.extend(STEPS.map(|steps| {
             PlannedRequest::exact_subject(TraceRequest {
                 interventions: moved(model, seed, steps * STEP),
                 ..model.request(inputs.clone(), vec![Quantity::Logits])
@@ -72,12 +78,16 @@ pub(crate) fn plan(model: &ModelInfo) -> Option<Check> {
     })
 }
 
-/// The plain input with the most positions that is no batch.
-fn text(model: &ModelInfo) -> Option<&Stimulus> {
-    let single_row = model.stimuli.iter().filter(|stimulus| {
-        stimulus.request.is_plain() && stimulus.request.shape()[0] == 1 && stimulus.id == "text"
-    });
-    single_row.max_by_key(|stimulus| stimulus.request.shape()[1])
+/// The shortest plain input of one row that has more than one token, or else the one that there is.
+fn input(model: &ModelInfo) -> Option<&Stimulus> {
+    let single_row = model
+        .stimuli
+        .iter()
+        .filter(|stimulus| stimulus.request.is_plain() && stimulus.request.shape()[0] == 1);
+    single_row.min_by_key(|stimulus| {
+        let [_, pos] = stimulus.request.shape();
+        (pos < 2, pos)
+    })
 }
 
 fn direction_seed(seed: u64, parameter: usize) -> u64 {
@@ -103,41 +113,65 @@ pub(crate) fn judge(
     check: &Check,
     answers: &[Trace],
 ) -> Result<Verdict, PluginError> {
-    let Some((gradients, [weights, evaluations @ ..])) = answers.split_first() else {
-        return Err(PluginError::internal("no answer to judge"));
+    let [gradients, weights, evaluations @ ..] = answers else {
+        return Err(wrong_count(answers));
     };
+    if evaluations.len() != DIRECTIONS.len() * STEPS.len() {
+        return Err(wrong_count(answers));
+    }
+    if let Some(reason) = not_there(model, gradients) {
+        return Ok(Verdict::new(Severity::Danger, reason));
+    }
     let mask = check
         .requests
         .first()
-        .and_then(|planned| planned.request.inputs.get(tlbench_sdk::ATTENTION_MASK));
-    let mask = mask.map(Tensor::to_f64_vec).unwrap_or_default();
-    let mut errors = Vec::new();
-    for (seed, evaluations) in DIRECTIONS.iter().zip(evaluations.chunks(4)) {
+        .and_then(|planned| planned.request.inputs.get(ATTENTION_MASK));
+    let mask = mask.map(Tensor::to_f64_vec);
+    let mask = mask.ok_or_else(|| PluginError::internal("a question without a mask"))?;
+    let mut worst = 0.0_f64;
+    for (seed, evaluations) in DIRECTIONS.iter().zip(evaluations.chunks(STEPS.len())) {
         let slope = slope(model, *seed, gradients, weights)?;
-        let values = evaluations
-            .iter()
-            .map(|trace| projected(trace, &mask))
-            .collect::<Result<Vec<f64>, PluginError>>()?;
-        let [ahead, behind, far_ahead, far_behind] = values[..] else {
-            return Err(PluginError::internal("an evaluation is missing"));
-        };
-        let difference = (8.0 * (ahead - behind) - (far_ahead - far_behind)) / (12.0 * STEP);
-        errors.push((difference - slope).abs() / slope.abs().max(f64::MIN_POSITIVE));
+        let difference = difference(evaluations, &mask)?;
+        let error = (difference - slope).abs() / slope.abs().max(difference.abs());
+        // A function that does not change has a slope of 0 whatever its gradients are: NaN here, which stays.
+        let is_no_worse = worst.is_nan() || error <= worst;
+        worst = if is_no_worse { worst } else { error };
     }
-    let worst = errors.iter().copied().fold(0.0, f64::max);
-    // NaN agrees with nothing.
-    let agrees = errors.iter().all(|error| *error <= AGREEMENT);
-    let severity = if agrees {
+    Ok(verdict(model, worst))
+}
+
+fn wrong_count(answers: &[Trace]) -> PluginError {
+    PluginError::internal(format!("{} answers to judge", answers.len()))
+}
+
+fn verdict(model: &ModelInfo, worst: f64) -> Verdict {
+    let (directions, count) = (DIRECTIONS.len(), model.parameters.len());
+    let along = format!("along {directions} random directions of all {count} parameters");
+    if worst.is_nan() {
+        let message = format!("{along}, the logits do not change or are not finite");
+        return Verdict::new(Severity::Danger, message);
+    }
+    let severity = if worst <= AGREEMENT {
         Severity::Info
     } else {
         Severity::Danger
     };
     let message = format!(
-        "along {} random directions of all {} parameters, gradients and finite differences in f64 differ by {worst:.1e} (at most {AGREEMENT:.0e})",
-        errors.len(),
-        model.parameters.len()
+        "{along}, gradients and finite differences in f64 differ by {worst:.1e} (at most {AGREEMENT:.0e})"
     );
-    Ok(Verdict::new(severity, message))
+    Verdict::new(severity, message)
+}
+
+/// The derivative along the direction, from values at [`STEPS`].
+fn difference(evaluations: &[Trace], mask: &[f64]) -> Result<f64, PluginError> {
+    let values = evaluations
+        .iter()
+        .map(|trace| projected(trace, mask))
+        .collect::<Result<Vec<f64>, PluginError>>()?;
+    let [ahead, behind, far_ahead, far_behind] = values[..] else {
+        return Err(PluginError::internal("an evaluation is missing"));
+    };
+    Ok((8.0 * (ahead - behind) - (far_ahead - far_behind)) / (12.0 * STEP))
 }
 
 /// The derivative along the direction, from the gradients.
@@ -149,10 +183,9 @@ fn slope(
 ) -> Result<f64, PluginError> {
     let mut slope = 0.0;
     for (index, parameter) in model.parameters.iter().enumerate() {
-        let missing = || PluginError::internal(format!("nothing about {}", parameter.name));
-        let gradient = gradients.value(&Quantity::ParameterGradient(parameter.name.clone()));
-        let weight = weights.value(&Quantity::Weight(parameter.name.clone()));
-        let (gradient, weight) = gradient.zip(weight).ok_or_else(missing)?;
+        let gradient = Quantity::ParameterGradient(parameter.name.clone());
+        let gradient = answer_of(gradients, &gradient)?;
+        let weight = answer_of(weights, &Quantity::Weight(parameter.name.clone()))?;
         let weight = weight.to_f64_vec();
         let square = weight.iter().map(|value| value * value).sum::<f64>();
         let rms = (square / weight.len().max(1) as f64).sqrt();
@@ -166,9 +199,7 @@ fn slope(
 
 /// The objective, from the logits.
 fn projected(trace: &Trace, mask: &[f64]) -> Result<f64, PluginError> {
-    let logits = trace
-        .value(&Quantity::Logits)
-        .ok_or_else(|| PluginError::internal("no logits"))?;
+    let logits = answer_of(trace, &Quantity::Logits)?;
     let &[batch, pos, d_vocab] = logits.shape() else {
         return Err(PluginError::internal(
             "logits that are no [batch, pos, vocabulary]",

@@ -1,9 +1,9 @@
 //! The gradient at hooks.
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable};
+use tlbench_sdk::judge::{Comparison, Findings, Outcome, Pass, applicable};
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
-    Severity, Stimulus, Tier, Trace, TraceRequest, Verdict, short_name,
+    Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, HookPoint, Judgement, ModelInfo,
+    PlannedRequest, PluginError, Quantity, Stimulus, Tier, Trace, TraceRequest, short_name,
 };
 
 use crate::MODULE;
@@ -22,7 +22,13 @@ impl Benchmark for BackwardHooks {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        plan(model, |_| true, true)
+        let richest = richest(model).map(|stimulus| stimulus.id.as_str());
+        let checks = model.stimuli.iter().filter_map(|stimulus| {
+            let shown = gradients(&stimulus.request.capture, |_| true);
+            let own = (richest == Some(stimulus.id.as_str())).then(|| own(model));
+            check(model, stimulus, shown, own.unwrap_or_default())
+        });
+        applicable(checks.collect(), NEEDED)
     }
 
     fn judge(
@@ -51,12 +57,15 @@ impl Benchmark for CriticalBackwardHooks {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         let last = model.spec.layers.len().saturating_sub(1);
         let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
-        let wanted = |name: &str| {
-            CRITICAL.contains(&short_name(name))
-                && (!name.starts_with("blocks.")
-                    || blocks.iter().any(|block| name.starts_with(block)))
+        let is_in_block = |name: &str| {
+            !name.starts_with("blocks.") || blocks.iter().any(|block| name.starts_with(block))
         };
-        plan(model, wanted, false)
+        let checks = model.stimuli.iter().filter_map(|stimulus| {
+            let critical = |name: &str| CRITICAL.contains(&short_name(name)) && is_in_block(name);
+            let shown = gradients(&stimulus.request.capture, critical);
+            check(model, stimulus, shown, Vec::new())
+        });
+        applicable(checks.collect(), NEEDED)
     }
 
     fn judge(
@@ -85,63 +94,73 @@ const CRITICAL: &[&str] = &[
     "hook_mlp_out",
 ];
 
-/// `in_full`: the subject is asked for the gradient at every hook of its own as well, whoever else shows it.
-fn plan(
-    model: &ModelInfo,
-    wanted: impl Fn(&str) -> bool,
-    in_full: bool,
-) -> Result<Vec<Check>, PluginError> {
-    let checks = model.stimuli.iter().filter_map(|stimulus| {
-        stimulus.request.gradients.as_ref()?;
-        let shown = shown(stimulus, &wanted);
-        let mut asked = shown.clone();
-        let of_interest = model.hooks.iter().filter(|hook| {
-            in_full
-                && stimulus.request.capture.len() > THIN
-                && (hook.gate.is_none() || model.tier != Tier::HuggingFace)
-        });
-        for hook in of_interest {
-            let quantity = Quantity::HookGradient(hook.name.clone());
-            if !asked.contains(&quantity) {
-                asked.push(quantity);
-            }
-        }
-        let known = |quantity: &Quantity| match quantity {
-            Quantity::HookGradient(name) => model.hooks.iter().any(|hook| hook.name == *name),
-            _ => false,
-        };
-        asked.retain(known);
-        // Whoever answers any question shows gated hooks as well.
-        let of_reference = if model.tier == Tier::HuggingFace {
-            shown
-        } else {
-            asked.clone()
-        };
-        let request = |capture| TraceRequest {
-            capture,
-            ..stimulus.request.clone()
-        };
-        (!of_reference.is_empty()).then(|| Check {
-            variant: stimulus.id.clone(),
-            requests: vec![
-                PlannedRequest::reference(request(of_reference)),
-                PlannedRequest::subject(request(asked)),
-            ],
-        })
-    });
-    applicable(checks.collect(), "the gradient at a hook")
+/// What a check needs.
+const NEEDED: &str = "the gradient at a hook";
+
+/// The gradients at hooks among `quantities`.
+fn gradients(quantities: &[Quantity], wanted: impl Fn(&str) -> bool) -> Vec<Quantity> {
+    let is_wanted =
+        |quantity: &&Quantity| matches!(quantity, Quantity::HookGradient(name) if wanted(name));
+    quantities.iter().filter(is_wanted).cloned().collect()
 }
 
-/// An input that shows no more than this is not one on which everything is looked at.
-const THIN: usize = 20;
+/// The question that shows the gradient at most hooks; of several the first.
+fn richest(model: &ModelInfo) -> Option<&Stimulus> {
+    let count = |stimulus: &&Stimulus| gradients(&stimulus.request.capture, |_| true).len();
+    let asking = model.stimuli.iter().filter(|stimulus| count(stimulus) > 0);
+    asking.rev().max_by_key(count)
+}
 
-/// The gradients at hooks that the reference shows, in forward order.
-fn shown(stimulus: &Stimulus, wanted: impl Fn(&str) -> bool) -> Vec<Quantity> {
-    let capture = stimulus.request.capture.iter();
-    capture
-        .filter(|quantity| matches!(quantity, Quantity::HookGradient(name) if wanted(name)))
-        .cloned()
+/// The gradient at every hook of the subject. HuggingFace shows no gated hook, so there those are left to the others.
+fn own(model: &ModelInfo) -> Vec<Quantity> {
+    let hooks = model.hooks.iter();
+    hooks
+        .filter(|hook| hook.gate.is_none() || model.tier != Tier::HuggingFace)
+        .map(|hook| Quantity::HookGradient(hook.name.clone()))
         .collect()
+}
+
+/// The check on `stimulus` of what the reference shows there, and of what is the subject's `own`.
+fn check(
+    model: &ModelInfo,
+    stimulus: &Stimulus,
+    shown: Vec<Quantity>,
+    own: Vec<Quantity>,
+) -> Option<Check> {
+    if shown.is_empty() {
+        return None;
+    }
+    let asked = |quantities: &[Quantity]| {
+        let known = |quantity: &&Quantity| hook_of(model, quantity).is_some();
+        quantities.iter().filter(known).cloned().collect()
+    };
+    let mut all = shown.clone();
+    all.extend(own.into_iter().filter(|quantity| !shown.contains(quantity)));
+    let subject: Vec<Quantity> = asked(&all);
+    // Who answers any question shows gated hooks as well.
+    let reference = match model.tier {
+        Tier::HuggingFace => shown,
+        Tier::HookedTransformer | Tier::BridgeAlone => all,
+    };
+    let request = |capture| TraceRequest {
+        capture,
+        ..stimulus.request.clone()
+    };
+    Some(Check {
+        variant: stimulus.id.clone(),
+        requests: vec![
+            PlannedRequest::reference(request(reference)),
+            PlannedRequest::subject(request(subject)),
+        ],
+    })
+}
+
+/// The hook that `quantity` is the gradient at.
+fn hook_of<'a>(model: &'a ModelInfo, quantity: &Quantity) -> Option<&'a HookPoint> {
+    let Quantity::HookGradient(name) = quantity else {
+        return None;
+    };
+    model.hooks.iter().find(|hook| hook.name == *name)
 }
 
 fn judge(model: &ModelInfo, check: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
@@ -151,41 +170,70 @@ fn judge(model: &ModelInfo, check: &Check, answers: &[Trace]) -> Result<Judgemen
             answers.len()
         )));
     };
-    if let Some(quantity) = not_finite(subject) {
-        let message = format!("{quantity} is NaN or infinite");
-        return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, message)));
-    }
-    let quantities = in_forward_order(model, &reference.request.capture);
+    let shown = &reference.request.capture;
+    let alone = asked.request.capture.iter();
+    let alone: Vec<Quantity> = alone
+        .filter(|quantity| !shown.contains(quantity))
+        .cloned()
+        .collect();
+    let all = in_forward_order(model, shown.iter().chain(&alone));
     let comparison = Comparison::new(model, &reference.request, truth)?;
-    let mut findings = Findings::new(&quantities, Pass::Backward);
-    findings.compare(&comparison, &quantities, truth, subject)?;
+    let mut findings = Findings::new(&all, Pass::Backward);
+    for quantity in &all {
+        if let Some(reason) = not_there(model, &asked.request, quantity, subject) {
+            findings.push(broken(quantity, reason));
+        } else if shown.contains(quantity) {
+            findings.compare(&comparison, std::slice::from_ref(quantity), truth, subject)?;
+        }
+    }
     let mut verdict = findings.verdict(model, "gradients");
-    let alone = asked.request.capture.len().saturating_sub(quantities.len());
-    if alone > 0 {
-        let value = format!("{alone} more, which are finite; the reference does not show them");
+    if !alone.is_empty() && verdict.severity.passed() {
+        let value = format!(
+            "{} more, which are finite; the reference does not show them",
+            alone.len()
+        );
         verdict = verdict.detail("gradients of the subject alone", value);
     }
     Ok(Judgement::Verdict(verdict))
 }
 
-fn not_finite(trace: &Trace) -> Option<&Quantity> {
-    let mut values = trace.values.iter();
-    let finite = |value: &tlbench_sdk::Tensor| value.to_f64_vec().iter().all(|v| v.is_finite());
-    values
-        .find(|(_, value)| !finite(value))
-        .map(|(quantity, _)| quantity)
+/// Why the subject has no gradient there that could be compared.
+fn not_there(
+    model: &ModelInfo,
+    request: &TraceRequest,
+    quantity: &Quantity,
+    subject: &Trace,
+) -> Option<String> {
+    let Some((value, hook)) = subject.value(quantity).zip(hook_of(model, quantity)) else {
+        return Some("the subject does not produce it".to_owned());
+    };
+    let [batch, pos] = request.shape();
+    let expected = hook.sizes(batch, pos);
+    if value.shape() != expected {
+        return Some(format!(
+            "it is {:?}, and the value is {expected:?}",
+            value.shape()
+        ));
+    }
+    let is_finite = value.to_f64_vec().iter().all(|value| value.is_finite());
+    (!is_finite).then(|| "it is NaN or infinite".to_owned())
+}
+
+fn broken(quantity: &Quantity, reason: String) -> Outcome {
+    Outcome::Broken(Divergence {
+        quantity: quantity.clone(),
+        evaluation: Evaluation::Cumulative,
+        ratio: f64::INFINITY,
+        reason,
+    })
 }
 
 /// Those that the spec does not know stand last.
-fn in_forward_order(model: &ModelInfo, quantities: &[Quantity]) -> Vec<Quantity> {
-    let place = |quantity: &Quantity| match quantity {
-        Quantity::HookGradient(name) => {
-            let hook = model.hooks.iter().find(|hook| hook.name == *name);
-            hook.map_or(usize::MAX, |hook| hook.order)
-        }
-        _ => usize::MAX,
-    };
-    let mut sorted = quantities.to_vec();
-    sorted.sort_by_key(place);
+fn in_forward_order<'a>(
+    model: &ModelInfo,
+    quantities: impl Iterator<Item = &'a Quantity>,
+) -> Vec<Quantity> {
+    let mut sorted: Vec<Quantity> = quantities.cloned().collect();
+    sorted.sort_by_key(|quantity| hook_of(model, quantity).map_or(usize::MAX, |hook| hook.order));
     sorted
 }

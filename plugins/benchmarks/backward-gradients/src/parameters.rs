@@ -62,10 +62,13 @@ impl Benchmark for GradientComputation {
         let mut verdict = findings.verdict(model, "parameter gradients");
         let uncompared = uncompared(model, &quantities);
         if !uncompared.is_empty() {
-            verdict = verdict.detail("not shown by the reference", uncompared.join(", "));
-            if verdict.severity == Severity::Info {
+            if verdict.severity.passed() {
+                let count = uncompared.len();
                 verdict.severity = Severity::Warning;
+                verdict.message =
+                    format!("{}; {count} not shown by the reference", verdict.message);
             }
+            verdict = verdict.detail("not shown by the reference", uncompared.join(", "));
         }
         Ok(Judgement::Verdict(verdict))
     }
@@ -97,8 +100,8 @@ fn parameter_gradients(quantities: &[Quantity]) -> Vec<Quantity> {
     quantities.iter().filter(is_one).cloned().collect()
 }
 
-/// What is wrong with the subject's gradients by themselves.
-fn not_there(model: &ModelInfo, subject: &Trace) -> Option<String> {
+/// What is wrong with the gradients of the subject's parameters by themselves.
+pub(crate) fn not_there(model: &ModelInfo, subject: &Trace) -> Option<String> {
     model.parameters.iter().find_map(|parameter| {
         let name = &parameter.name;
         let Some(value) = subject.value(&Quantity::ParameterGradient(name.clone())) else {

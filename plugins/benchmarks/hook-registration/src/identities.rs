@@ -1,5 +1,6 @@
 //! What gated hooks have to be, whatever the weights are.
 
+use tlbench_sdk::judge::ratio_text;
 use tlbench_sdk::{DType, Gate, HookPoint, ModelInfo, Quantity, Tensor, Trace};
 
 /// What became of the identities of all gated hooks.
@@ -114,8 +115,10 @@ fn sums(result: &Tensor, bias: Option<&Tensor>, out: &Tensor, dtype: DType) -> R
     if error <= explained {
         return Ok(());
     }
-    Err(format!(
-        "{:.0} times what rounding explains",
-        error / explained
-    ))
+    Err(if error.is_finite() {
+        let excess = ratio_text(error / explained);
+        format!("{excess} times what rounding explains")
+    } else {
+        "one is NaN or infinite".to_owned()
+    })
 }
