@@ -2,7 +2,7 @@
 
 use super::comparison::Comparison;
 use super::findings::{Findings, Pass};
-use super::requests::{askable, truth_of};
+use super::requests::{askable, truth_of, wrong_count};
 use crate::benchmark::{Check, ModelInfo, PlannedRequest};
 use crate::compare::Tolerance;
 use crate::error::PluginError;
@@ -61,10 +61,7 @@ pub fn judge_forward(
             let findings = compare(&comparison, &request.capture, answers, tolerance)?;
             Ok(Forward::Done(findings))
         }
-        _ => Err(PluginError::internal(format!(
-            "{} answers to judge",
-            answers.len()
-        ))),
+        _ => Err(wrong_count(answers)),
     }
 }
 

@@ -77,3 +77,8 @@ pub fn answer_of<'a>(subject: &'a Trace, quantity: &Quantity) -> Result<&'a Tens
         .value(quantity)
         .ok_or_else(|| PluginError::internal(format!("the subject left out {quantity}")))
 }
+
+/// What a benchmark says to answers that are not as many as it planned requests.
+pub fn wrong_count(answers: &[Trace]) -> PluginError {
+    PluginError::internal(format!("{} answers to judge", answers.len()))
+}

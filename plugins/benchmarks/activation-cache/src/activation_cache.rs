@@ -1,6 +1,8 @@
 //! Every cached value against the reference's.
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, ask_both, askable, stimulus};
+use tlbench_sdk::judge::{
+    Comparison, Findings, Pass, applicable, ask_both, askable, stimulus, wrong_count,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Quantity, Stimulus, Trace,
 };
@@ -46,10 +48,7 @@ impl Benchmark for ActivationCache {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [truth, subject] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let stimulus = stimulus(model, check)?;
         let hooks = hooks_of(stimulus);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::compare::Region;
-use tlbench_sdk::judge::{explain, ratio_text, with_blindness};
+use tlbench_sdk::judge::{explain, ratio_text, with_blindness, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Divergence, Judgement, Measurement, ModelInfo,
     PlannedRequest, PluginError, Quantity, Severity, Trace, TraceRequest, Verdict,
@@ -53,10 +53,7 @@ impl Benchmark for ResidualIdentities {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let ([planned], [answer]) = (&check.requests[..], answers) else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let mask = planned.request.inputs.get(ATTENTION_MASK);
         let region = mask.and_then(Region::new);

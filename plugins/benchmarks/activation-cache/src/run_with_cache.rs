@@ -1,6 +1,7 @@
 //! Every hook shows its value, and looking changes nothing.
 
 use tlbench_sdk::compare::Region;
+use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, HookPoint, Judgement, ModelInfo,
     PlannedRequest, PluginError, Quantity, Severity, Stimulus, Trace, TraceRequest, Verdict,
@@ -41,10 +42,7 @@ impl Benchmark for RunWithCache {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [whole, parts @ .., gated] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let request = check.requests.first().map(|planned| &planned.request);
         let request = request.ok_or_else(|| PluginError::internal("a check without a question"))?;

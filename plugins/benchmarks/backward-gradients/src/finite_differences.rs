@@ -1,6 +1,6 @@
 //! Gradients against differences of the function itself, in f64: no reference is needed to know that they are right.
 
-use tlbench_sdk::judge::answer_of;
+use tlbench_sdk::judge::{answer_of, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Action, Check, GradientRequest, Intervention, ModelInfo, Objective,
     PlannedRequest, PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace, TraceRequest,
@@ -138,10 +138,6 @@ pub(crate) fn judge(
         worst = if is_no_worse { worst } else { error };
     }
     Ok(verdict(model, worst))
-}
-
-fn wrong_count(answers: &[Trace]) -> PluginError {
-    PluginError::internal(format!("{} answers to judge", answers.len()))
 }
 
 fn verdict(model: &ModelInfo, worst: f64) -> Verdict {

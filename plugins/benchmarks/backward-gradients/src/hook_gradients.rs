@@ -1,6 +1,6 @@
 //! The gradient at hooks.
 
-use tlbench_sdk::judge::{Comparison, Findings, Outcome, Pass, applicable};
+use tlbench_sdk::judge::{Comparison, Findings, Outcome, Pass, applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, HookPoint, Judgement, ModelInfo,
     PlannedRequest, PluginError, Quantity, Stimulus, Tier, Trace, TraceRequest, short_name,
@@ -165,10 +165,7 @@ fn hook_of<'a>(model: &'a ModelInfo, quantity: &Quantity) -> Option<&'a HookPoin
 
 fn judge(model: &ModelInfo, check: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
     let ([reference, asked], [truth, subject]) = (&check.requests[..], answers) else {
-        return Err(PluginError::internal(format!(
-            "{} answers to judge",
-            answers.len()
-        )));
+        return Err(wrong_count(answers));
     };
     let shown = &reference.request.capture;
     let alone = asked.request.capture.iter();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
     Severity, Stimulus, Trace, TraceRequest, Verdict,
@@ -42,10 +42,7 @@ impl Benchmark for GradientComputation {
             return finite_differences::judge(model, check, answers).map(Judgement::Verdict);
         }
         let [truth, subject] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         if let Some(reason) = not_there(model, subject) {
             return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, reason)));

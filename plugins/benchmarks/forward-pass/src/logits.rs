@@ -3,7 +3,7 @@
 use tlbench_sdk::compare::{Closeness, LogitAgreement, Tolerance, agreement, log_softmax};
 use tlbench_sdk::judge::{
     Comparison, Outcome, applicable, ask_both, ratio_text, stimulus, tolerance_text, truth_of,
-    with_blindness, worst,
+    with_blindness, worst, wrong_count,
 };
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, Measurement, Mode, ModelInfo, PluginError,
@@ -49,10 +49,7 @@ impl Benchmark for LogitsEquivalence {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [truth, subject] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let tolerance = tolerance(model, TOLERANCE)?;
         let request = &stimulus(model, check)?.request;

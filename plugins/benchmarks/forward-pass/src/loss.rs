@@ -3,6 +3,7 @@
 use tlbench_sdk::compare::Tolerance;
 use tlbench_sdk::judge::{
     Comparison, Outcome, applicable, ask_both, ratio_text, stimulus, truth_of, with_blindness,
+    wrong_count,
 };
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, ModelInfo, PluginError, Quantity,
@@ -45,10 +46,7 @@ impl Benchmark for LossEquivalence {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [truth, subject] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let tolerance = tolerance(model, TOLERANCE)?;
         let request = &stimulus(model, check)?.request;

@@ -1,7 +1,7 @@
 //! A run in pieces through a cache against one in a single piece.
 
 use tlbench_sdk::compare::Gate;
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
     Stimulus, Trace, TraceRequest, Verdict,
@@ -61,10 +61,7 @@ impl Benchmark for GenerationWithKvCache {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let (Some(planned), [truth, subject]) = (check.requests.first(), answers) else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let quantities = [Quantity::Logits];
         let mut findings = Findings::new(&quantities, Pass::Forward);

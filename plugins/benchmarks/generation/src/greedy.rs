@@ -1,6 +1,6 @@
 //! Greedy tokens.
 
-use tlbench_sdk::judge::{applicable, ask_both};
+use tlbench_sdk::judge::{applicable, ask_both, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Quantity, Severity, Trace,
     Verdict,
@@ -38,10 +38,7 @@ impl Benchmark for Generation {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [truth, subject, ..] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let (expected, found) = (generated(truth)?, generated(subject)?);
         let partings = partings(found, expected)?;

@@ -1,6 +1,6 @@
 //! One call after the other.
 
-use tlbench_sdk::judge::applicable;
+use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, GenerateRequest, Judgement, ModelInfo, PlannedRequest,
     PluginError, Quantity, Sampling, Severity, Trace, TraceRequest, Verdict,
@@ -54,8 +54,7 @@ impl Benchmark for MultipleGenerationCalls {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         if answers.len() != check.requests.len() {
-            let message = format!("{} answers to judge", answers.len());
-            return Err(PluginError::internal(message));
+            return Err(wrong_count(answers));
         }
         let (once, again) = answers.split_at(answers.len() / 2);
         let calls = once.iter().zip(again.iter().rev());

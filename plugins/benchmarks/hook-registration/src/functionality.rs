@@ -3,7 +3,7 @@
 use tlbench_sdk::compare::Region;
 use tlbench_sdk::judge::{
     Comparison, Outcome, answer_of, applicable, ask_both, quantity_text, ratio_text, stimulus,
-    truth_of, worst,
+    truth_of, worst, wrong_count,
 };
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, Judgement,
@@ -42,10 +42,7 @@ impl Benchmark for HookFunctionality {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [truth, subject] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let request = &stimulus(model, check)?.request;
         let effects = effects(model, request, truth, subject)?;

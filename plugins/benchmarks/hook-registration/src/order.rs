@@ -1,5 +1,6 @@
 //! Hooks fire in order: an edit changes nothing at hooks before it.
 
+use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
     Check, HookPoint, ModelInfo, PlannedRequest, PluginError, Quantity, Severity, Stimulus, Tensor,
     Trace, TraceRequest, Verdict,
@@ -58,10 +59,7 @@ pub(crate) fn judge(
     answers: &[Trace],
 ) -> Result<Verdict, PluginError> {
     let (Some(planned), [trace]) = (check.requests.first(), answers) else {
-        return Err(PluginError::internal(format!(
-            "{} answers to judge",
-            answers.len()
-        )));
+        return Err(wrong_count(answers));
     };
     let edits = row_edits(&planned.request).unwrap_or_default();
     let captured: Vec<&HookPoint> = model

@@ -1,6 +1,6 @@
 //! Hooks are gone when their run is over.
 
-use tlbench_sdk::judge::{answer_of, quantity_text};
+use tlbench_sdk::judge::{answer_of, quantity_text, wrong_count};
 use tlbench_sdk::{
     Action, Benchmark, BenchmarkInfo, Check, Intervention, Judgement, ModelInfo, PlannedRequest,
     PluginError, Quantity, Severity, Target, Trace, TraceRequest, Verdict,
@@ -41,10 +41,7 @@ impl Benchmark for HooksRemoved {
 
     fn judge(&self, _: &ModelInfo, _: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
         let [before, edited, after] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let logits = Quantity::Logits;
         let verdict = if answer_of(edited, &logits)? == answer_of(before, &logits)? {

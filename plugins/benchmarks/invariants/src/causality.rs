@@ -1,13 +1,13 @@
 //! What comes later has no say.
 
-use tlbench_sdk::judge::applicable;
+use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, INPUT_IDS, Judgement, ModelInfo, PlannedRequest, PluginError,
     Quantity, Stimulus, Tensor, TensorMap, Trace, TraceRequest,
 };
 
-use crate::twin::{Stretch, agree, logits, wrong_count};
+use crate::twin::{Stretch, agree, logits};
 use crate::{EXPLAINED, MODULE, refuse_length_dependent, with_logits};
 
 /// Another token changes nothing before it.

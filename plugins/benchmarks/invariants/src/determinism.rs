@@ -1,6 +1,6 @@
 //! The same question twice.
 
-use tlbench_sdk::judge::applicable;
+use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Severity,
     Trace, TraceRequest, Verdict,
@@ -41,7 +41,7 @@ impl Benchmark for Determinism {
 
     fn judge(&self, _: &ModelInfo, _: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
         let [once, twice] = answers else {
-            return Err(crate::twin::wrong_count(answers));
+            return Err(wrong_count(answers));
         };
         let values = once.values.iter();
         let other: Vec<String> = values

@@ -1,7 +1,7 @@
 //! The loss against the logits.
 
 use tlbench_sdk::compare::log_softmax;
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus, truth_of};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus, truth_of, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Evaluation, INPUT_IDS, Judgement, ModelInfo,
     PlannedRequest, PluginError, Quantity, Tensor, Trace, TraceRequest,
@@ -49,7 +49,7 @@ impl Benchmark for LossIdentity {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [floors, subject] = answers else {
-            return Err(crate::twin::wrong_count(answers));
+            return Err(wrong_count(answers));
         };
         let request = &stimulus(model, check)?.request;
         let expected = from_logits(request, truth_of(subject, &Quantity::Logits)?)?;

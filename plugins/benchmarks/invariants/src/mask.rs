@@ -1,12 +1,12 @@
 //! No attention mask.
 
-use tlbench_sdk::judge::applicable;
+use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest,
     PluginError, Quantity, Trace, TraceRequest,
 };
 
-use crate::twin::{Stretch, agree, logits, wrong_count};
+use crate::twin::{Stretch, agree, logits};
 use crate::{EXPLAINED, MODULE, with_logits};
 
 pub(crate) struct AbsentMask;

@@ -1,12 +1,12 @@
 //! Rows of a batch, with padding and without.
 
-use tlbench_sdk::judge::applicable;
+use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, INPUT_IDS, Judgement, ModelInfo, Padding,
     PlannedRequest, PluginError, Quantity, Stimulus, Trace, TraceRequest,
 };
 
-use crate::twin::{Stretch, agree, logits, wrong_count};
+use crate::twin::{Stretch, agree, logits};
 use crate::{EXPLAINED, MODULE, refuse_length_dependent, with_logits};
 
 /// A row beside others of the same length.

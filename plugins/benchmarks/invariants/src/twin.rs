@@ -58,7 +58,3 @@ pub(crate) fn agree(
     }
     Ok(Judgement::Verdict(findings.verdict(model, what)))
 }
-
-pub(crate) fn wrong_count(answers: &[Trace]) -> PluginError {
-    PluginError::internal(format!("{} answers to judge", answers.len()))
-}

@@ -1,5 +1,6 @@
 //! No weight is NaN or infinite.
 
+use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Mode, ModelInfo, PluginError, Quantity, Severity,
     Trace, Verdict,
@@ -41,10 +42,7 @@ impl Benchmark for NoNanInf {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let ([planned], [answer]) = (&check.requests[..], answers) else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let strange: Vec<String> = planned
             .request

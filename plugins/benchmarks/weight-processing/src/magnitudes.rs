@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::Mode;
+use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Processing, Severity,
     Trace, Verdict,
@@ -52,10 +53,7 @@ impl Benchmark for WeightMagnitudes {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let [raw, processed] = answers else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let (raw, processed) = (arrays(raw), arrays(processed));
         let formulas = Formulas::new(&model.spec, &model.processing).all();

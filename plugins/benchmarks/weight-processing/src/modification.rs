@@ -1,6 +1,6 @@
 //! An edit of a weight takes effect, and nothing of it stays.
 
-use tlbench_sdk::judge::{Comparison, Outcome, ratio_text};
+use tlbench_sdk::judge::{Comparison, Outcome, ratio_text, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Evaluation, Judgement, Mode, ModelInfo, PlannedRequest,
     PluginError, Quantity, Severity, Trace, Verdict,
@@ -69,10 +69,7 @@ impl Benchmark for WeightModification {
                 Judgement::Verdict(verdict(model, check, [truth, plain, edited, later])?)
             }
             _ => {
-                return Err(PluginError::internal(format!(
-                    "{} answers to judge",
-                    answers.len()
-                )));
+                return Err(wrong_count(answers));
             }
         })
     }

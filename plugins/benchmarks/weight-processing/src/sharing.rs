@@ -1,6 +1,6 @@
 //! The same edit does the same to the reference.
 
-use tlbench_sdk::judge::{Comparison, Outcome, ratio_text, truth_of, with_blindness};
+use tlbench_sdk::judge::{Comparison, Outcome, ratio_text, truth_of, with_blindness, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Evaluation, Judgement, Mode, ModelInfo, PlannedRequest,
     PluginError, Quantity, Severity, Tier, Trace, Verdict,
@@ -45,10 +45,7 @@ impl Benchmark for WeightSharing {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let ([_, planned, _], [plain, truth, subject]) = (&check.requests[..], answers) else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let losses = Quantity::LossPerToken;
         let comparison = Comparison::new(model, &planned.request, truth)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::Mode;
+use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Processing, ProcessingStep,
     Trace,
@@ -129,10 +130,7 @@ impl Benchmark for StepBenchmark {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let ([_, processed], [raw_answer, answer]) = (&check.requests[..], answers) else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let (raw, weights) = (arrays(raw_answer), arrays(answer));
         let processing = &processed.request.processing;

@@ -1,5 +1,6 @@
 //! A tensor that is embedding and unembedding at once: an edit of it has to arrive at both places.
 
+use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::spec::TensorSource;
 use tlbench_sdk::{
     Action, Check, INPUT_IDS, Intervention, ModelInfo, PlannedRequest, PluginError, Quantity,
@@ -52,10 +53,7 @@ impl Tied {
 
     pub(crate) fn verdict(&self, check: &Check, answers: &[Trace]) -> Result<Verdict, PluginError> {
         let (Some(planned), [plain, edited]) = (check.requests.first(), answers) else {
-            return Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            )));
+            return Err(wrong_count(answers));
         };
         let token = first_token(&planned.request);
         let token = token.ok_or_else(|| PluginError::internal("an input without tokens"))?;

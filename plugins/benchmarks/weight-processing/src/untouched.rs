@@ -1,7 +1,7 @@
 //! Questions about processed weights leave the raw model as it is.
 
 use tlbench_sdk::Mode;
-use tlbench_sdk::judge::{askable, quantity_text};
+use tlbench_sdk::judge::{askable, quantity_text, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Processing,
     Quantity, Severity, Stimulus, Trace, TraceRequest, Verdict,
@@ -65,10 +65,7 @@ impl Benchmark for RawUntouched {
                     Verdict::new(Severity::Danger, message)
                 }
             })),
-            _ => Err(PluginError::internal(format!(
-                "{} answers to judge",
-                answers.len()
-            ))),
+            _ => Err(wrong_count(answers)),
         }
     }
 }
