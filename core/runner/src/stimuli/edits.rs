@@ -14,7 +14,7 @@ use super::gradients::holds_integers;
 const ROWS: usize = 8;
 
 /// Tokens of the text that are edited in a large model.
-const SHORT: usize = 8;
+const SHORT: usize = 5;
 
 /// Strong enough to tell every floor apart, and weak enough not to drown the rest.
 const EDIT: Action = Action::Perturb {

@@ -9,7 +9,12 @@ use crate::answer::Values;
 use crate::order::Order;
 
 /// The orders in which f32 runs sum. Each is right, and they round differently.
-pub(crate) const ORDERS: [Order; 3] = [Order::Whole, Order::Pieces(3), Order::Pieces(5)];
+const ORDERS: [Order; 3] = [Order::Whole, Order::Pieces(3), Order::Pieces(5)];
+
+/// The orders for a model of that size. The RMS error of many elements hardly depends on the order.
+pub(crate) fn orders(is_large: bool) -> &'static [Order] {
+    if is_large { &ORDERS[..1] } else { &ORDERS }
+}
 
 /// What was measured of one quantity on one input.
 #[derive(Clone, Copy, Debug, Default)]
