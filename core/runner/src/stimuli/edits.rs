@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::{
-    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, short_name,
+    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, layer_of,
 };
 
 use super::Material;
@@ -44,7 +44,7 @@ pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
 fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
     let layers = edited_layers(material);
     let is_edited = |hook: &&HookPoint| {
-        !holds_integers(hook) && layer(hook).is_none_or(|layer| layers.contains(&layer))
+        !holds_integers(hook) && layer_of(&hook.name).is_none_or(|layer| layers.contains(&layer))
     };
     let mut hooks: Vec<&HookPoint> = material.hooks.iter().filter(is_edited).collect();
     hooks.sort_by_key(|hook| hook.gate.is_some());
@@ -63,11 +63,4 @@ fn edited_layers(material: &Material<'_>) -> BTreeSet<usize> {
     } else {
         [0, count / 2, count.saturating_sub(1)].into()
     }
-}
-
-/// The layer of a hook of a block.
-fn layer(hook: &HookPoint) -> Option<usize> {
-    let prefix = hook.name.strip_suffix(short_name(&hook.name))?;
-    let digits = prefix.strip_prefix("blocks.")?.strip_suffix('.')?;
-    digits.parse().ok()
 }
