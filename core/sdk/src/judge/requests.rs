@@ -1,7 +1,8 @@
-//! Plans of benchmarks that ask subject and reference the same.
+//! What benchmarks that compare ask, of which input, and what they were answered.
 
 use crate::benchmark::{Check, ModelInfo, PlannedRequest};
 use crate::error::PluginError;
+use crate::hooks::layer_of;
 use crate::reference::Stimulus;
 use crate::tensor::Tensor;
 use crate::trace::{Quantity, Trace, TraceRequest};
@@ -30,6 +31,31 @@ pub fn ask_both(stimulus: &Stimulus, capture: Vec<Quantity>) -> Check {
             PlannedRequest::subject(request),
         ],
     }
+}
+
+/// The plain input on which most of what `counts` is looked at; of several the first.
+///
+/// # Errors
+/// [`Unsupported`](crate::ErrorKind::Unsupported) if there is none.
+pub fn richest(
+    model: &ModelInfo,
+    counts: impl Fn(&Quantity) -> bool,
+) -> Result<&Stimulus, PluginError> {
+    let plain = model.stimuli.iter().filter(|s| s.request.is_plain());
+    let counted = |stimulus: &&Stimulus| {
+        let capture = stimulus.request.capture.iter();
+        capture.filter(|quantity| counts(quantity)).count()
+    };
+    // `max_by_key` gives the last of several.
+    let richest = plain.rev().max_by_key(counted);
+    richest.ok_or_else(|| PluginError::unsupported("there is no plain run among the inputs"))
+}
+
+/// Whether a hook is one of those that stand for all where not every block is looked at: outside of the blocks, or in the
+/// first, a middle or the last one.
+pub fn in_representative_block(model: &ModelInfo, hook: &str) -> bool {
+    let last = model.spec.layers.len().saturating_sub(1);
+    layer_of(hook).is_none_or(|layer| [0, last / 2, last].contains(&layer))
 }
 
 /// The checks, or that there is nothing to check: `needed` is shown on no input.

@@ -1,6 +1,8 @@
 //! The values at hooks.
 
-use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward};
+use tlbench_sdk::judge::{
+    Forward, applicable, in_representative_block, judge_forward, plan_forward,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Quantity, Stimulus, Trace,
     short_name,
@@ -49,14 +51,8 @@ impl Benchmark for CriticalForwardHooks {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let last = model.spec.layers.len().saturating_sub(1);
-        let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
         plan(model, |name| {
-            let is_in_block = blocks.iter().any(|block| name.starts_with(block));
-            match CRITICAL.contains(&short_name(name)) {
-                true if name.starts_with("blocks.") => is_in_block,
-                critical => critical,
-            }
+            CRITICAL.contains(&short_name(name)) && in_representative_block(model, name)
         })
     }
 

@@ -2,14 +2,13 @@
 
 use tlbench_sdk::Mode;
 use tlbench_sdk::compare::log_softmax;
-use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward};
+use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward, richest};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, OptionInfo, PluginError, Processing,
     ProcessingStep, Quantity, Trace, TraceRequest, Verdict,
 };
 
 use crate::questions::{in_compatibility_mode, variant};
-use crate::untouched::fullest;
 use crate::{EXPLAINED, MODULE};
 
 const EXHAUSTIVE_UP_TO: &str = "exhaustive_up_to";
@@ -31,7 +30,7 @@ impl Benchmark for WeightProcessing {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         let sampled = is_sampled(model)?;
         in_compatibility_mode(model)?;
-        let mut request = fullest(model)?.request.clone();
+        let mut request = richest(model, |_| true)?.request.clone();
         request
             .capture
             .retain(|quantity| matches!(quantity, Quantity::Hook(_) | Quantity::Logits));
