@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::{
-    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, layer_of,
+    Action, HookPoint, Intervention, Padding, Parameter, PluginError, Quantity, Stimulus, Target,
+    layer_of,
 };
 
 use super::Material;
@@ -54,11 +55,8 @@ fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
 /// All layers of a small model; of a large one the first, a middle one and the last.
 fn edited_layers(material: &Material<'_>) -> BTreeSet<usize> {
     let count = material.spec.layers.len();
-    let sizes = material.parameters.iter();
-    let size: usize = sizes
-        .map(|parameter| parameter.shape.iter().product::<usize>())
-        .sum();
-    if size <= LARGE {
+    let elements: usize = material.parameters.iter().map(Parameter::elements).sum();
+    if elements <= LARGE {
         (0..count).collect()
     } else {
         [0, count / 2, count.saturating_sub(1)].into()

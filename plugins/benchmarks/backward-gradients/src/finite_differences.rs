@@ -2,7 +2,7 @@
 
 use tlbench_sdk::judge::{answer_of, wrong_count};
 use tlbench_sdk::{
-    ATTENTION_MASK, Action, Check, GradientRequest, Intervention, ModelInfo, Objective,
+    ATTENTION_MASK, Action, Check, GradientRequest, Intervention, ModelInfo, Objective, Parameter,
     PlannedRequest, PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace, TraceRequest,
     Verdict, noise, projection_weights,
 };
@@ -33,11 +33,7 @@ const LARGEST: usize = 16 << 20;
 
 /// The check, for models that are small enough.
 pub(crate) fn plan(model: &ModelInfo) -> Option<Check> {
-    let elements: usize = model
-        .parameters
-        .iter()
-        .map(|parameter| parameter.shape.iter().product::<usize>())
-        .sum();
+    let elements: usize = model.parameters.iter().map(Parameter::elements).sum();
     if elements == 0 || elements > LARGEST {
         return None;
     }
