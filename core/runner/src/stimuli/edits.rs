@@ -8,7 +8,6 @@ use tlbench_sdk::{
 };
 
 use super::Material;
-use super::gradients::holds_integers;
 
 /// Rows of a batch, the first of which is not edited.
 const ROWS: usize = 8;
@@ -45,7 +44,7 @@ pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
 fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
     let layers = edited_layers(material);
     let is_edited = |hook: &&HookPoint| {
-        !holds_integers(hook) && layer_of(&hook.name).is_none_or(|layer| layers.contains(&layer))
+        !hook.holds_integers() && layer_of(&hook.name).is_none_or(|layer| layers.contains(&layer))
     };
     let mut hooks: Vec<&HookPoint> = material.hooks.iter().filter(is_edited).collect();
     hooks.sort_by_key(|hook| hook.gate.is_some());

@@ -51,6 +51,11 @@ impl HookPoint {
         self.shape.iter().map(size).collect()
     }
 
+    /// Whether the value is a choice among experts, which neither has a gradient nor can be edited a little.
+    pub fn holds_integers(&self) -> bool {
+        self.name.ends_with(".hook_expert_indices")
+    }
+
     /// The shape as text: `[batch, pos, n_heads=5, d_head=6]`.
     pub fn shape_text(&self) -> String {
         let dims: Vec<String> = self.shape.iter().map(ToString::to_string).collect();

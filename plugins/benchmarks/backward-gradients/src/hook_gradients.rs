@@ -110,9 +110,10 @@ fn richest(model: &ModelInfo) -> Option<&Stimulus> {
     asking.rev().max_by_key(count)
 }
 
-/// The gradient at every hook of the subject. HuggingFace shows no gated hook, so there those are left to the others.
+/// The gradient at every hook of the subject that has one. HuggingFace shows no gated hook, so there those are left to the
+/// others.
 fn own(model: &ModelInfo) -> Vec<Quantity> {
-    let hooks = model.hooks.iter();
+    let hooks = model.hooks.iter().filter(|hook| !hook.holds_integers());
     hooks
         .filter(|hook| hook.gate.is_none() || model.tier != Tier::HuggingFace)
         .map(|hook| Quantity::HookGradient(hook.name.clone()))
