@@ -118,21 +118,27 @@ pub(crate) fn verdict(
         findings.push(outcome);
     }
     let failures = failed.len();
-    let Some((complaint, outcome, divergence)) = failed.into_iter().next() else {
+    let Some(first) = failed.into_iter().next() else {
         return findings.verdict(model, what);
     };
-    let message = format!("{complaint}: {}", divergence.reason);
-    let mut verdict = Verdict::new(Severity::Danger, message);
+    let mut verdict = headed_by(first);
+    verdict.measurements = findings.measurements().to_vec();
     if count > 1 {
         verdict = verdict.detail("differing", format!("{failures} of {count} {what}"));
     }
-    if let Outcome::Measured(measurement) = &outcome {
-        verdict = describe(verdict, measurement);
-        if let Some(first) = measurement.first_position_beyond_gate() {
-            verdict = verdict.detail("first position beyond the gate", first.to_string());
-        }
-    }
-    verdict.first_divergence = Some(divergence);
-    verdict.measurements = findings.measurements().to_vec();
     verdict
+}
+
+fn headed_by((complaint, outcome, divergence): (String, Outcome, Divergence)) -> Verdict {
+    let message = format!("{complaint}: {}", divergence.reason);
+    let mut verdict = Verdict::new(Severity::Danger, message);
+    verdict.first_divergence = Some(divergence);
+    let Outcome::Measured(measurement) = &outcome else {
+        return verdict;
+    };
+    verdict = describe(verdict, measurement);
+    match measurement.first_position_beyond_gate() {
+        Some(first) => verdict.detail("first position beyond the gate", first.to_string()),
+        None => verdict,
+    }
 }

@@ -187,9 +187,9 @@ fn the_details_are_those_of_the_first_that_differs() {
         .map(|detail| format!("{}: {}", detail.name, detail.value))
         .collect();
     assert_snapshot!(details.join("\n"), @"
-    differing: 1 of 2 padded rows
     difference: rms 2.10e-1 (floor 1.00e-6, truth 5.25e-1), relative L2 4.00e-1, largest 2.96e-1 at [0, 0, 3]
     first position beyond the gate: 0
+    differing: 1 of 2 padded rows
     ");
     assert_eq!(
         verdict.measurements.len(),
