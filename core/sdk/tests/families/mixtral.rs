@@ -6,7 +6,7 @@ use tlbench_sdk::spec::{
     Activation, Branch, DenseMlp, LayerSpec, Mask, MlpSpec, MoeSpec, ProjectionSpec, Renormalise,
     RotaryScaling, RouterScore, ScoreOrder, Wiring,
 };
-use tlbench_sdk::{HookPoint, ModelSpec, hooks};
+use tlbench_sdk::{ModelSpec, hooks};
 
 use crate::llama;
 use crate::parts::{keys, rms_norm, rotary, stored};
@@ -107,7 +107,7 @@ fn stored_linear(path: &str, outputs: usize, inputs: usize) -> ProjectionSpec {
 #[test]
 fn of_all_hooks_the_choices_of_experts_hold_integers() {
     let hooks = hooks(&spec());
-    let integers = hooks.iter().filter(|hook| HookPoint::holds_integers(hook));
+    let integers = hooks.iter().filter(|hook| hook.holds_integers());
     let names: Vec<&str> = integers.map(|hook| hook.name.as_str()).collect();
     assert_eq!(
         names,

@@ -114,7 +114,7 @@ pub(crate) fn refuse_silence<'a>(
     sequences: impl IntoIterator<Item = &'a Tensor>,
 ) -> Result<(), PluginError> {
     let mut sequences = sequences.into_iter();
-    if sequences.all(|tokens| tokens.len() == 0) {
+    if sequences.all(Tensor::is_empty) {
         return Err(PluginError::unsupported("no token was generated"));
     }
     Ok(())
