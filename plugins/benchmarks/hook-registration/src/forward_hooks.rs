@@ -1,6 +1,8 @@
 //! The values at hooks.
 
-use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward};
+use tlbench_sdk::judge::{
+    Forward, applicable, in_representative_block, judge_forward, plan_forward,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Quantity, Stimulus, Trace,
     short_name,
@@ -80,14 +82,8 @@ const CRITICAL: &[&str] = &[
     "ln_final.hook_normalized",
 ];
 
-/// Whether a hook is on the list, and outside of the blocks or in the first, a middle or the last one.
 fn is_critical(model: &ModelInfo) -> impl Fn(&str) -> bool {
-    let last = model.spec.layers.len().saturating_sub(1);
-    let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
-    move |name| {
-        let is_in_block = blocks.iter().any(|block| name.starts_with(block));
-        CRITICAL.contains(&short_name(name)) && (is_in_block || !name.starts_with("blocks."))
-    }
+    |name| CRITICAL.contains(&short_name(name)) && in_representative_block(model, name)
 }
 
 /// Asks for every hook, as the floors of the local run are those of one that sets every hook to the truth.
