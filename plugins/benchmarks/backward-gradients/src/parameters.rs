@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus, wrong_count};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
     Severity, Stimulus, Trace, TraceRequest, Verdict,
@@ -28,6 +28,9 @@ impl Benchmark for GradientComputation {
             .iter()
             .filter_map(|s| against_reference(model, s))
             .collect();
+        if checks.is_empty() {
+            checks.extend(shown_nowhere(model));
+        }
         checks.extend(finite_differences::plan(model));
         applicable(checks, "the gradient of a parameter")
     }
@@ -41,13 +44,22 @@ impl Benchmark for GradientComputation {
         if check.variant == finite_differences::VARIANT {
             return finite_differences::judge(model, check, answers).map(Judgement::Verdict);
         }
-        let [truth, subject] = answers else {
+        let Some(of_reference) = check.requests.first() else {
             return Err(wrong_count(answers));
+        };
+        let [truth, subject] = match answers {
+            [truth, subject] => [truth, subject],
+            // The reference shows more than it says.
+            [_] => {
+                let asked = PlannedRequest::subject(of_reference.request.clone());
+                return Ok(Judgement::More(vec![asked]));
+            }
+            _ => return Err(wrong_count(answers)),
         };
         if let Some(reason) = not_there(model, subject) {
             return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, reason)));
         }
-        let request = &stimulus(model, check)?.request;
+        let request = &of_reference.request;
         let quantities = parameter_gradients(&request.capture);
         let mut findings = Findings::new(&quantities, Pass::Backward);
         findings.compare(
@@ -89,6 +101,21 @@ fn against_reference(model: &ModelInfo, stimulus: &Stimulus) -> Option<Check> {
             PlannedRequest::reference(request(shown)),
             PlannedRequest::subject(request(all.collect())),
         ],
+    })
+}
+
+/// A reference that shows none is asked all the same, so that its refusal is told and not passed over.
+fn shown_nowhere(model: &ModelInfo) -> Option<Check> {
+    let mut stimuli = model.stimuli.iter();
+    let stimulus = stimuli.find(|stimulus| stimulus.request.gradients.is_some())?;
+    let all = model.parameters.iter();
+    let all = all.map(|parameter| Quantity::ParameterGradient(parameter.name.clone()));
+    Some(Check {
+        variant: stimulus.id.clone(),
+        requests: vec![PlannedRequest::reference(TraceRequest {
+            capture: all.collect(),
+            ..stimulus.request.clone()
+        })],
     })
 }
 
