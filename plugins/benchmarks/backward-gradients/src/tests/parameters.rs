@@ -1,9 +1,9 @@
 //! The gradient of parameters.
 
 use insta::assert_snapshot;
-use tlbench_sdk::{Benchmark, Quantity, Tensor, Trace};
+use tlbench_sdk::{Benchmark, Judgement, PlannedRequest, Quantity, Role, Tensor, Trace};
 
-use super::model::{FLOOR, edit, judge, line, model, parameter_gradient};
+use super::model::{FLOOR, edit, healthy, judge, line, model, parameter_gradient};
 use crate::parameters::GradientComputation;
 
 fn complaint(fault: impl Fn(&mut Trace)) -> String {
@@ -61,6 +61,26 @@ fn a_parameter_that_only_the_reference_has() {
         .retain(|parameter| parameter.name != "ln_f.w");
     let verdict = judge(&GradientComputation, &model, "projection", |_| {});
     assert_snapshot!(line(&verdict), @"DANGER: first divergence at gradient of parameter ln_f.w: the subject does not produce it");
+}
+
+#[test]
+fn what_the_reference_shows_nowhere_is_asked_for_all_the_same() {
+    let mut model = model();
+    for stimulus in &mut model.stimuli {
+        let shown = &mut stimulus.request.capture;
+        shown.retain(|quantity| !matches!(quantity, Quantity::ParameterGradient(_)));
+    }
+    let check = super::model::check(&GradientComputation, &model, "loss");
+    let [asked] = &check.requests[..] else {
+        panic!("asks more than the reference")
+    };
+    assert_eq!(asked.role, Role::Reference);
+    assert_eq!(asked.request.capture.len(), model.parameters.len());
+    // One that answers after all is compared.
+    let answers = [healthy(&model, asked)];
+    let more = GradientComputation.judge(&model, &check, &answers).unwrap();
+    let of_subject = PlannedRequest::subject(asked.request.clone());
+    assert_eq!(more, Judgement::More(vec![of_subject]));
 }
 
 #[test]
