@@ -1,7 +1,7 @@
 //! What a reader of the verdicts should know: what was not looked at, and why.
 
 use tlbench_checkpoint::TOKENIZER_FILE;
-use tlbench_sdk::{ProcessingStep, Stimulus};
+use tlbench_sdk::{Processing, ProcessingStep, Stimulus, is_large};
 
 use crate::config::{ModelEntry, Prompt, RunSettings};
 use crate::model::Model;
@@ -62,6 +62,12 @@ pub(crate) fn notes(
             "{0} is a question of precision: judged by the reference's own rounding in {0}, which hides faults that f32 shows",
             entry.dtype
         ));
+    }
+    if is_large(&model.parameters(&Processing::raw())) {
+        notes.push(
+            "sampled, as the weights take more than 64 MB: edits in three blocks and of a few tokens, and steps of weight processing"
+                .to_owned(),
+        );
     }
     if run.compat {
         notes.extend(ProcessingStep::ALL.into_iter().filter_map(|step| {

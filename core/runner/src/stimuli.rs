@@ -117,6 +117,11 @@ mod tests {
 
     /// Of a model without layers.
     fn questions(text: &[i64], n_ctx: usize) -> Vec<Stimulus> {
+        questions_about(text, n_ctx, vec![9, 2])
+    }
+
+    /// The same, where the embedding is said to be of that shape.
+    fn questions_about(text: &[i64], n_ctx: usize, shape: Vec<usize>) -> Vec<Stimulus> {
         let tokens = json!({"names": ["wte.weight"], "shape": [9, 2]});
         let spec: ModelSpec = serde_json::from_value(json!({
             "architecture": "Bigram",
@@ -131,7 +136,7 @@ mod tests {
         .unwrap();
         let parameters = [Parameter {
             name: "wte.weight".to_owned(),
-            shape: vec![9, 2],
+            shape,
         }];
         let material = Material {
             spec: &spec,
@@ -154,6 +159,21 @@ mod tests {
                 format!("{} {:?}: {request}", stimulus.id, stimulus.request.shape())
             });
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn a_large_model_is_asked_about_fewer_tokens() {
+        let sizes = [vec![16, 1 << 20], vec![17, 1 << 20]].map(|shape| {
+            let questions = questions_about(&[1, 2, 3, 4, 5, 6, 7], 30, shape);
+            let named = |id: &str| {
+                let found = questions.iter().find(|stimulus| stimulus.id == id);
+                &found.unwrap().request
+            };
+            let generate = |id: &str| named(id).generate.as_ref().unwrap().max_new_tokens;
+            let generated = ["generation", "generation_padded"].map(generate);
+            (named("edits_1").shape()[1], generated)
+        });
+        assert_eq!(sizes, [(7, [16, 8]), (5, [8, 4])]);
     }
 
     #[test]
