@@ -1,8 +1,9 @@
 //! HookedTransformer as a second opinion: a textbook transformer that the same spec drives.
 //!
 //! It is written to be read beside the papers: weights are per head and in TransformerLens's layout, every step is one
-//! of candle's plain operations, and nothing is fused. It shares no code with the engine, so that what both agree on is
-//! no mistake of the engine's. It shares the spec, so a mistake of the adapter is in both.
+//! of candle's plain operations, and nothing is fused; only a product by a constant has a backward of its own, which keeps
+//! no gradient of that. It shares no code with the engine, so that what both agree on is no mistake of the engine's. It
+//! shares the spec, so a mistake of the adapter is in both.
 
 mod answer;
 mod cache;

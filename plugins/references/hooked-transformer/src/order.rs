@@ -1,6 +1,7 @@
 //! The order in which the terms of a matrix product are summed. Any is right, and each rounds differently.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// An order of summation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,15 @@ pub(crate) enum Order {
 impl Order {
     /// `left [.., m, k]` times `right [.., k, n]`.
     pub(crate) fn product(self, left: &Tensor, right: &Tensor) -> Result<Tensor> {
+        if left.track_op() && !right.track_op() {
+            let product = self.sums(&left.detach(), right)?;
+            let right = right.clone();
+            return left.apply_op1(ByConstant { product, right });
+        }
+        self.sums(left, right)
+    }
+
+    fn sums(self, left: &Tensor, right: &Tensor) -> Result<Tensor> {
         let k = left.dim(D::Minus1)?;
         let pieces = match self {
             Self::Whole => 1,
@@ -51,9 +61,34 @@ impl Order {
     }
 }
 
+/// A product by a constant. Candle's own works out the gradients of both sides: with every weight on the right one, as
+/// many as the model has, three times over.
+struct ByConstant {
+    product: Tensor,
+    right: Tensor,
+}
+
+impl CustomOp1 for ByConstant {
+    fn name(&self) -> &'static str {
+        "product by a constant"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (storage, layout) = self.product.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),
+            Storage::Cuda(_) | Storage::Metal(_) => bail!("not on the CPU"),
+        }
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        gradient.matmul(&self.right.t()?).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     use super::*;
 
@@ -73,6 +108,32 @@ mod tests {
         };
         for pieces in [1, 2, 3, 7, 100] {
             assert_eq!(values(Order::Pieces(pieces)), values(Order::Whole));
+        }
+    }
+
+    #[test]
+    fn a_constant_on_the_right_changes_no_gradient() {
+        let shapes = [((2, 4), (4, 3)), ((5, 7), (7, 2))];
+        let noise = |shape| Tensor::randn(0.0, 1.0, shape, &Device::Cpu).unwrap();
+        for (left, right) in shapes {
+            let (left, right, weight) = (
+                Var::from_tensor(&noise(left)).unwrap(),
+                Var::from_tensor(&noise(right)).unwrap(),
+                noise((left.0, right.1)),
+            );
+            let gradient = |right: &Tensor| {
+                let product = Order::Whole.product(&left, right).unwrap();
+                let sum = (product * &weight).unwrap().sum_all().unwrap();
+                let store = sum.backward().unwrap();
+                let gradient = store.get(&left).unwrap().to_vec2::<f64>().unwrap();
+                (gradient, store.get(right).is_some())
+            };
+            let ((of_variable, true), (of_constant, false)) =
+                (gradient(&right), gradient(&right.detach()))
+            else {
+                panic!("the right side has a gradient if it is a variable");
+            };
+            assert_eq!(of_constant, of_variable);
         }
     }
 }
