@@ -46,10 +46,12 @@ impl RoundingReference {
             return Ok(BTreeMap::new());
         };
         let cumulative = self.errors(request, truth, &region)?;
-        let hooks = truth
-            .values
-            .iter()
-            .filter_map(|(quantity, value)| Some((quantity.as_hook()?.to_owned(), value.clone())));
+        // Hooks behind a gate are not set to the truth: which are shown differs with what else is asked for.
+        let hooks = self.exact.hooks().iter().filter(|hook| hook.gate.is_none());
+        let hooks = hooks.filter_map(|hook| {
+            let value = truth.value(&Quantity::hook(&hook.name))?;
+            Some((hook.name.clone(), value.clone()))
+        });
         // There is nothing to overwrite with the truth in a run that is edited, differentiated or cut.
         let local = if request.is_plain() {
             self.errors(&request.clone().local(hooks.collect()), truth, &region)?

@@ -31,7 +31,7 @@ impl Benchmark for ForwardHooks {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        judge(model, check, answers)
+        judge(model, check, answers, |_| true)
     }
 }
 
@@ -49,15 +49,7 @@ impl Benchmark for CriticalForwardHooks {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let last = model.spec.layers.len().saturating_sub(1);
-        let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
-        plan(model, |name| {
-            let is_in_block = blocks.iter().any(|block| name.starts_with(block));
-            match CRITICAL.contains(&short_name(name)) {
-                true if name.starts_with("blocks.") => is_in_block,
-                critical => critical,
-            }
-        })
+        plan(model, is_critical(model))
     }
 
     fn judge(
@@ -66,7 +58,7 @@ impl Benchmark for CriticalForwardHooks {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        judge(model, check, answers)
+        judge(model, check, answers, is_critical(model))
     }
 }
 
@@ -88,25 +80,48 @@ const CRITICAL: &[&str] = &[
     "ln_final.hook_normalized",
 ];
 
+/// Whether a hook is on the list, and outside of the blocks or in the first, a middle or the last one.
+fn is_critical(model: &ModelInfo) -> impl Fn(&str) -> bool {
+    let last = model.spec.layers.len().saturating_sub(1);
+    let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
+    move |name| {
+        let is_in_block = blocks.iter().any(|block| name.starts_with(block));
+        CRITICAL.contains(&short_name(name)) && (is_in_block || !name.starts_with("blocks."))
+    }
+}
+
+/// Asks for every hook, as the floors of the local run are those of one that sets every hook to the truth.
 fn plan(model: &ModelInfo, wanted: impl Fn(&str) -> bool) -> Result<Vec<Check>, PluginError> {
     let check = |stimulus: &Stimulus| {
         let mut request = stimulus.request.clone();
-        request
-            .capture
-            .retain(|quantity| quantity.as_hook().is_some_and(&wanted));
+        request.capture.retain(|one| one.as_hook().is_some());
         // A check that compares nothing would pass.
-        let compares = request.is_plain() && !request.capture.is_empty();
+        let compares = request.is_plain() && hook_names(&request.capture).into_iter().any(&wanted);
         compares.then(|| plan_forward(model, &stimulus.id, request))
     };
     let checks: Vec<Check> = model.stimuli.iter().filter_map(check).collect();
     applicable(checks, "any of these hooks")
 }
 
-fn judge(model: &ModelInfo, check: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
-    Ok(match judge_forward(model, check, answers, None)? {
-        Forward::Local(requests) => Judgement::More(requests),
-        Forward::Done(findings) => Judgement::Verdict(findings.verdict(model, "hooks")),
-    })
+fn judge(
+    model: &ModelInfo,
+    check: &Check,
+    answers: &[Trace],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Judgement, PluginError> {
+    let asked = check.requests.first().map(|asked| &asked.request.capture);
+    let quantities: Vec<Quantity> = asked
+        .into_iter()
+        .flatten()
+        .filter(|quantity| quantity.as_hook().is_some_and(&wanted))
+        .cloned()
+        .collect();
+    Ok(
+        match judge_forward(model, check, &quantities, answers, None)? {
+            Forward::Local(requests) => Judgement::More(requests),
+            Forward::Done(findings) => Judgement::Verdict(findings.verdict(model, "hooks")),
+        },
+    )
 }
 
 /// The hooks among `quantities`.

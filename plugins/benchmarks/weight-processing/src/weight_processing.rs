@@ -66,12 +66,16 @@ impl Benchmark for WeightProcessing {
             }
             _ => (check.clone(), answers.to_vec()),
         };
-        Ok(match judge_forward(model, &check, &answers, None)? {
-            Forward::Local(requests) => Judgement::More(requests),
-            Forward::Done(findings) => {
-                Judgement::Verdict(described(findings.verdict(model, "values"), model)?)
-            }
-        })
+        let asked = check.requests.first().map(|asked| &asked.request.capture);
+        let quantities = asked.cloned().unwrap_or_default();
+        Ok(
+            match judge_forward(model, &check, &quantities, &answers, None)? {
+                Forward::Local(requests) => Judgement::More(requests),
+                Forward::Done(findings) => {
+                    Judgement::Verdict(described(findings.verdict(model, "values"), model)?)
+                }
+            },
+        )
     }
 }
 

@@ -217,6 +217,34 @@ impl Source {
         (tokens(&request.inputs) < tokens(longest)).then_some(longest)
     }
 
+    /// The question in which each component starts from the truth, if that makes sense for `request`. Hooks behind a gate
+    /// are not set to it: which are shown differs with what else is asked for, and floors must not.
+    fn local_question(&self, request: &TraceRequest, truth: &Values) -> Option<TraceRequest> {
+        let hooks = self.hooks.iter().filter(|hook| hook.gate.is_none());
+        let hooks: TensorMap = hooks
+            .filter_map(|hook| {
+                let value = truth.get(&Quantity::hook(&hook.name))?;
+                Some((hook.name.clone(), value.clone()))
+            })
+            .collect();
+        let is_alone = request.interventions.is_empty() && request.generate.is_none();
+        if hooks.is_empty() || !is_alone {
+            return None;
+        }
+        let is_local = |quantity: &&Quantity| {
+            matches!(
+                quantity,
+                Quantity::Hook(_) | Quantity::Logits | Quantity::LogProbs
+            )
+        };
+        let question = TraceRequest {
+            capture: request.capture.iter().filter(is_local).cloned().collect(),
+            gradients: None,
+            ..request.clone()
+        };
+        Some(question.local(hooks))
+    }
+
     /// The errors of f32 runs in every order, and of those in which each component starts from the truth.
     fn measure(
         &self,
@@ -228,7 +256,7 @@ impl Source {
         let region = region
             .ok_or_else(|| Error::request(ATTENTION_MASK, "i64 [batch, pos]", "something else"))?;
         let mut measurements = Measurements::new();
-        let local = local_question(request, truth);
+        let local = self.local_question(request, truth);
         for order in ORDERS {
             let model = self.model(&weights.rounded, DType::F32, order);
             for (pass, question) in [
@@ -296,30 +324,6 @@ fn with_derived(request: &TraceRequest) -> TraceRequest {
         request.capture.extend(missing);
     }
     request
-}
-
-/// The question in which each component starts from the truth, if that makes sense for `request`.
-fn local_question(request: &TraceRequest, truth: &Values) -> Option<TraceRequest> {
-    let hook = |(quantity, value): (&Quantity, &tlbench_sdk::Tensor)| {
-        Some((quantity.as_hook()?.to_owned(), value.clone()))
-    };
-    let hooks: TensorMap = truth.iter().filter_map(hook).collect();
-    let is_alone = request.interventions.is_empty() && request.generate.is_none();
-    if hooks.is_empty() || !is_alone {
-        return None;
-    }
-    let is_local = |quantity: &&Quantity| {
-        matches!(
-            quantity,
-            Quantity::Hook(_) | Quantity::Logits | Quantity::LogProbs
-        )
-    };
-    let question = TraceRequest {
-        capture: request.capture.iter().filter(is_local).cloned().collect(),
-        gradients: None,
-        ..request.clone()
-    };
-    Some(question.local(hooks))
 }
 
 /// The longest inputs on which each quantity will be looked at. Their error says what that of a short one, which scatters,

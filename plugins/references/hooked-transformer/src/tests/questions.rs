@@ -162,6 +162,22 @@ fn what_is_wrong_with_the_longest_input_costs_no_other_its_answer() {
     );
 }
 
+#[test]
+fn hooks_behind_a_gate_change_no_local_floor() {
+    let model = Small::new();
+    let all = hooks(&spec());
+    let shown = |with_gated: bool| {
+        let hooks = all.iter().filter(|hook| with_gated || hook.gate.is_none());
+        let capture = hooks.map(|hook| Quantity::hook(&hook.name)).collect();
+        model.ask(&padded(Padding::Left, capture)).floors
+    };
+    let (without, with) = (shown(false), shown(true));
+    assert!(with.len() > without.len());
+    for (quantity, floor) in without {
+        assert_eq!(with[&quantity].local, floor.local, "{quantity}");
+    }
+}
+
 fn rms_of(values: &[f64]) -> f64 {
     (values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64).sqrt()
 }
