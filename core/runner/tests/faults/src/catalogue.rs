@@ -53,14 +53,14 @@ pub const FAULTS: &[Fault] = &[
         &[Spec(Everywhere, spec::dropped_final_norm)],
     ),
     fault(
-        "weak-eps",
-        "an epsilon that is a fifth too large",
-        &[Spec(Everywhere, spec::weak_eps)],
+        "eps",
+        "an epsilon of another family in every norm",
+        &[Spec(Everywhere, spec::eps)],
     ),
     fault(
-        "weak-bias",
-        "one element of one bias that is off by 2e-5",
-        &[Spec(Everywhere, spec::weak_bias)],
+        "drowned-bias",
+        "one element of one bias that is off by 7e-6",
+        &[Spec(Everywhere, spec::drowned_bias)],
     ),
     // What it makes of its inputs.
     fault(
@@ -80,7 +80,7 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "odd-key-forgotten",
-        "attention that takes keys by twos, and forgets the last one of an odd number",
+        "attention that takes more than eight keys by twos, and forgets the last one of an odd number",
         &[Question(questions::odd_key_forgotten)],
     ),
     fault(

@@ -63,10 +63,10 @@ pub(crate) fn mask_guessed(_: &ModelSpec, question: &mut Question) {
     }
 }
 
-/// The last of an odd number of keys is hidden.
+/// The last of an odd number of keys is hidden, if there are more than eight.
 pub(crate) fn odd_key_forgotten(_: &ModelSpec, question: &mut Question) {
     let [_, pos] = question.request.shape();
-    if pos > 1 && pos % 2 == 1 {
+    if pos > 8 && pos % 2 == 1 {
         let hidden = |_, column, real| if column + 1 == pos { 0 } else { real };
         change(&mut question.request.inputs, ATTENTION_MASK, hidden);
     }
