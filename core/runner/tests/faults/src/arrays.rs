@@ -23,10 +23,8 @@ pub(crate) fn centred(tensor: &Tensor, dim: usize) -> Result<Tensor, PluginError
     let mut values = tensor.to_f64_vec();
     let size = tensor.shape()[dim];
     let stride: usize = tensor.shape()[dim + 1..].iter().product();
-    for start in 0..values.len() {
-        if start / stride % size != 0 {
-            continue;
-        }
+    let starts = (0..values.len()).filter(|at| (at / stride).is_multiple_of(size));
+    for start in starts {
         let places = || (0..size).map(|index| start + index * stride);
         let mean = places().map(|at| values[at]).sum::<f64>() / size as f64;
         for at in places() {

@@ -18,6 +18,11 @@ pub const FAULTS: &[Fault] = &[
     fault("none", "no mistake", &[]),
     // What the model is.
     fault(
+        "eps",
+        "an epsilon of another family in every norm",
+        &[Spec(Everywhere, spec::eps)],
+    ),
+    fault(
         "exact-gelu",
         "GELU as the error function has it, where the checkpoint wants its tanh approximation",
         &[Spec(Everywhere, spec::exact_gelu)],
@@ -51,11 +56,6 @@ pub const FAULTS: &[Fault] = &[
         "dropped-final-norm",
         "no norm before the unembedding",
         &[Spec(Everywhere, spec::dropped_final_norm)],
-    ),
-    fault(
-        "eps",
-        "an epsilon of another family in every norm",
-        &[Spec(Everywhere, spec::eps)],
     ),
     fault(
         "drowned-bias",

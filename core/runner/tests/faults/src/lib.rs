@@ -12,7 +12,9 @@ mod questions;
 pub mod spec;
 mod weights;
 
-use tlbench_sdk::{ModelSpec, PluginError, Processing, Quantity, Tensor, Trace, TraceRequest};
+use tlbench_sdk::{
+    ModelSpec, PluginError, Processing, Quantity, Tensor, TensorMap, Trace, TraceRequest,
+};
 
 pub use catalogue::FAULTS;
 
@@ -21,7 +23,7 @@ pub use catalogue::FAULTS;
 pub struct Fault {
     /// By which configs ask for it.
     pub id: &'static str,
-    /// What is wrong, in a few words that go on from "the model has".
+    /// What is wrong, in words that go on from "the subject has".
     pub description: &'static str,
     /// What makes it; nothing: there is no mistake.
     pub edits: &'static [Edit],
@@ -40,7 +42,7 @@ pub enum Edit {
     /// Of the spec, in some of the runs.
     Spec(Scope, fn(&mut ModelSpec)),
     /// Of processed weights: each of these has this value.
-    Weights(fn(&Processed<'_>) -> Result<Vec<(String, Tensor)>, PluginError>),
+    Weights(fn(&Processed<'_>) -> Result<TensorMap, PluginError>),
     /// Of the question, before it is answered.
     Question(fn(&ModelSpec, &mut Question)),
     /// Of the question, by the run before it.

@@ -1,11 +1,12 @@
 //! Edits of processed weights: steps of processing that are done wrong.
 
-use tlbench_sdk::{PluginError, Processing, ProcessingStep, Tensor};
+use tlbench_sdk::{PluginError, Processing, ProcessingStep, Tensor, TensorMap};
 
 use crate::Processed;
 use crate::arrays::{centred, combined, shaped, with_row};
 
-type Edited = Result<Vec<(String, Tensor)>, PluginError>;
+/// Wrong weights by name.
+type Edited = Result<TensorMap, PluginError>;
 
 impl Processed<'_> {
     fn now(&self, name: &str) -> Result<Tensor, PluginError> {
@@ -39,7 +40,7 @@ impl Processed<'_> {
     fn centred_over(&self, name: &str, dim: usize) -> Edited {
         let step = ProcessingStep::CenterWritingWeights;
         if !self.has(step) {
-            return Ok(Vec::new());
+            return Ok(TensorMap::new());
         }
         self.in_each_block(name, |name| centred(&self.without(step, name)?, dim))
     }
@@ -52,7 +53,7 @@ impl Processed<'_> {
         let edited = with_row(&self.now(name)?, row, |column, value| {
             change(value, raw[row * width + column])
         })?;
-        Ok(vec![(name.to_owned(), edited)])
+        Ok([(name.to_owned(), edited)].into())
     }
 }
 
@@ -70,16 +71,16 @@ pub(crate) fn mlp_centred_over_inputs(weights: &Processed<'_>) -> Edited {
 pub(crate) fn unembed_centred_over_inputs(weights: &Processed<'_>) -> Edited {
     let (step, name) = (ProcessingStep::CenterUnembed, "unembed.W_U");
     if !weights.has(step) {
-        return Ok(Vec::new());
+        return Ok(TensorMap::new());
     }
     let edited = centred(&weights.without(step, name)?, 0)?;
-    Ok(vec![(name.to_owned(), edited)])
+    Ok([(name.to_owned(), edited)].into())
 }
 
 /// Centring ends one row short.
 pub(crate) fn row_left_uncentred(weights: &Processed<'_>) -> Edited {
     if !weights.has(ProcessingStep::CenterWritingWeights) {
-        return Ok(Vec::new());
+        return Ok(TensorMap::new());
     }
     weights.with_row_of_rare_token(|_, raw| raw)
 }
@@ -97,7 +98,7 @@ pub(crate) fn row_blown_up(weights: &Processed<'_>) -> Edited {
 /// What reads a norm takes its gain, and keeps the mean that the norm takes out of its input.
 pub(crate) fn readers_left_uncentred(weights: &Processed<'_>) -> Edited {
     if !weights.has(ProcessingStep::FoldLn) {
-        return Ok(Vec::new());
+        return Ok(TensorMap::new());
     }
     weights.in_each_block("mlp.W_in", |name| {
         let norm = name.replace("mlp.W_in", "ln2.w");
@@ -115,7 +116,7 @@ pub(crate) fn readers_left_uncentred(weights: &Processed<'_>) -> Edited {
 pub(crate) fn value_bias_folded_twice(weights: &Processed<'_>) -> Edited {
     let step = ProcessingStep::FoldValueBiases;
     if !weights.has(step) {
-        return Ok(Vec::new());
+        return Ok(TensorMap::new());
     }
     weights.in_each_block("attn.b_O", |name| {
         let (once, never) = (weights.now(name)?, weights.without(step, name)?);

@@ -73,10 +73,11 @@ impl Subject {
                     }
                 }
                 Edit::Place(other) => {
-                    let capture = request.capture.iter();
-                    let looked_at =
-                        capture.map(|quantity| other(quantity).unwrap_or(quantity.clone()));
-                    question.request.capture = looked_at.collect();
+                    for quantity in &mut question.request.capture {
+                        if let Some(other) = other(quantity) {
+                            *quantity = other;
+                        }
+                    }
                 }
                 Edit::Weights(_) => self.put_weights(&mut question.request)?,
                 Edit::Spec(..) | Edit::Answer(_) | Edit::KeptCache => {}
@@ -130,13 +131,11 @@ impl Subject {
             Some((scope, edited)) if scope.has(request) => edited,
             _ => &self.bridge,
         };
-        let keeps_cache = self
-            .fault
-            .edits
-            .iter()
-            .any(|edit| matches!(edit, Edit::KeptCache));
+        let mut edits = self.fault.edits.iter();
+        if !request.chunks.is_empty() && edits.any(|edit| matches!(edit, Edit::KeptCache)) {
+            return past.run_on(bridge, request);
+        }
         match pieces {
-            _ if keeps_cache && !request.chunks.is_empty() => past.run_on(bridge, request),
             Some(pieces) => bridge
                 .with_arithmetic(Arithmetic::SplitSums(*pieces))
                 .run(request),

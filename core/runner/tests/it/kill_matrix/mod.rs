@@ -18,13 +18,23 @@ fn benchmarks(judged: &[Judged]) -> BTreeSet<&Benchmark> {
     judged.iter().flat_map(|run| run.planned.iter()).collect()
 }
 
-/// The faults that make `benchmark` red, and those that it alone sees.
-fn kills<'a>(judged: &'a [Judged], benchmark: &Benchmark) -> [Vec<&'a str>; 2] {
-    let sees = |run: &&Judged| run.red.contains_key(benchmark);
-    let ids = |runs: &mut dyn Iterator<Item = &'a Judged>| runs.map(|run| run.fault.id).collect();
-    let seen: Vec<&str> = ids(&mut judged.iter().filter(sees));
-    let alone = ids(&mut judged.iter().filter(sees).filter(|run| run.red.len() == 1));
-    [seen, alone]
+/// The faults that make a benchmark red.
+struct Kills {
+    all: Vec<&'static str>,
+    /// Those that no other benchmark sees.
+    alone: Vec<&'static str>,
+}
+
+impl Kills {
+    fn of(benchmark: &Benchmark, judged: &[Judged]) -> Self {
+        let sees = |run: &&Judged| run.red.contains_key(benchmark);
+        let seen: Vec<&Judged> = judged.iter().filter(sees).collect();
+        let alone = seen.iter().filter(|run| run.red.len() == 1);
+        Self {
+            alone: alone.map(|run| run.fault.id).collect(),
+            all: seen.iter().map(|run| run.fault.id).collect(),
+        }
+    }
 }
 
 #[test]
@@ -48,7 +58,7 @@ fn every_fault_is_seen() {
 fn every_benchmark_sees_a_fault() {
     let blind: Vec<&Benchmark> = benchmarks(judged())
         .into_iter()
-        .filter(|benchmark| kills(judged(), benchmark)[0].is_empty())
+        .filter(|benchmark| Kills::of(benchmark, judged()).all.is_empty())
         .collect();
     assert_eq!(blind, Vec::<&Benchmark>::new());
 }
@@ -57,7 +67,7 @@ fn every_benchmark_sees_a_fault() {
 fn a_benchmark_that_sees_nothing_alone_says_why_it_is_there() {
     let not_alone: BTreeSet<String> = benchmarks(judged())
         .into_iter()
-        .filter(|benchmark| kills(judged(), benchmark)[1].is_empty())
+        .filter(|benchmark| Kills::of(benchmark, judged()).alone.is_empty())
         .map(|benchmark| benchmark.name.clone())
         .collect();
     assert_eq!(Page::read().reasons(), not_alone);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::runs::{Benchmark, Judged};
-use super::{benchmarks, kills};
+use super::{Kills, benchmarks};
 use crate::support::repository;
 
 /// The heading above the benchmarks that see nothing alone.
@@ -89,9 +89,9 @@ fn numbered(judged: &[Judged]) -> String {
         "| | module | benchmark | faults seen | alone |\n| --- | --- | --- | --- | --- |\n"
             .to_owned();
     for (index, benchmark) in benchmarks(judged).into_iter().enumerate() {
-        let [seen, alone] = kills(judged, benchmark);
+        let Kills { all, alone } = Kills::of(benchmark, judged);
         let Benchmark { module, name } = benchmark;
-        let (number, count, alone) = (index + 1, seen.len(), alone.join(", "));
+        let (number, count, alone) = (index + 1, all.len(), alone.join(", "));
         let _ = writeln!(
             table,
             "| {number} | {module} | {name} | {count} | {alone} |"
@@ -103,21 +103,20 @@ fn numbered(judged: &[Judged]) -> String {
 /// The number of red checks of each benchmark for each fault.
 fn matrix(judged: &[Judged]) -> String {
     let benchmarks = benchmarks(judged);
-    let row = |first: &str, cells: &mut dyn Iterator<Item = String>| {
-        let cells: Vec<String> = cells.collect();
-        format!("| {first} | {} |\n", cells.join(" | "))
-    };
-    let mut table = row(
-        "",
-        &mut (1..=benchmarks.len()).map(|number| number.to_string()),
-    );
-    table += &row("---", &mut benchmarks.iter().map(|_| "--:".to_owned()));
+    let numbers = (1..=benchmarks.len()).map(|number| number.to_string());
+    let mut table = row("", numbers);
+    table += &row("---", benchmarks.iter().map(|_| "--:".to_owned()));
     for run in judged {
         let red = |benchmark: &&Benchmark| {
             let count = run.red.get(*benchmark).map(ToString::to_string);
             count.unwrap_or_default()
         };
-        table += &row(run.fault.id, &mut benchmarks.iter().map(red));
+        table += &row(run.fault.id, benchmarks.iter().map(red));
     }
     table
+}
+
+fn row(first: &str, cells: impl Iterator<Item = String>) -> String {
+    let cells: Vec<String> = cells.collect();
+    format!("| {first} | {} |\n", cells.join(" | "))
 }
