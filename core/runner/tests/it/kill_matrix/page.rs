@@ -25,8 +25,11 @@ impl Page {
         Self(fs::read_to_string(path()).unwrap())
     }
 
+    /// In one step, as others read it meanwhile.
     pub(super) fn write(&self) {
-        fs::write(path(), &self.0).unwrap();
+        let new = path().with_extension("new");
+        fs::write(&new, &self.0).unwrap();
+        fs::rename(new, path()).unwrap();
     }
 
     /// The same with what `judged` shows between its marks.
