@@ -59,7 +59,7 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "drowned-bias",
-        "one element of one bias that is off by 7e-6",
+        "one element of one bias that is off by 6e-6",
         &[Spec(Everywhere, spec::drowned_bias)],
     ),
     // What it makes of its inputs.
