@@ -107,6 +107,16 @@ impl<'a> Answers<'a> {
         }
         answer
     }
+
+    /// The answer to a request that a judgement has led to. One that repeats another is asked after all that was asked
+    /// so far, whoever else has announced the same.
+    pub(crate) fn follow_up(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
+        if planned.repetition == 0 {
+            return self.take(planned);
+        }
+        let trace = self.parties.ask(planned.role, &planned.request)?;
+        shown(&trace, &planned.request.capture)
+    }
 }
 
 impl Question {
@@ -225,6 +235,16 @@ mod tests {
         }
     }
 
+    /// From `source` alone, whoever is asked.
+    fn answers(source: &dyn TraceSource) -> Answers<'_> {
+        let parties = Parties {
+            subject: source,
+            exact_subject: source,
+            reference: source,
+        };
+        Answers::new(parties, BTreeMap::new())
+    }
+
     #[test]
     fn one_pass_serves_all_who_ask_the_same() {
         let (subject, reference) = (Parrot::default(), Parrot::default());
@@ -287,14 +307,7 @@ mod tests {
     #[test]
     fn what_cannot_be_shown_costs_nobody_else_an_answer() {
         let source = Specialist::default();
-        let mut answers = Answers::new(
-            Parties {
-                subject: &source,
-                exact_subject: &source,
-                reference: &source,
-            },
-            BTreeMap::new(),
-        );
+        let mut answers = answers(&source);
         let planned = [
             ask(Role::Subject, 1, &[Quantity::Logits]),
             ask(Role::Subject, 1, &[Quantity::hook("nowhere")]),
@@ -352,14 +365,7 @@ mod tests {
     #[test]
     fn a_repeated_question_is_computed_anew() {
         let source = Parrot::default();
-        let mut answers = Answers::new(
-            Parties {
-                subject: &source,
-                exact_subject: &source,
-                reference: &source,
-            },
-            BTreeMap::new(),
-        );
+        let mut answers = answers(&source);
         let once = ask(Role::Subject, 1, &[Quantity::Logits]);
         let planned = [once.clone(), once.clone(), once.again()];
         planned.iter().for_each(|request| answers.announce(request));
@@ -370,16 +376,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_judgement_repeats_is_asked_after_all_before_it() {
+        let source = Parrot::default();
+        let mut answers = answers(&source);
+        let again = ask(Role::Subject, 1, &[Quantity::Logits]).again();
+        // Somebody else wants the same, and has been answered.
+        for _ in 0..2 {
+            answers.announce(&again);
+        }
+        answers.take(&again).unwrap();
+        answers.follow_up(&again).unwrap();
+        assert_eq!(source.0.lock().unwrap().len(), 2);
+        answers.take(&again).unwrap();
+        assert_eq!(source.0.lock().unwrap().len(), 2);
+    }
+
+    #[test]
     fn what_was_not_announced_is_shown_no_more_than_it_asked_for() {
         let source = Parrot::default();
-        let mut answers = Answers::new(
-            Parties {
-                subject: &source,
-                exact_subject: &source,
-                reference: &source,
-            },
-            BTreeMap::new(),
-        );
+        let mut answers = answers(&source);
         let trace = answers
             .take(&ask(Role::Subject, 1, &[Quantity::Logits]))
             .unwrap();

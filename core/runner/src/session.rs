@@ -290,7 +290,7 @@ fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict
             }
             Judgement::More(requests) => {
                 for request in requests {
-                    traces.push(answers.take(&request)?);
+                    traces.push(answers.follow_up(&request)?);
                     check.requests.push(request);
                 }
             }

@@ -272,7 +272,8 @@ impl PlannedRequest {
         Self::new(Role::Reference, request)
     }
 
-    /// The same question once more: whoever answers computes anew.
+    /// The same question once more: whoever answers computes anew. Asked for in a judgement, that is after all that was
+    /// asked before it; in a plan, whenever somebody else wants the same.
     #[must_use]
     pub fn again(mut self) -> Self {
         self.repetition += 1;

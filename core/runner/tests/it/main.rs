@@ -10,6 +10,7 @@
 
 mod cli;
 mod faults;
+mod kill_matrix;
 mod library;
 mod plugins;
 mod support;

@@ -1,13 +1,13 @@
 //! The loss of every next token.
 
-use tlbench_sdk::compare::Tolerance;
+use tlbench_sdk::compare::{Gate, Region, Tolerance};
 use tlbench_sdk::judge::{
     Comparison, Outcome, applicable, ask_both, ratio_text, stimulus, truth_of, with_blindness,
     wrong_count,
 };
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, Judging, ModelInfo, PluginError, Quantity,
-    Severity, Stimulus, Tensor, Trace, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Measurement, ModelInfo, PluginError,
+    Quantity, Severity, Stimulus, Tensor, Trace, Verdict,
 };
 
 use crate::tolerance::{options, tolerance};
@@ -69,8 +69,12 @@ impl Benchmark for LossEquivalence {
             scalar(subject.value(&Quantity::Loss)),
             scalar(truth.value(&Quantity::Loss)),
         );
-        // The mean can hide what its summands show, so it is judged by them.
+        // The mean can hide what its summands show, so it is judged by them: they have to be right, and it their mean.
+        let summands = subject.value(&quantity);
+        let own_mean = summands.map_or(f64::NAN, |losses| mean(losses, comparison.region()));
+        let is_mean = is_mean(loss, own_mean, &measurement);
         let severity = match model.judging {
+            Judging::Calibrated if !is_mean => Severity::Danger,
             Judging::Calibrated => measurement.severity,
             Judging::Tolerance
                 if (loss - true_loss).abs()
@@ -80,10 +84,13 @@ impl Benchmark for LossEquivalence {
             }
             Judging::Tolerance => Severity::Danger,
         };
-        let message = format!(
+        let mut message = format!(
             "{loss:.6} for {true_loss:.6}; error ratio per token {}",
             ratio_text(measurement.ratio)
         );
+        if !is_mean {
+            message = format!("{message}; the mean of the subject's own losses is {own_mean:.6}");
+        }
         let message = with_blindness(message, model, Some(&measurement));
         let mut verdict = Verdict::new(severity, message)
             .detail(
@@ -112,6 +119,29 @@ fn has_loss(stimulus: &Stimulus) -> bool {
         && [Quantity::LossPerToken, Quantity::Loss]
             .iter()
             .all(|quantity| stimulus.shows(quantity))
+}
+
+/// The mean over all pairs of tokens that are not padding; NaN if there is none.
+fn mean(losses: &Tensor, region: &Region) -> f64 {
+    let &[_, pairs] = losses.shape() else {
+        return f64::NAN;
+    };
+    let values = losses.to_f64_vec().into_iter().enumerate();
+    let counted = values.filter(|(at, _)| {
+        let (row, pos) = (at / pairs, at % pairs);
+        region.is_real(row, pos) && region.is_real(row, pos + 1)
+    });
+    let (count, sum) = counted.fold((0_u32, 0.0), |(count, sum), (_, loss)| {
+        (count + 1, sum + loss)
+    });
+    sum / f64::from(count)
+}
+
+/// Whether `loss` is `own_mean`, up to what passes as rounding in one of the summands.
+fn is_mean(loss: f64, own_mean: f64, summands: &Measurement) -> bool {
+    let gate = Gate::for_rows(summands.difference.rows).warning * summands.floor;
+    let has_pairs = summands.difference.rows > 0;
+    !has_pairs || (loss - own_mean).abs() <= gate
 }
 
 fn scalar(tensor: Option<&Tensor>) -> f64 {

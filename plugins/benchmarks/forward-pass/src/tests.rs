@@ -69,6 +69,10 @@ fn value(quantity: &Quantity, offset: f64) -> Tensor {
         Quantity::LossPerToken => vec![1, tokens - 1],
         _ => vec![],
     };
+    if *quantity == Quantity::Loss {
+        let losses = value(&Quantity::LossPerToken, offset).to_f64_vec();
+        return Tensor::scalar(losses.iter().sum::<f64>() / losses.len() as f64);
+    }
     let count = shape.iter().product::<usize>();
     let values = (0..count).map(|i| (i % 7) as f64 + if i % 2 == 0 { offset } else { -offset });
     Tensor::from_vec(values.collect(), &shape).unwrap()
@@ -246,6 +250,23 @@ fn the_mean_loss_is_judged_by_its_summands() {
     let off = subject(&[("loss_per_token", 40.0)]);
     let verdict = judge(&LossEquivalence, &model(), &[truth(), off]);
     assert_eq!(verdict.severity, Severity::Danger, "{}", verdict.message);
+}
+
+#[test]
+fn a_mean_that_is_not_that_of_its_summands_fails() {
+    let verdict = judge(&LossEquivalence, &model(), &[truth(), subject(&[])]);
+    assert_eq!(verdict.severity, Severity::Info, "{}", verdict.message);
+    let mut off = subject(&[]);
+    off.values.insert(Quantity::Loss, Tensor::scalar(2.5));
+    let verdict = judge(&LossEquivalence, &model(), &[truth(), off]);
+    assert_eq!(verdict.severity, Severity::Danger);
+    assert!(
+        verdict
+            .message
+            .ends_with("the mean of the subject's own losses is 2.625000"),
+        "{}",
+        verdict.message
+    );
 }
 
 #[test]

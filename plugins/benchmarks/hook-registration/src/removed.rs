@@ -31,25 +31,32 @@ impl Benchmark for HooksRemoved {
             interventions: hooks(model, false).iter().filter_map(halved).collect(),
             ..plain.clone()
         };
-        let before = PlannedRequest::subject(plain);
-        let after = before.clone().again();
         Ok(vec![Check {
             variant: "edits_at_all_hooks".into(),
-            requests: vec![before, PlannedRequest::subject(edited), after],
+            requests: [plain, edited].map(PlannedRequest::subject).into(),
         }])
     }
 
-    fn judge(&self, _: &ModelInfo, _: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
-        let [before, edited, after] = answers else {
+    fn judge(
+        &self,
+        _: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        let (Some(plain), [before, edited, after @ ..]) = (check.requests.first(), answers) else {
             return Err(wrong_count(answers));
         };
         let logits = Quantity::Logits;
-        let verdict = if answer_of(edited, &logits)? == answer_of(before, &logits)? {
-            Verdict::new(Severity::Danger, "edits at every hook change nothing")
-        } else {
-            compared(before, after)
-        };
-        Ok(Judgement::Verdict(verdict))
+        if answer_of(edited, &logits)? == answer_of(before, &logits)? {
+            let message = "edits at every hook change nothing";
+            return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, message)));
+        }
+        match after {
+            // Only what is asked now is asked after the edits for certain.
+            [] => Ok(Judgement::More(vec![plain.clone().again()])),
+            [after] => Ok(Judgement::Verdict(compared(before, after))),
+            _ => Err(wrong_count(answers)),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Benchmark for WeightMagnitudes {
                 Severity::Info,
                 format!("{count} weights are of a size that the raw ones explain"),
             ),
-            Some(first) => Verdict::new(Severity::Warning, first.clone()).detail(
+            Some(first) => Verdict::new(Severity::Danger, first.clone()).detail(
                 "strange",
                 format!("{} of {count}: {}", strange.len(), strange.join(", ")),
             ),

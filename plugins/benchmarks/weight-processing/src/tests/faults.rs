@@ -321,7 +321,7 @@ fn weights_that_processing_blew_up_or_wiped_out() {
         Severity::Info
     );
     let verdict = of_all_weights(&WeightMagnitudes, |w| edit(w, "embed.W_E")[7] = 40.0);
-    assert_eq!(verdict.severity, Severity::Warning);
+    assert_eq!(verdict.severity, Severity::Danger);
     assert!(
         verdict
             .message
@@ -333,5 +333,5 @@ fn weights_that_processing_blew_up_or_wiped_out() {
     assert_eq!(verdict.message, "unembed.W_U is 0 throughout");
     // A weight that no step touches is known exactly.
     let verdict = of_all_weights(&WeightMagnitudes, |w| edit(w, "embed.W_E")[7] = f64::NAN);
-    assert_eq!(verdict.severity, Severity::Warning);
+    assert_eq!(verdict.severity, Severity::Danger);
 }

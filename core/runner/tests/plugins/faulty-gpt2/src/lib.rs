@@ -2,25 +2,25 @@
 
 #[path = "../../../../../../architectures/gpt2/src/adapter.rs"]
 mod adapter;
-mod faults;
 
+use faults::spec;
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader, ModelSpec};
 
 tlbench_sdk::plugin! {
     architectures: [
         Faulty("gpt2-no-fault", |_| ()),
-        Faulty("gpt2-eps", faults::eps),
-        Faulty("gpt2-exact-gelu", faults::exact_gelu),
-        Faulty("gpt2-dropped-bias", faults::dropped_bias),
-        Faulty("gpt2-transposed-weight", faults::transposed_weight),
-        Faulty("gpt2-shifted-positions", faults::shifted_positions),
-        Faulty("gpt2-unscaled-attention", faults::unscaled_attention),
-        Faulty("gpt2-shifted-mask", faults::shifted_mask),
-        Faulty("gpt2-swapped-q-and-k", faults::swapped_q_and_k),
-        Faulty("gpt2-interleaved-heads", faults::interleaved_heads),
-        Faulty("gpt2-dropped-final-norm", faults::dropped_final_norm),
-        Faulty("gpt2-weak-eps", faults::weak_eps),
-        Faulty("gpt2-weak-bias", faults::weak_bias),
+        Faulty("gpt2-eps", spec::eps),
+        Faulty("gpt2-exact-gelu", spec::exact_gelu),
+        Faulty("gpt2-dropped-bias", spec::dropped_bias),
+        Faulty("gpt2-transposed-weight", spec::transposed_weight),
+        Faulty("gpt2-shifted-positions", spec::shifted_positions),
+        Faulty("gpt2-unscaled-attention", spec::unscaled_attention),
+        Faulty("gpt2-shifted-mask", spec::shifted_mask),
+        Faulty("gpt2-swapped-q-and-k", spec::swapped_q_and_k),
+        Faulty("gpt2-interleaved-heads", spec::interleaved_heads),
+        Faulty("gpt2-dropped-final-norm", spec::dropped_final_norm),
+        Faulty("gpt2-weak-eps", spec::weak_eps),
+        Faulty("gpt2-weak-bias", spec::weak_bias),
     ],
 }
 
@@ -37,8 +37,8 @@ impl ArchitectureAdapter for Faulty {
     }
 
     fn spec(&self, config: &ConfigReader) -> Result<ModelSpec, ConfigError> {
-        let mut spec = adapter::Gpt2.spec(config)?;
-        (self.1)(&mut spec);
-        Ok(spec)
+        let mut right = adapter::Gpt2.spec(config)?;
+        (self.1)(&mut right);
+        Ok(right)
     }
 }

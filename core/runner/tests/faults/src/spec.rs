@@ -1,4 +1,4 @@
-//! The mistakes. Those of the whole model are in every block; those of a single tensor are in one block that is not
+//! Edits of a spec. Those of the whole model are in every block; those of a single tensor are in one block that is not
 //! the first, so that only a comparison hook by hook can say where.
 
 use tlbench_sdk::ModelSpec;
@@ -7,43 +7,43 @@ use tlbench_sdk::spec::{
 };
 
 /// An epsilon of another family.
-pub(crate) fn eps(spec: &mut ModelSpec) {
+pub fn eps(spec: &mut ModelSpec) {
     each_norm(spec, |norm| norm.eps = 1e-6);
 }
 
 /// The GELU that the config names `gelu`, for `gelu_new`.
-pub(crate) fn exact_gelu(spec: &mut ModelSpec) {
+pub fn exact_gelu(spec: &mut ModelSpec) {
     each_mlp(spec, |mlp| mlp.activation = Activation::Gelu);
 }
 
 /// One bias that was forgotten.
-pub(crate) fn dropped_bias(spec: &mut ModelSpec) {
+pub fn dropped_bias(spec: &mut ModelSpec) {
     if let Some(MlpSpec::Dense(mlp)) = spec.layers[1].mlp.as_mut().map(|branch| &mut branch.body) {
         mlp.output.bias = None;
     }
 }
 
 /// A `Conv1D` that was taken for a `Linear`: it is square, so that no shape can tell.
-pub(crate) fn transposed_weight(spec: &mut ModelSpec) {
+pub fn transposed_weight(spec: &mut ModelSpec) {
     each_attention(spec, |attention| {
         attention.o.weight.cut.retain(|cut| *cut != Cut::Transpose);
     });
 }
 
 /// Positions that count from 1.
-pub(crate) fn shifted_positions(spec: &mut ModelSpec) {
+pub fn shifted_positions(spec: &mut ModelSpec) {
     if let Some(positions) = &mut spec.embedding.positions {
         positions.offset = 1;
     }
 }
 
 /// Scores that are not divided by the root of the head's width.
-pub(crate) fn unscaled_attention(spec: &mut ModelSpec) {
+pub fn unscaled_attention(spec: &mut ModelSpec) {
     each_attention(spec, |attention| attention.scale = 1.0);
 }
 
 /// A diagonal that is one too far to the right.
-pub(crate) fn shifted_mask(spec: &mut ModelSpec) {
+pub fn shifted_mask(spec: &mut ModelSpec) {
     each_attention(spec, |attention| {
         attention.mask = Mask::Band {
             back: None,
@@ -53,14 +53,14 @@ pub(crate) fn shifted_mask(spec: &mut ModelSpec) {
 }
 
 /// The parts of the fused projection in another order.
-pub(crate) fn swapped_q_and_k(spec: &mut ModelSpec) {
+pub fn swapped_q_and_k(spec: &mut ModelSpec) {
     each_attention(spec, |attention| {
         std::mem::swap(&mut attention.q, &mut attention.k);
     });
 }
 
 /// Channel by channel instead of head by head.
-pub(crate) fn interleaved_heads(spec: &mut ModelSpec) {
+pub fn interleaved_heads(spec: &mut ModelSpec) {
     each_attention(spec, |attention| {
         let (heads, width) = (attention.n_heads, attention.d_head);
         for projection in [&mut attention.q, &mut attention.k, &mut attention.v] {
@@ -96,19 +96,28 @@ fn interleave(projection: &mut ProjectionSpec, heads: usize, width: usize) {
 }
 
 /// The stream as it is, for the unembedding.
-pub(crate) fn dropped_final_norm(spec: &mut ModelSpec) {
+pub fn dropped_final_norm(spec: &mut ModelSpec) {
     spec.final_norm = None;
 }
 
 /// An epsilon that is a fifth too large.
-pub(crate) fn weak_eps(spec: &mut ModelSpec) {
+pub fn weak_eps(spec: &mut ModelSpec) {
     each_norm(spec, |norm| norm.eps *= 1.2);
 }
 
 /// One element of one bias that is off by 2e-5.
-pub(crate) fn weak_bias(spec: &mut ModelSpec) {
+pub fn weak_bias(spec: &mut ModelSpec) {
+    shift_bias(spec, 2e-5);
+}
+
+/// The same by so little that it drowns in the rounding errors that have added up by then.
+pub fn drowned_bias(spec: &mut ModelSpec) {
+    shift_bias(spec, 6.1e-6);
+}
+
+fn shift_bias(spec: &mut ModelSpec, by: f64) {
     let mut values = vec![0.0; spec.d_model];
-    values[17] = 2e-5;
+    values[17] = by;
     if let Some(bias) = spec.layers[1]
         .attn
         .as_mut()
@@ -116,6 +125,26 @@ pub(crate) fn weak_bias(spec: &mut ModelSpec) {
     {
         bias.cut.push(Cut::Add { values });
     }
+}
+
+/// The norms without their biases.
+pub fn forgotten_norm_biases(spec: &mut ModelSpec) {
+    each_norm(spec, |norm| norm.bias = None);
+}
+
+/// The norms without their gains.
+pub fn forgotten_norm_gains(spec: &mut ModelSpec) {
+    each_norm(spec, |norm| norm.gain = None);
+}
+
+/// Values without their biases.
+pub fn forgotten_value_biases(spec: &mut ModelSpec) {
+    each_attention(spec, |attention| attention.v.bias = None);
+}
+
+/// Attention that sees no further back than 32 tokens.
+pub fn short_memory(spec: &mut ModelSpec) {
+    each_attention(spec, |attention| attention.mask = Mask::sliding(32));
 }
 
 fn each_attention(spec: &mut ModelSpec, edit: impl Fn(&mut AttentionSpec)) {
