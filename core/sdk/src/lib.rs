@@ -9,6 +9,7 @@
 mod abi;
 mod adapter;
 mod benchmark;
+pub mod calibration;
 pub mod compare;
 mod config;
 mod error;

@@ -9,7 +9,6 @@ mod cache;
 mod checkpoint;
 mod convert;
 mod error;
-mod floors;
 mod generate;
 mod inputs;
 mod model;

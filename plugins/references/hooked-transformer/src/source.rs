@@ -1,34 +1,24 @@
 //! An open model: truth in f64, and floors from runs in f32.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::DType;
-use tlbench_sdk::compare::{Floor, Region};
+use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
-    ATTENTION_MASK, Evaluation, HookPoint, ModelSpec, OpenRequest, PluginError, Processing,
-    Quantity, SourceInfo, Stimulus, Target, TensorMap, Trace, TraceRequest, TraceSource, hooks,
+    HookPoint, ModelSpec, OpenRequest, PluginError, Processing, SourceInfo, Stimulus, Target, Trace,
+    TraceRequest, TraceSource, hooks,
 };
 
-use crate::answer::{Model, Values};
+use crate::answer::Model;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::floors::{Measurements, ORDERS, Pass, floor, measure};
 use crate::model::refuse_unimplemented;
 use crate::order::Order;
 use crate::parameters::Parameters;
 use crate::processing::process;
 use crate::run::edited_weight;
 use crate::stack::with_large_stack;
-
-/// What follows from the logits, each with a floor of its own.
-const DERIVED: [Quantity; 4] = [
-    Quantity::Logits,
-    Quantity::LogProbs,
-    Quantity::LossPerToken,
-    Quantity::Loss,
-];
 
 /// A model that answers.
 pub(crate) struct Source {
@@ -38,14 +28,11 @@ pub(crate) struct Source {
     raw: Arc<Weights>,
     /// The last that were asked for.
     processed: Mutex<Option<(Processing, Arc<Weights>)>>,
-    /// The inputs of the longest question that was announced.
-    longest: Option<TensorMap>,
-    /// What was measured on it, by how weights are processed and whether there is a way back.
-    measured: Mutex<BTreeMap<(Processing, bool), Measurements>>,
+    calibration: Calibration,
 }
 
 /// Weights in both precisions.
-struct Weights {
+pub(crate) struct Weights {
     exact: Parameters,
     rounded: Parameters,
 }
@@ -67,47 +54,15 @@ impl Source {
         refuse_unimplemented(&spec)?;
         let checkpoint = Checkpoint::open(folder, &spec)?;
         let raw = Arc::new(Weights::new(checkpoint.parameters()?)?);
-        let longest = stimuli.iter().map(|stimulus| &stimulus.request.inputs);
+        let hooks = hooks(&spec);
         Ok(Self {
-            hooks: hooks(&spec),
+            calibration: Calibration::new(hooks.clone(), stimuli),
+            hooks,
             spec,
             checkpoint,
             raw,
             processed: Mutex::default(),
-            longest: longest.max_by_key(|inputs| tokens(inputs)).cloned(),
-            measured: Mutex::default(),
         })
-    }
-
-    fn answered(&self, request: &TraceRequest) -> Result<Trace> {
-        let weights = self.weights(request)?;
-        let asked = with_derived(request);
-        let truth = self.truth(&weights, &asked)?;
-        let mut trace = Trace::default();
-        if request.evaluation == Evaluation::Cumulative {
-            trace.floors = self.floors(&weights, &asked, &truth)?;
-        }
-        trace.values = truth;
-        trace
-            .values
-            .retain(|quantity, _| request.capture.contains(quantity));
-        Ok(trace)
-    }
-
-    fn truth(&self, weights: &Weights, request: &TraceRequest) -> Result<Values> {
-        self.model(&weights.exact, DType::F64, Order::Whole)
-            .answer(request)
-    }
-
-    fn model(&self, weights: &Parameters, dtype: DType, order: Order) -> Model<'_> {
-        Model {
-            spec: &self.spec,
-            hooks: &self.hooks,
-            checkpoint: &self.checkpoint,
-            weights: weights.clone(),
-            dtype,
-            order,
-        }
     }
 
     /// The weights that `request` is about: edited as checkpoint tensors, processed, and edited as canonical weights.
@@ -155,91 +110,36 @@ impl Source {
         *last = Some((processing.clone(), Arc::clone(&weights)));
         Ok(weights)
     }
+}
 
-    /// The floor of each quantity in `truth`.
-    fn floors(
+impl Computes for Source {
+    type Model = Arc<Weights>;
+    type Error = Error;
+
+    fn model(&self, request: &TraceRequest) -> Result<Arc<Weights>> {
+        self.weights(request)
+    }
+
+    fn run(
         &self,
-        weights: &Weights,
+        weights: &Arc<Weights>,
         request: &TraceRequest,
-        truth: &Values,
-    ) -> Result<BTreeMap<Quantity, Floor>> {
-        let measured = self.measure(weights, request, truth)?;
-        let kind = (request.processing.clone(), request.gradients.is_some());
-        let mut pool = lock(&self.measured);
-        let on_longest = pool.entry(kind).or_default();
-        if let Some(question) = self.on_longest(request, on_longest) {
-            // What is wrong with another input is told to who asks about that one.
-            let measured = self.measured_anew(&question);
-            on_longest.extend(measured.unwrap_or_default());
-        } else if request.interventions.is_empty() && self.is_longest(request) {
-            on_longest.extend(measured.clone());
-        }
-        let floor = |(quantity, measured): (Quantity, _)| {
-            let floor = floor(measured, on_longest.get(&quantity));
-            (quantity, floor)
+        precision: Precision,
+    ) -> Result<Values> {
+        let (weights, dtype, order) = match precision {
+            Precision::Exact => (&weights.exact, DType::F64, Order::Whole),
+            Precision::Rounded { pieces: 1 } => (&weights.rounded, DType::F32, Order::Whole),
+            Precision::Rounded { pieces } => (&weights.rounded, DType::F32, Order::Pieces(pieces)),
         };
-        Ok(measured.into_iter().map(floor).collect())
-    }
-
-    fn measured_anew(&self, question: &TraceRequest) -> Result<Measurements> {
-        let weights = self.unedited(&question.processing)?;
-        let truth = self.truth(&weights, question)?;
-        self.measure(&weights, question, &truth)
-    }
-
-    /// What is to be measured on the longest input before a floor of `request` is known: the same without edits.
-    fn on_longest(&self, request: &TraceRequest, known: &Measurements) -> Option<TraceRequest> {
-        let inputs = self.longest.as_ref()?;
-        let is_pooled = |quantity: &&Quantity| {
-            !matches!(quantity, Quantity::Generated | Quantity::Weight(_))
-                && !known.contains_key(quantity)
+        let model = Model {
+            spec: &self.spec,
+            hooks: &self.hooks,
+            checkpoint: &self.checkpoint,
+            weights: weights.clone(),
+            dtype,
+            order,
         };
-        let unknown: Vec<Quantity> = request.capture.iter().filter(is_pooled).cloned().collect();
-        let is_short = tokens(&request.inputs) < tokens(inputs);
-        (is_short && !unknown.is_empty()).then(|| TraceRequest {
-            processing: request.processing.clone(),
-            gradients: request.gradients.clone(),
-            ..TraceRequest::new(inputs.clone(), unknown)
-        })
-    }
-
-    fn is_longest(&self, request: &TraceRequest) -> bool {
-        let longest = self.longest.as_ref().map_or(0, tokens);
-        tokens(&request.inputs) >= longest
-    }
-
-    /// The errors of f32 runs in every order, and of those in which each component starts from the truth.
-    fn measure(
-        &self,
-        weights: &Weights,
-        request: &TraceRequest,
-        truth: &Values,
-    ) -> Result<Measurements> {
-        let region = request.inputs.get(ATTENTION_MASK).and_then(Region::new);
-        let region = region
-            .ok_or_else(|| Error::request(ATTENTION_MASK, "i64 [batch, pos]", "something else"))?;
-        let mut measurements = Measurements::new();
-        let local = local_question(request, truth);
-        for order in ORDERS {
-            let model = self.model(&weights.rounded, DType::F32, order);
-            for (pass, question) in [
-                (Pass::Cumulative, Some(request)),
-                (Pass::Local, local.as_ref()),
-            ] {
-                if let Some(question) = question {
-                    let values = model.answer(question)?;
-                    measure(
-                        &mut measurements,
-                        pass,
-                        &values,
-                        truth,
-                        &self.hooks,
-                        &region,
-                    );
-                }
-            }
-        }
-        Ok(measurements)
+        model.answer(request)
     }
 }
 
@@ -272,53 +172,8 @@ impl TraceSource for Source {
     }
 
     fn trace(&self, request: &TraceRequest) -> std::result::Result<Trace, PluginError> {
-        Ok(with_large_stack(|| self.answered(request))?)
+        Ok(with_large_stack(|| self.calibration.answer(self, request))?)
     }
-}
-
-/// The same with everything that follows from the logits, if any of it is asked for.
-fn with_derived(request: &TraceRequest) -> TraceRequest {
-    let mut request = request.clone();
-    if request.generate.is_none() && DERIVED.iter().any(|one| request.capture.contains(one)) {
-        let missing = DERIVED
-            .into_iter()
-            .filter(|one| !request.capture.contains(one));
-        let missing: Vec<Quantity> = missing.collect();
-        request.capture.extend(missing);
-    }
-    request
-}
-
-/// The question in which each component starts from the truth, if that makes sense for `request`.
-fn local_question(request: &TraceRequest, truth: &Values) -> Option<TraceRequest> {
-    let hook = |(quantity, value): (&Quantity, &tlbench_sdk::Tensor)| {
-        Some((quantity.as_hook()?.to_owned(), value.clone()))
-    };
-    let hooks: TensorMap = truth.iter().filter_map(hook).collect();
-    let is_alone = request.interventions.is_empty() && request.generate.is_none();
-    if hooks.is_empty() || !is_alone {
-        return None;
-    }
-    let is_local = |quantity: &&Quantity| {
-        matches!(
-            quantity,
-            Quantity::Hook(_) | Quantity::Logits | Quantity::LogProbs
-        )
-    };
-    let question = TraceRequest {
-        capture: request.capture.iter().filter(is_local).cloned().collect(),
-        gradients: None,
-        ..request.clone()
-    };
-    Some(question.local(hooks))
-}
-
-/// How many tokens are no padding.
-fn tokens(inputs: &TensorMap) -> usize {
-    let mask = inputs
-        .get(ATTENTION_MASK)
-        .and_then(|mask| mask.as_slice::<i64>());
-    mask.map_or(0, |mask| mask.iter().filter(|&&value| value != 0).count())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
