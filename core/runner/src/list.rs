@@ -47,6 +47,7 @@ pub fn human(registry: &Registry) -> String {
         vec![
             id.clone(),
             format!("{} ({})", info.tier.number(), info.tier.name()),
+            if info.can_be_subject { "yes" } else { "no" }.to_owned(),
             info.description,
             origin(&offer.plugin),
         ]
@@ -54,7 +55,7 @@ pub fn human(registry: &Registry) -> String {
     section(
         &mut text,
         "References",
-        &["id", "tier", "what", "plugin"],
+        &["id", "tier", "can be subject", "what", "plugin"],
         references,
     );
     let benchmarks = registry.benchmarks.iter().map(|(id, offer)| {

@@ -103,15 +103,23 @@ pub enum ModelError {
     /// No inputs can be made.
     #[error(transparent)]
     Inputs(PluginError),
-    /// Nobody of that name can be put on trial.
+    /// Nobody bears that name.
     #[error("subject `{found}`: expected one of {known}")]
     UnknownSubject {
-        /// What there is.
+        /// Who can be on trial.
         known: String,
         /// Who was asked for.
         found: String,
     },
-    /// Who is to be on trial cannot be.
+    /// A reference that cannot be put on trial.
+    #[error("subject `{found}` is a reference alone: expected one of {known}")]
+    NotASubject {
+        /// Who can be on trial.
+        known: String,
+        /// Who was asked for.
+        found: String,
+    },
+    /// Who is to be on trial does not open.
     #[error("subject `{name}`: {error}")]
     Subject {
         /// Who.

@@ -68,7 +68,8 @@ impl Session<'_> {
             role: Role::Subject,
             ..self.open_request(&model, self.subject_name(), &stimuli, &digests)
         };
-        let subject = self.open_subject(&model, &asked, &host)?;
+        let on_trial = self.on_trial()?;
+        let subject = self.open_subject(on_trial, &model, &asked, &host)?;
         self.sink
             .emit(Event::ModelOpened(self.opened(&located, &model, &digests)));
         let search = Search {
@@ -116,7 +117,7 @@ impl Session<'_> {
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
             let parties = Parties {
                 subject: subject.source(),
-                exact_subject: &self.exact_subject(&model, asked, &host),
+                exact_subject: &on_trial.exact(&model, asked, &host),
                 reference: if reference.info.processes_weights {
                     reference.source.as_ref()
                 } else {

@@ -65,6 +65,10 @@ pub struct ReferenceInfo {
     pub tier: Tier,
     /// Among references of one tier, the lowest is asked first. `None`: only when it is named.
     pub rank: Option<u32>,
+    /// Whether it can be the model on trial as well ([`OpenRequest::role`]). One that answers with the truth alone
+    /// cannot.
+    #[serde(default)]
+    pub can_be_subject: bool,
 }
 
 /// What a comparison is worth, best first.
@@ -124,21 +128,6 @@ pub struct OpenRequest {
     pub stimuli: Vec<Stimulus>,
     /// Settings of this reference from the config.
     pub options: serde_json::Map<String, serde_json::Value>,
-}
-
-impl OpenRequest {
-    /// For a reference that cannot be put on trial, as all that it can answer with is the truth.
-    ///
-    /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it is to be.
-    pub fn refuse_trial(&self, reference: &str) -> Result<(), PluginError> {
-        match self.role {
-            Role::Reference => Ok(()),
-            Role::Subject | Role::ExactSubject => Err(PluginError::unsupported(format!(
-                "{reference} answers with the truth alone, and cannot be put on trial"
-            ))),
-        }
-    }
 }
 
 /// What a [`TraceSource`] is and can answer.

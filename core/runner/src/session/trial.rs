@@ -7,63 +7,92 @@ use super::Session;
 use crate::model::{Model, ModelError};
 use crate::subject::{BRIDGE, ExactSubject, Subject};
 
+/// The one that is on trial, before it is opened.
+#[derive(Clone, Copy)]
+pub(super) enum OnTrial<'a> {
+    Bridge,
+    /// A reference in that role.
+    Other {
+        name: &'a str,
+        reference: &'a dyn ReferenceModel,
+    },
+}
+
 impl Session<'_> {
     pub(super) fn subject_name(&self) -> &str {
         self.entry.subject.as_deref().unwrap_or(BRIDGE)
     }
 
-    /// The reference that is on trial, if it is not the bridge.
-    fn other_subject(&self) -> Result<Option<&dyn ReferenceModel>, ModelError> {
+    /// Who bears the name of the subject, if that one can be on trial.
+    pub(super) fn on_trial(&self) -> Result<OnTrial<'_>, ModelError> {
         let name = self.subject_name();
         if name == BRIDGE {
-            return Ok(None);
+            return Ok(OnTrial::Bridge);
         }
-        let known = || {
-            let references = self.registry.references.keys().map(String::as_str);
-            let all: Vec<&str> = std::iter::once(BRIDGE).chain(references).collect();
-            all.join(", ")
-        };
-        match self.registry.references.get(name) {
-            Some(offer) => Ok(Some(&offer.object)),
-            None => Err(ModelError::UnknownSubject {
-                known: known(),
+        let Some(offer) = self.registry.references.get(name) else {
+            return Err(ModelError::UnknownSubject {
+                known: self.subjects(),
                 found: name.to_owned(),
-            }),
+            });
+        };
+        if !offer.object.info().can_be_subject {
+            return Err(ModelError::NotASubject {
+                known: self.subjects(),
+                found: name.to_owned(),
+            });
         }
+        Ok(OnTrial::Other {
+            name,
+            reference: &offer.object,
+        })
+    }
+
+    /// All who can be on trial.
+    fn subjects(&self) -> String {
+        let references = self.registry.references.iter();
+        let able = references.filter(|(_, offer)| offer.object.info().can_be_subject);
+        let names: Vec<&str> = std::iter::once(BRIDGE)
+            .chain(able.map(|(name, _)| name.as_str()))
+            .collect();
+        names.join(", ")
     }
 
     pub(super) fn open_subject(
         &self,
+        on_trial: OnTrial<'_>,
         model: &Model,
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Subject, ModelError> {
-        let Some(other) = self.other_subject()? else {
-            let opened = Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype);
-            return Ok(Subject::Bridge(opened.map_err(|error| {
-                ModelError::Engine {
+        match on_trial {
+            OnTrial::Bridge => Bridge::open(&model.spec, model.folder.weights(), self.entry.dtype)
+                .map(Subject::Bridge)
+                .map_err(|error| ModelError::Engine {
                     folder: model.folder.path().to_owned(),
                     error,
-                }
-            })?));
-        };
-        let opened = other.open(request, host);
-        let opened = opened.map_err(|error| ModelError::Subject {
-            name: self.subject_name().to_owned(),
-            error,
-        })?;
-        Ok(Subject::Other(opened))
+                }),
+            OnTrial::Other { name, reference } => reference
+                .open(request, host)
+                .map(Subject::Other)
+                .map_err(|error| ModelError::Subject {
+                    name: name.to_owned(),
+                    error,
+                }),
+        }
     }
+}
 
-    pub(super) fn exact_subject<'s>(
-        &'s self,
+impl<'s> OnTrial<'s> {
+    /// The same in f64.
+    pub(super) fn exact(
+        self,
         model: &'s Model,
         request: OpenRequest,
         host: &'s dyn Host,
     ) -> ExactSubject<'s> {
-        match self.other_subject() {
-            Ok(Some(other)) => ExactSubject::other(other, request, host),
-            Ok(None) | Err(_) => ExactSubject::bridge(&model.spec, model.folder.weights()),
+        match self {
+            Self::Bridge => ExactSubject::bridge(&model.spec, model.folder.weights()),
+            Self::Other { reference, .. } => ExactSubject::other(reference, request, host),
         }
     }
 }

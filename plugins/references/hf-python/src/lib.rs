@@ -46,6 +46,7 @@ impl ReferenceModel for HfPython {
                 .to_owned(),
             tier: Tier::HuggingFace,
             rank: Some(1),
+            can_be_subject: false,
         }
     }
 
@@ -54,7 +55,6 @@ impl ReferenceModel for HfPython {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
-        request.refuse_trial("hf-python")?;
         Ok(Box::new(Live::open(&self.pythons, request, host)?))
     }
 }

@@ -28,6 +28,7 @@ impl ReferenceModel for HfRecorded {
                 .to_owned(),
             tier: Tier::HuggingFace,
             rank: Some(0),
+            can_be_subject: false,
         }
     }
 
@@ -36,7 +37,6 @@ impl ReferenceModel for HfRecorded {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
-        request.refuse_trial("hf-recorded")?;
         let file = locate(request)?;
         host.progress(&format!("reading {}", file.display()));
         let recording = Recording::read(&file)?;

@@ -44,6 +44,7 @@ impl ReferenceModel for HookedTransformerReference {
                     .to_owned(),
             tier: Tier::HookedTransformer,
             rank: Some(0),
+            can_be_subject: false,
         }
     }
 
@@ -52,7 +53,6 @@ impl ReferenceModel for HookedTransformerReference {
         request: &OpenRequest,
         host: &dyn Host,
     ) -> Result<Box<dyn TraceSource>, PluginError> {
-        request.refuse_trial("hooked-transformer")?;
         if !matches!(request.dtype, DType::F32 | DType::F64) {
             return Err(PluginError::unsupported(format!(
                 "hooked-transformer computes in f32 and f64, and does not know how {} is to be rounded",

@@ -12,6 +12,7 @@ mod precisions;
 mod prompts;
 mod references;
 mod runs;
+mod subjects;
 
 use crate::support::checkpoint::Checkpoint;
 use crate::support::cli_test::{CliTest, Run};

@@ -146,6 +146,7 @@ impl ReferenceModel for Liar {
             description: "answers with zeros, and worse".into(),
             tier: Tier::HuggingFace,
             rank: None,
+            can_be_subject: false,
         }
     }
 

@@ -92,5 +92,6 @@ fn info(id: &str) -> ReferenceInfo {
         description: "panics".into(),
         tier: Tier::HuggingFace,
         rank: None,
+        can_be_subject: false,
     }
 }

@@ -44,6 +44,7 @@ impl ReferenceModel for Strange {
             description: given("STRANGE_DESCRIPTION", "nothing"),
             tier: Tier::HuggingFace,
             rank: None,
+            can_be_subject: false,
         }
     }
 

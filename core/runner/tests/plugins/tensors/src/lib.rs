@@ -19,6 +19,7 @@ impl ReferenceModel for Echo {
             description: "gives back what it is given".into(),
             tier: Tier::HookedTransformer,
             rank: None,
+            can_be_subject: false,
         }
     }
 
