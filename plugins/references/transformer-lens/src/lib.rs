@@ -42,6 +42,7 @@ impl ReferenceModel for TransformerLens {
                     .to_owned(),
             tier: Tier::HookedTransformer,
             rank: None,
+            can_be_subject: true,
         }
     }
 
