@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::DType;
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
-    HookPoint, ModelSpec, OpenRequest, PluginError, Processing, SourceInfo, Stimulus, Target, Trace,
-    TraceRequest, TraceSource, hooks,
+    HookPoint, ModelSpec, OpenRequest, PluginError, Processing, SourceInfo, Stimulus, Target,
+    Trace, TraceRequest, TraceSource, hooks,
 };
 
 use crate::answer::Model;

@@ -6,8 +6,8 @@ use tlbench_checkpoint::ModelFolder;
 use tlbench_python_worker::{Pool, Python, from_blob, to_blob};
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
-    DType, Evaluation, Host, OpenRequest, PluginError, Quantity, Role, SourceInfo, TensorMap, Trace,
-    TraceRequest, TraceSource,
+    DType, Evaluation, Host, OpenRequest, PluginError, Quantity, Role, SourceInfo, TensorMap,
+    Trace, TraceRequest, TraceSource,
 };
 
 use crate::architecture::Architecture;

@@ -29,7 +29,7 @@ def generated(step, stimulus, context):
     request = dict(stimulus.generate)
     sampling, _ = variant(request.pop("sampling"))
     if sampling != "greedy":
-        raise unsupported(f"`{stimulus.id}` asks for tokens by {sampling}; this worker appends the likeliest")
+        raise unsupported(f"tokens that are drawn by {sampling}: this worker appends the likeliest")
     request.setdefault("stop_tokens", [])
     return greedy(step, stimulus.inputs, context, **request)
 

@@ -23,6 +23,8 @@ class Installed:
         """Imports the libraries and the program; its methods."""
         # Nothing here may reach for the network, whatever the environment says.
         os.environ["HF_HUB_OFFLINE"] = "1"
+        # Threads of torch that wait would spin; where others compute as well, that doubles the time of small models.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         started = time.monotonic()
         imported = [self._import(library, progress) for library in self._libraries]
         try:

@@ -61,9 +61,15 @@ class Answers:
             return generated(model.step, question.stimulus, model.model.cfg.n_ctx)
 
     def _weights(self, model, stimulus):
+        """As they are now, by canonical name, or by that of the stored tensor that they make up."""
         wanted = stimulus.named(_WEIGHT)
         held = model.weights() if wanted else {}
-        return {_WEIGHT + name: held[name] for name in wanted & held.keys()}
+        found = {name: held[name] for name in wanted & held.keys()}
+        dtype = next(model.model.parameters()).dtype
+        for name in wanted - held.keys():
+            if self._checkpoint.has_stored(name):
+                found[name] = self._checkpoint.stored_weight(name, held).to(dtype)
+        return {_WEIGHT + name: weight for name, weight in found.items()}
 
     def _gradients(self, model, stimulus):
         """By parameters, after a run was differentiated."""

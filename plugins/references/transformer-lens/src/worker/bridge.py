@@ -40,9 +40,8 @@ class Bridge:
         return self.model.hook_dict.get(name)
 
     def forward(self, inputs):
-        return self.model(
-            inputs["input_ids"], attention_mask=inputs["attention_mask"], position_ids=inputs["position_ids"]
-        )
+        given = {name: inputs.get(name) for name in ("attention_mask", "position_ids")}
+        return self.model(inputs["input_ids"], **given)
 
     def step(self, inputs, start, end, cache, use_cache):
         """Logits from `start` to `end`, and the cache."""

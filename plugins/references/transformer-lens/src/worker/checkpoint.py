@@ -41,22 +41,42 @@ class Checkpoint:
         return state
 
     def stored_gradient(self, stored, gradients):
-        """The gradient by a stored tensor: those by all weights that are cut from it, each put back in its place."""
-        whole = torch.zeros_like(self._stored[stored], dtype=torch.float64, requires_grad=True)
-        taken, gradient = set(), torch.zeros_like(whole)
-        for each in self._weights:
-            if each.stored != stored:
-                continue
+        """The gradient by a stored tensor, the sum of those by all that is cut from it.
+
+        `gradients` are places and gradients by canonical name: tied weights that are one parameter there have one.
+        """
+        found, taken = {}, set()
+        for each in self._cut_from(stored):
             if each.name not in gradients:
                 raise unsupported(f"TransformerLens shows no gradient by `{each.name}`")
-            # Tied weights that are one parameter there have one gradient, which is that of both.
-            place, part = gradients[each.name]
+            place, gradient = gradients[each.name]
             if place not in taken:
                 taken.add(place)
-                gradient += torch.autograd.grad(_cut(whole, each.cut), whole, part.double())[0]
-        if not taken:
-            raise unsupported(f"no weight of TransformerLens is cut from `{stored}`")
-        return gradient.detach()
+                found[each.name] = gradient
+        return self._put_back(stored, found)
+
+    def stored_weight(self, stored, weights):
+        """A stored tensor, of the canonical weights that are cut from it."""
+        cuts = self._cut_from(stored)
+        if any(variant(step)[0] == "add" for each in cuts for step in each.cut):
+            raise unsupported(f"`{stored}`, from which weights are cut with a shift")
+        parts = {each.name: weights[each.name] for each in cuts if each.name in weights}
+        ones = {name: torch.ones_like(part) for name, part in parts.items()}
+        # What several take is there as often.
+        return self._put_back(stored, parts) / self._put_back(stored, ones)
+
+    def _cut_from(self, stored):
+        return [each for each in self._weights if each.stored == stored]
+
+    def _put_back(self, stored, parts):
+        """The sum of `parts`, by canonical name, each where it is cut from."""
+        whole = torch.zeros_like(self._stored[stored], dtype=torch.float64, requires_grad=True)
+        total = torch.zeros_like(whole)
+        for each in self._cut_from(stored):
+            if each.name in parts:
+                # A cut moves values and changes none, so its adjoint is its inverse.
+                total += torch.autograd.grad(_cut(whole, each.cut), whole, parts[each.name].detach().double())[0]
+        return total
 
 
 def _cut(tensor, steps):

@@ -41,7 +41,7 @@ class Hooked:
 
     def forward(self, inputs):
         _check_positions(inputs)
-        return self.model(inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        return self.model(inputs["input_ids"], attention_mask=inputs.get("attention_mask"))
 
     def step(self, inputs, start, end, cache, use_cache):
         """Logits from `start` to `end`, and the cache."""
@@ -66,7 +66,9 @@ class Hooked:
 
 
 def _check_positions(inputs):
-    mask = inputs["attention_mask"]
+    if "position_ids" not in inputs:
+        return
+    mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
     counted = (mask.cumsum(-1) - 1).clamp(min=0)
     if not torch.equal(counted * mask, inputs["position_ids"] * mask):
         raise unsupported("HookedTransformer counts the tokens of a row, and is given no other positions")

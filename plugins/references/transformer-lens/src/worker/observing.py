@@ -5,52 +5,41 @@ import contextlib
 import torch
 
 from .protocol import unsupported
-from .question import TOGETHER
 from .stimulus import HOOK, HOOK_GRADIENT
 
 
-class Seen:
-    """What one run has shown, by hook."""
-
-    def __init__(self):
-        self.values = {}
-        self.gradients = {}
-
-
 @contextlib.contextmanager
-def observing(model, question, flag):
-    """What is shown while the model runs with `flag` on, of those that exclude each other."""
-    seen = Seen()
-    with _flags(model, question, flag):
+def observing(model, question, flags):
+    """Values and gradients by quantity, as they are shown while the model runs with `flags` on."""
+    seen = {}
+    with _on(model, flags):
         try:
-            _register(model, question, flag, seen)
+            for name in question.hooks:
+                if question.gates.get(name) in (None, *flags):
+                    _register(model, question.stimulus, name, question.dims[name], seen)
             yield seen
         finally:
             model.model.reset_hooks()
 
 
-def _register(model, question, flag, seen):
-    stimulus = question.stimulus
-    edits, gradient_edits = stimulus.edits_of("hook"), stimulus.edits_of("hook_gradient")
-    shown, differentiated = stimulus.named(HOOK), stimulus.named(HOOK_GRADIENT)
-    for name in question.hooks:
-        if question.flag(name) not in (None, flag):
-            continue
-        point, dims = model.point(name), question.dims[name]
-        if name in shown or name in edits or name in stimulus.truth:
-            point.add_hook(_forward(model, stimulus, name, dims, edits.get(name, ()), seen), dir="fwd")
-        if name in differentiated or name in gradient_edits:
-            point.add_hook(_backward(model, stimulus, name, dims, gradient_edits.get(name, ()), seen), dir="bwd")
+def _register(model, stimulus, name, dims, seen):
+    point = model.point(name)
+    edits = stimulus.edits_of("hook").get(name, ())
+    if HOOK + name in stimulus.quantities or name in stimulus.truth or edits:
+        point.add_hook(_forward(model, stimulus, name, dims, edits, seen), dir="fwd")
+    edits = stimulus.edits_of("hook_gradient").get(name, ())
+    if HOOK_GRADIENT + name in stimulus.quantities or edits:
+        point.add_hook(_backward(model, stimulus, name, dims, edits, seen), dir="bwd")
 
 
 def _forward(model, stimulus, name, dims, edits, seen):
-    is_shown, truth = name in stimulus.named(HOOK), stimulus.truth.get(name)
+    quantity, truth = HOOK + name, stimulus.truth.get(name)
 
     def observe(value, hook):
         value = model.shown(name, value)
         # The first of several calls speaks for all.
-        if is_shown and name not in seen.values:
-            seen.values[name] = _without_heads(dims, value).detach().clone()
+        if quantity in stimulus.quantities and quantity not in seen:
+            seen[quantity] = _without_heads(dims, value).detach().clone()
         if truth is not None:
             return model.taken(name, _with_heads(dims, truth.to(value.dtype), value))
         if not edits:
@@ -63,16 +52,15 @@ def _forward(model, stimulus, name, dims, edits, seen):
 
 
 def _backward(model, stimulus, name, dims, edits, seen):
-    is_shown = name in stimulus.named(HOOK_GRADIENT)
+    quantity = HOOK_GRADIENT + name
     for edit in edits:
         if name.endswith(model.repeated) and edit.action not in ("zero", "scale"):
             raise unsupported(f"the gradient at `{name}` comes in three parts, which cannot be edited as one")
 
     def observe(gradient, hook):
-        if is_shown:
-            whole = gradient.detach().clone()
-            whole = whole.sum(2) if _has_heads(dims, whole) else whole
-            seen.gradients[name] = seen.gradients[name] + whole if name in seen.gradients else whole
+        if quantity in stimulus.quantities:
+            whole = gradient.detach().sum(2) if _has_heads(dims, gradient) else gradient.detach().clone()
+            seen[quantity] = seen[quantity] + whole if quantity in seen else whole
         if not edits:
             return None
         for edit in edits:
@@ -83,16 +71,14 @@ def _backward(model, stimulus, name, dims, edits, seen):
 
 
 @contextlib.contextmanager
-def _flags(model, question, flag):
-    gates = {question.gates.get(name) for name in question.hooks}
-    chosen = [gate for gate in TOGETHER if gate in gates] + ([flag] if flag else [])
+def _on(model, flags):
     try:
-        for gate in chosen:
-            getattr(model.model, f"set_use_{gate}")(True)
+        for flag in flags:
+            getattr(model.model, f"set_use_{flag}")(True)
         yield
     finally:
-        for gate in chosen:
-            getattr(model.model, f"set_use_{gate}")(False)
+        for flag in flags:
+            getattr(model.model, f"set_use_{flag}")(False)
 
 
 def _has_heads(dims, value):
