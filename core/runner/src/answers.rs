@@ -1,14 +1,17 @@
 //! Asks each model each question once.
 //!
-//! Questions that differ only in what they show are merged into one pass. An answer is kept until its last consumer
-//! has had it.
+//! Questions that differ only in what they show are merged into one pass, as long as that does not gather more weights or
+//! gradients of parameters than memory should hold. An answer is kept until its last consumer has had it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tlbench_sdk::{
     ErrorKind, PlannedRequest, PluginError, Quantity, Role, Trace, TraceRequest, TraceSource,
 };
+
+/// Elements of parameters that one answer gathers. All of them take as much memory as the model.
+const GATHERED: usize = 32 << 20;
 
 /// Those who answer.
 pub(crate) struct Parties<'a> {
@@ -30,6 +33,8 @@ impl Parties<'_> {
 /// The questions of all checks, and the answers that somebody still waits for.
 pub(crate) struct Answers<'a> {
     parties: Parties<'a>,
+    /// Elements of each parameter, by every name that it goes by.
+    parameters: BTreeMap<String, usize>,
     questions: HashMap<u64, Vec<Question>>,
 }
 
@@ -38,38 +43,35 @@ struct Question {
     repetition: u32,
     /// With everything that anybody wants to see.
     merged: TraceRequest,
-    consumers: usize,
+    /// What each who still waits wants to see.
+    consumers: Vec<Vec<Quantity>>,
     answer: Option<Result<Trace, PluginError>>,
 }
 
 impl<'a> Answers<'a> {
-    pub(crate) fn new(parties: Parties<'a>) -> Self {
+    pub(crate) fn new(parties: Parties<'a>, parameters: BTreeMap<String, usize>) -> Self {
         Self {
             parties,
+            parameters,
             questions: HashMap::new(),
         }
     }
 
     /// Announces a request, so that it is merged with others before any is asked.
     pub(crate) fn announce(&mut self, planned: &PlannedRequest) {
+        let wanted = &planned.request.capture;
         let bucket = self.questions.entry(digest(planned)).or_default();
-        match bucket
-            .iter_mut()
-            .find(|question| question.is_asked_by(planned))
-        {
-            Some(question) => {
-                question.consumers += 1;
-                for quantity in &planned.request.capture {
-                    if !question.merged.capture.contains(quantity) {
-                        question.merged.capture.push(quantity.clone());
-                    }
-                }
-            }
+        let parameters = &self.parameters;
+        let merges = |question: &&mut Question| {
+            question.is_asked_by(planned) && question.has_room_for(wanted, parameters)
+        };
+        match bucket.iter_mut().find(merges) {
+            Some(question) => question.add(wanted),
             None => bucket.push(Question {
                 role: planned.role,
                 repetition: planned.repetition,
                 merged: planned.request.clone(),
-                consumers: 1,
+                consumers: vec![wanted.clone()],
                 answer: None,
             }),
         }
@@ -77,14 +79,14 @@ impl<'a> Answers<'a> {
 
     /// The answer to an announced request, with what it asked to see and no more.
     pub(crate) fn take(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
-        let key = digest(planned);
-        let bucket = self.questions.entry(key).or_default();
-        let Some(index) = bucket
-            .iter()
-            .position(|question| question.is_asked_by(planned))
-        else {
+        let wanted = &planned.request.capture;
+        let bucket = self.questions.entry(digest(planned)).or_default();
+        let is_consumer = |question: &Question| {
+            question.is_asked_by(planned) && question.consumers.contains(wanted)
+        };
+        let Some(index) = bucket.iter().position(is_consumer) else {
             let trace = self.parties.ask(planned.role, &planned.request)?;
-            return shown(&trace, &planned.request.capture);
+            return shown(&trace, wanted);
         };
         let question = &mut bucket[index];
         let parties = &self.parties;
@@ -92,16 +94,15 @@ impl<'a> Answers<'a> {
             .answer
             .get_or_insert_with(|| parties.ask(question.role, &question.merged));
         let answer = match answer {
-            Ok(trace) => shown(trace, &planned.request.capture),
+            Ok(trace) => shown(trace, wanted),
             // What one consumer asks for must not cost the others their answer. Whoever panicked says nothing more.
             Err(error) if error.kind == ErrorKind::Panic => Err(error.clone()),
-            Err(error) if question.merged.capture == planned.request.capture => Err(error.clone()),
+            Err(error) if question.merged.capture == *wanted => Err(error.clone()),
             Err(_) => parties
                 .ask(planned.role, &planned.request)
-                .and_then(|trace| shown(&trace, &planned.request.capture)),
+                .and_then(|trace| shown(&trace, wanted)),
         };
-        question.consumers -= 1;
-        if question.consumers == 0 {
+        if question.is_forgotten_by(wanted) {
             bucket.swap_remove(index);
         }
         answer
@@ -116,6 +117,38 @@ impl Question {
         };
         (self.role, self.repetition) == (planned.role, planned.repetition)
             && self.merged == with_the_same_capture
+    }
+
+    /// Whether it may show `wanted` as well.
+    fn has_room_for(&self, wanted: &[Quantity], parameters: &BTreeMap<String, usize>) -> bool {
+        let added = wanted
+            .iter()
+            .filter(|quantity| !self.merged.capture.contains(quantity));
+        let elements = |quantity: &Quantity| match quantity {
+            Quantity::ParameterGradient(name) | Quantity::Weight(name) => {
+                parameters.get(name).copied().unwrap_or_default()
+            }
+            _ => 0,
+        };
+        let added: usize = added.map(elements).sum();
+        let gathered: usize = self.merged.capture.iter().map(elements).sum();
+        added == 0 || gathered + added <= GATHERED
+    }
+
+    fn add(&mut self, wanted: &[Quantity]) {
+        for quantity in wanted {
+            if !self.merged.capture.contains(quantity) {
+                self.merged.capture.push(quantity.clone());
+            }
+        }
+        self.consumers.push(wanted.to_vec());
+    }
+
+    /// One who wanted `wanted` has had it. Whether nobody waits any more.
+    fn is_forgotten_by(&mut self, wanted: &[Quantity]) -> bool {
+        let place = self.consumers.iter().position(|one| one == wanted);
+        place.map(|place| self.consumers.swap_remove(place));
+        self.consumers.is_empty()
     }
 }
 
@@ -195,11 +228,14 @@ mod tests {
     #[test]
     fn one_pass_serves_all_who_ask_the_same() {
         let (subject, reference) = (Parrot::default(), Parrot::default());
-        let mut answers = Answers::new(Parties {
-            subject: &subject,
-            exact_subject: &subject,
-            reference: &reference,
-        });
+        let mut answers = Answers::new(
+            Parties {
+                subject: &subject,
+                exact_subject: &subject,
+                reference: &reference,
+            },
+            BTreeMap::new(),
+        );
         let hook = Quantity::hook("hook_embed");
         let planned = [
             ask(Role::Subject, 1, &[Quantity::Logits]),
@@ -251,11 +287,14 @@ mod tests {
     #[test]
     fn what_cannot_be_shown_costs_nobody_else_an_answer() {
         let source = Specialist::default();
-        let mut answers = Answers::new(Parties {
-            subject: &source,
-            exact_subject: &source,
-            reference: &source,
-        });
+        let mut answers = Answers::new(
+            Parties {
+                subject: &source,
+                exact_subject: &source,
+                reference: &source,
+            },
+            BTreeMap::new(),
+        );
         let planned = [
             ask(Role::Subject, 1, &[Quantity::Logits]),
             ask(Role::Subject, 1, &[Quantity::hook("nowhere")]),
@@ -277,13 +316,50 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_as_much_memory_as_the_model_is_not_gathered() {
+        let source = Parrot::default();
+        let half = GATHERED / 2;
+        let sizes = [("a", half), ("b", half), ("c", half)];
+        let mut answers = Answers::new(
+            Parties {
+                subject: &source,
+                exact_subject: &source,
+                reference: &source,
+            },
+            sizes.map(|(name, size)| (name.to_owned(), size)).into(),
+        );
+        let planned = ["a", "b", "c", "a"].map(|name| {
+            ask(
+                Role::Subject,
+                1,
+                &[Quantity::Weight(name.into()), Quantity::Logits],
+            )
+        });
+        planned.iter().for_each(|request| answers.announce(request));
+        for request in &planned {
+            assert_eq!(answers.take(request).unwrap().values.len(), 2);
+        }
+        assert_eq!(
+            *source.0.lock().unwrap(),
+            [
+                vec!["weight:a".to_owned(), "logits".into(), "weight:b".into()],
+                vec!["weight:c".into(), "logits".into()]
+            ]
+        );
+        assert!(answers.questions.values().all(Vec::is_empty));
+    }
+
+    #[test]
     fn a_repeated_question_is_computed_anew() {
         let source = Parrot::default();
-        let mut answers = Answers::new(Parties {
-            subject: &source,
-            exact_subject: &source,
-            reference: &source,
-        });
+        let mut answers = Answers::new(
+            Parties {
+                subject: &source,
+                exact_subject: &source,
+                reference: &source,
+            },
+            BTreeMap::new(),
+        );
         let once = ask(Role::Subject, 1, &[Quantity::Logits]);
         let planned = [once.clone(), once.clone(), once.again()];
         planned.iter().for_each(|request| answers.announce(request));
@@ -296,11 +372,14 @@ mod tests {
     #[test]
     fn what_was_not_announced_is_shown_no_more_than_it_asked_for() {
         let source = Parrot::default();
-        let mut answers = Answers::new(Parties {
-            subject: &source,
-            exact_subject: &source,
-            reference: &source,
-        });
+        let mut answers = Answers::new(
+            Parties {
+                subject: &source,
+                exact_subject: &source,
+                reference: &source,
+            },
+            BTreeMap::new(),
+        );
         let trace = answers
             .take(&ask(Role::Subject, 1, &[Quantity::Logits]))
             .unwrap();

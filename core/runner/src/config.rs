@@ -113,8 +113,9 @@ pub struct RunSettings {
     pub references: Vec<ReferenceChoice>,
     /// `compat`: whether processed weights are on trial as well, and not only the raw ones.
     pub compat: bool,
-    /// `max_tokens`: the longest input, where the model's context is longer.
-    pub max_tokens: usize,
+    /// `max_tokens`: the longest input, where the model's context is longer. By default 256, and 64 for a model of more
+    /// than 64 MB.
+    pub max_tokens: Option<usize>,
     /// `offline`: whether models of the Hub are taken from the cache alone.
     pub offline: bool,
     /// Tiers that the command line excludes; no key of the file.
@@ -137,7 +138,7 @@ impl Default for RunSettings {
             .map(ReferenceChoice::Tier)
             .into(),
             compat: true,
-            max_tokens: 256,
+            max_tokens: None,
             offline: false,
             excluded_tiers: BTreeSet::new(),
         }

@@ -1,7 +1,7 @@
 //! From a prompt to the inputs of a run.
 
 use tlbench_checkpoint::CheckpointError;
-use tlbench_sdk::{Processing, Stimulus};
+use tlbench_sdk::{Parameter, Processing, Stimulus, is_large};
 
 use crate::config::Prompt;
 use crate::model::{Model, ModelError};
@@ -18,8 +18,10 @@ pub(crate) fn default_stimuli(
     model: &Model,
     processing: &Processing,
     prompt: &Prompt,
-    max_tokens: usize,
+    max_tokens: Option<usize>,
 ) -> Result<Vec<Stimulus>, ModelError> {
+    let parameters = model.parameters(processing);
+    let max_tokens = max_tokens.unwrap_or_else(|| longest_input(&parameters));
     let (origin, tokens, pad) = match prompt {
         Prompt::Text(text) => {
             let (mut tokens, pad) = tokenised(model, text)?;
@@ -53,7 +55,7 @@ pub(crate) fn default_stimuli(
     let material = Material {
         spec: &model.spec,
         hooks: &model.hooks,
-        parameters: &model.parameters(processing),
+        parameters: &parameters,
         text: &tokens,
         pad,
         stop_tokens: &stop_tokens,
@@ -64,6 +66,10 @@ pub(crate) fn default_stimuli(
         stimulus.request.processing = processing.clone();
     }
     Ok(stimuli)
+}
+
+fn longest_input(parameters: &[Parameter]) -> usize {
+    if is_large(parameters) { 64 } else { 256 }
 }
 
 /// Tokens, and the one that fills up. Without a tokenizer the text's bytes serve as tokens.

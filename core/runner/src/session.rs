@@ -3,6 +3,7 @@
 mod planning;
 mod trial;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -96,9 +97,12 @@ impl Session<'_> {
             )
         });
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
+        let mut parameters = BTreeMap::new();
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
             let processes = subject.source().info().processes_weights;
             let modes = self.modes(&model, processes, reference, processed, &stimuli)?;
+            let all = modes.iter().flat_map(|mode| &mode.parameters);
+            parameters.extend(all.map(|one| (one.name.clone(), one.elements())));
             for mode in &modes {
                 let (in_mode, cannot_plan) = self.plan(&model, reference, mode);
                 planned.extend(in_mode);
@@ -124,7 +128,8 @@ impl Session<'_> {
                     processed
                 },
             };
-            self.judge_all(planned, parties, reference.tier);
+            let answers = Answers::new(parties, parameters);
+            self.judge_all(planned, answers, reference.tier);
         }
         for result in failed.into_iter().chain(unverified) {
             self.sink.emit(Event::CheckFinished(Box::new(result)));
@@ -237,8 +242,7 @@ impl Session<'_> {
             .collect()
     }
 
-    fn judge_all(&self, planned: Vec<PlannedCheck<'_>>, parties: Parties<'_>, tier: Tier) {
-        let mut answers = Answers::new(parties);
+    fn judge_all(&self, planned: Vec<PlannedCheck<'_>>, mut answers: Answers<'_>, tier: Tier) {
         for request in planned.iter().flat_map(|planned| &planned.check.requests) {
             answers.announce(request);
         }

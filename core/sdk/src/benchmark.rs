@@ -150,6 +150,23 @@ pub struct Parameter {
     pub shape: Vec<usize>,
 }
 
+impl Parameter {
+    /// How many numbers it has.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Elements of a checkpoint of 64 MB in f32.
+const LARGE: usize = 16 << 20;
+
+/// Whether a model with these parameters is larger than 64 MB in f32. Of such a one a sample is looked at where the work
+/// would grow with its depth or width.
+pub fn is_large(parameters: &[Parameter]) -> bool {
+    let sizes = parameters.iter().map(Parameter::elements);
+    sizes.fold(0, usize::saturating_add) > LARGE
+}
+
 /// Weights as they are, or processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

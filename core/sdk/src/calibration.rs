@@ -72,19 +72,18 @@ pub trait Computes {
 #[derive(Debug)]
 pub struct Calibration {
     hooks: Vec<HookPoint>,
-    /// The inputs of the longest question that was announced.
-    longest: Option<TensorMap>,
-    /// What was measured on it, by how weights are processed and whether there is a way back.
+    /// The longest inputs on which each quantity will be looked at.
+    longest: BTreeMap<Quantity, TensorMap>,
+    /// What was measured on them, by how weights are processed and whether there is a way back.
     measured: Mutex<BTreeMap<(Processing, bool), Measurements>>,
 }
 
 impl Calibration {
     /// Nothing yet about a model with these hooks, which will be asked `stimuli` among others.
     pub fn new(hooks: Vec<HookPoint>, stimuli: &[Stimulus]) -> Self {
-        let inputs = stimuli.iter().map(|stimulus| &stimulus.request.inputs);
         Self {
             hooks,
-            longest: inputs.max_by_key(|inputs| tokens(inputs)).cloned(),
+            longest: longest(stimuli),
             measured: Mutex::default(),
         }
     }
@@ -127,12 +126,17 @@ impl Calibration {
         let kind = (request.processing.clone(), request.gradients.is_some());
         let mut pool = lock(&self.measured);
         let on_longest = pool.entry(kind).or_default();
-        if let Some(question) = self.on_longest(request, on_longest) {
+        for question in self.on_longest(request, on_longest) {
             // What is wrong with another input is told to who asks about that one.
             let measured = self.measure_anew(computes, &question);
             on_longest.extend(measured.unwrap_or_default());
-        } else if request.interventions.is_empty() && self.is_longest(request) {
-            on_longest.extend(measured.clone());
+        }
+        if request.interventions.is_empty() {
+            let is_longest = |quantity: &Quantity| {
+                self.longer(request, quantity).is_none() && self.longest.contains_key(quantity)
+            };
+            let measured = measured.iter().filter(|(quantity, _)| is_longest(quantity));
+            on_longest.extend(measured.map(|(quantity, one)| (quantity.clone(), *one)));
         }
         let floor = |(quantity, measured): (Quantity, _)| {
             let floor = floor(measured, on_longest.get(&quantity));
@@ -151,23 +155,30 @@ impl Calibration {
         self.measure(computes, &model, question, &truth)
     }
 
-    /// What is to be measured on the longest input before a floor of `request` is known: the same without edits.
-    fn on_longest(&self, request: &TraceRequest, known: &Measurements) -> Option<TraceRequest> {
-        let inputs = self.longest.as_ref()?;
-        let is_unknown =
-            |quantity: &&Quantity| is_rounded(quantity) && !known.contains_key(quantity);
-        let unknown: Vec<Quantity> = request.capture.iter().filter(is_unknown).cloned().collect();
-        let is_short = tokens(&request.inputs) < tokens(inputs);
-        (is_short && !unknown.is_empty()).then(|| TraceRequest {
-            processing: request.processing.clone(),
-            gradients: request.gradients.clone(),
-            ..TraceRequest::new(inputs.clone(), unknown)
-        })
+    /// What is to be measured on longer inputs before the floors of `request` are known: the same without edits.
+    fn on_longest(&self, request: &TraceRequest, known: &Measurements) -> Vec<TraceRequest> {
+        let mut questions: Vec<TraceRequest> = Vec::new();
+        for quantity in &request.capture {
+            let longer = self.longer(request, quantity);
+            let Some(inputs) = longer.filter(|_| !known.contains_key(quantity)) else {
+                continue;
+            };
+            match questions.iter_mut().find(|asked| asked.inputs == *inputs) {
+                Some(asked) => asked.capture.push(quantity.clone()),
+                None => questions.push(TraceRequest {
+                    processing: request.processing.clone(),
+                    gradients: request.gradients.clone(),
+                    ..TraceRequest::new(inputs.clone(), vec![quantity.clone()])
+                }),
+            }
+        }
+        questions
     }
 
-    fn is_longest(&self, request: &TraceRequest) -> bool {
-        let longest = self.longest.as_ref().map_or(0, tokens);
-        tokens(&request.inputs) >= longest
+    /// The longest inputs on which `quantity` will be looked at, if those of `request` are shorter.
+    fn longer(&self, request: &TraceRequest, quantity: &Quantity) -> Option<&TensorMap> {
+        let longest = self.longest.get(quantity)?;
+        (tokens(&request.inputs) < tokens(longest)).then_some(longest)
     }
 
     /// The errors of f32 runs in every order, and of those in which each component starts from the truth.
@@ -246,6 +257,24 @@ fn local_question(request: &TraceRequest, truth: &Values) -> Option<TraceRequest
         ..request.clone()
     };
     Some(question.local(hooks))
+}
+
+/// The longest inputs on which each quantity will be looked at. Their error says what that of a short one, which scatters,
+/// would be on average.
+fn longest(stimuli: &[Stimulus]) -> BTreeMap<Quantity, TensorMap> {
+    let mut longest: BTreeMap<Quantity, TensorMap> = BTreeMap::new();
+    let requests = stimuli.iter().map(|stimulus| &stimulus.request);
+    let is_plain =
+        |request: &&TraceRequest| request.interventions.is_empty() && request.generate.is_none();
+    for request in requests.filter(is_plain) {
+        for quantity in with_derived(request).capture {
+            let known = longest.get(&quantity);
+            if known.is_none_or(|inputs| tokens(&request.inputs) > tokens(inputs)) {
+                longest.insert(quantity, request.inputs.clone());
+            }
+        }
+    }
+    longest
 }
 
 /// How many tokens are no padding.

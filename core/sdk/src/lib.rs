@@ -33,7 +33,7 @@ mod trace;
 pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
 pub use benchmark::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, Parameter, PlanError,
-    PlannedRequest, Role, check_plan,
+    PlannedRequest, Role, check_plan, is_large,
 };
 pub use config::{ConfigError, ConfigReader};
 pub use error::{ErrorKind, PluginError};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -11,6 +12,15 @@ use crate::abi::ForeignBytes;
 
 /// Tensors by name.
 pub type TensorMap = BTreeMap<String, Tensor>;
+
+/// `whole` in parts that are small enough to widen one after the other.
+pub(crate) fn parts(whole: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    const PART: usize = 1 << 14;
+    let end = whole.end;
+    whole
+        .step_by(PART)
+        .map(move |start| start..end.min(start + PART))
+}
 
 /// The element type of a [`Tensor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -232,7 +242,16 @@ impl Tensor {
 
     /// The elements widened to f64; exact for every float type.
     pub fn to_f64_vec(&self) -> Vec<f64> {
-        let bytes = self.bytes();
+        self.f64_part(0..self.len())
+    }
+
+    /// Those of a part in row-major order.
+    ///
+    /// # Panics
+    /// If the part reaches past the end.
+    pub fn f64_part(&self, part: Range<usize>) -> Vec<f64> {
+        let size = self.dtype().size();
+        let bytes = &self.bytes()[part.start * size..part.end * size];
         match self.dtype() {
             DType::F64 => typed::<f64>(bytes).to_vec(),
             DType::F32 => typed::<f32>(bytes).iter().map(|&v| f64::from(v)).collect(),
@@ -240,6 +259,15 @@ impl Tensor {
             DType::BF16 => typed::<bf16>(bytes).iter().map(|v| v.to_f64()).collect(),
             DType::I64 => typed::<i64>(bytes).iter().map(|&v| v as f64).collect(),
         }
+    }
+
+    /// How many elements are NaN or infinite.
+    pub fn count_not_finite(&self) -> usize {
+        let in_part = |part| {
+            let values = self.f64_part(part);
+            values.iter().filter(|value| !value.is_finite()).count()
+        };
+        parts(0..self.len()).map(in_part).sum()
     }
 
     /// A copy of entry `row` of the first dimension, which is 1 then; `None` if there is none.

@@ -122,7 +122,7 @@ fn read_run(section: &Section<'_>) -> RunSettings {
         prompt: read_prompt(section).unwrap_or(default.prompt),
         references: read_references(section).unwrap_or(default.references),
         compat: section.flag("compat").unwrap_or(default.compat),
-        max_tokens: section.size("max_tokens").unwrap_or(default.max_tokens),
+        max_tokens: section.size("max_tokens"),
         offline: section.flag("offline").unwrap_or(default.offline),
         excluded_tiers: default.excluded_tiers,
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::{
-    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, short_name,
+    Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, is_large,
+    short_name,
 };
 
 use super::Material;
@@ -12,8 +13,8 @@ use super::gradients::holds_integers;
 /// Rows of a batch, the first of which is not edited.
 const ROWS: usize = 8;
 
-/// Parameters of a checkpoint of 64 MB in f32. Of a larger one, not every layer is edited.
-const LARGE: usize = 16 << 20;
+/// Tokens of the text that are edited in a large model.
+const SHORT: usize = 8;
 
 /// Strong enough to tell every floor apart, and weak enough not to drown the rest.
 const EDIT: Action = Action::Perturb {
@@ -23,9 +24,10 @@ const EDIT: Action = Action::Perturb {
 
 pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginError> {
     let hooks = edited(material);
-    let middle = material.text.len() / 2;
+    let text = edited_text(material);
+    let middle = text.len() / 2;
     let batch = |(index, hooks): (usize, &[&HookPoint])| {
-        let rows = vec![material.text.to_vec(); 1 + hooks.len()];
+        let rows = vec![text.to_vec(); 1 + hooks.len()];
         let id = format!("edits_{}", index + 1);
         let mut stimulus = Stimulus::from_rows(&id, &rows, Padding::Right, material.pad)?
             .showing([Quantity::LossPerToken]);
@@ -54,14 +56,19 @@ fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
 /// All layers of a small model; of a large one the first, a middle one and the last.
 fn edited_layers(material: &Material<'_>) -> BTreeSet<usize> {
     let count = material.spec.layers.len();
-    let sizes = material.parameters.iter();
-    let size: usize = sizes
-        .map(|parameter| parameter.shape.iter().product::<usize>())
-        .sum();
-    if size <= LARGE {
-        (0..count).collect()
-    } else {
+    if is_large(material.parameters) {
         [0, count / 2, count.saturating_sub(1)].into()
+    } else {
+        (0..count).collect()
+    }
+}
+
+/// All of the text for a small model, and its beginning for a large one.
+fn edited_text<'a>(material: &Material<'a>) -> &'a [i64] {
+    if is_large(material.parameters) {
+        &material.text[..material.text.len().min(SHORT)]
+    } else {
+        material.text
     }
 }
 

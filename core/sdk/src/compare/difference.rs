@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::region::{Axes, Region};
 use crate::float;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, parts};
 
 /// How far a tensor is from the truth, over the elements that count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +70,6 @@ pub fn compare(
             found: value.shape().to_vec(),
         });
     }
-    let (values, truths) = (value.to_f64_vec(), truth.to_f64_vec());
     let runs = region.runs(truth.shape(), axes);
     if runs.iter().all(|run| run.start == run.end) {
         return Err(CompareError::Empty);
@@ -79,8 +78,14 @@ pub fn compare(
     let mut positions: Vec<(f64, usize)> = Vec::new();
     for run in &runs {
         let before = (sums.error, sums.elements);
-        for index in run.start..run.end {
-            sums.add(index, values[index], truths[index]);
+        for part in parts(run.start..run.end) {
+            let pairs = value
+                .f64_part(part.clone())
+                .into_iter()
+                .zip(truth.f64_part(part.clone()));
+            for (index, (value, truth)) in part.zip(pairs) {
+                sums.add(index, value, truth);
+            }
         }
         if axes != Axes::Whole {
             if positions.len() <= run.pos {

@@ -165,8 +165,8 @@ impl Cut {
             Self::Reshape { .. } => whole.reshaped(&shape).map_err(|_| self.misfit(whole)),
             Self::Add { values } => self.add(whole, values),
             Self::Transpose | Self::Slice { .. } | Self::Permute { .. } => {
-                let positions = self.positions(whole.shape());
-                gather(whole, &positions, &shape).ok_or_else(|| self.misfit(whole))
+                let places = self.places(whole.shape());
+                gather(whole, &places, &shape).ok_or_else(|| self.misfit(whole))
             }
         }
     }
@@ -186,8 +186,8 @@ impl Cut {
                 self.add(part, &negated)
             }
             Self::Transpose | Self::Slice { .. } | Self::Permute { .. } => {
-                let positions = self.positions(whole.shape());
-                scatter(whole, part, &positions).ok_or_else(|| self.misfit(whole))
+                let places = self.places(whole.shape());
+                scatter(whole, part, &places).ok_or_else(|| self.misfit(whole))
             }
         }
     }
@@ -220,33 +220,58 @@ impl Cut {
         .map_err(|_| self.misfit(tensor))
     }
 
-    /// For each element of the result, its place in the source of shape `shape`.
-    fn positions(&self, shape: &[usize]) -> Vec<usize> {
+    /// Where the elements of the result are in a source of shape `shape`.
+    fn places(&self, shape: &[usize]) -> Places {
         let rank = shape.len();
+        let mut strides = vec![1; rank];
+        for dim in (1..rank).rev() {
+            strides[dim - 1] = strides[dim] * shape[dim];
+        }
         let dims: Vec<usize> = match self {
             Self::Permute { dims } => dims.clone(),
             Self::Transpose => (0..rank - 2).chain([rank - 1, rank - 2]).collect(),
             Self::Slice { .. } | Self::Reshape { .. } | Self::Add { .. } => (0..rank).collect(),
         };
-        let mut strides = vec![1; rank];
-        for dim in (1..rank).rev() {
-            strides[dim - 1] = strides[dim] * shape[dim];
+        let mut places = Places {
+            first: 0,
+            sizes: dims.iter().map(|&dim| shape[dim]).collect(),
+            strides: dims.iter().map(|&dim| strides[dim]).collect(),
+        };
+        if let Self::Slice { dim, start, len } = self {
+            places.first = start * strides[*dim];
+            places.sizes[*dim] = *len;
         }
-        dims.iter().fold(vec![0], |positions, &dim| {
-            let range = match self {
-                Self::Slice {
-                    dim: sliced,
-                    start,
-                    len,
-                } if *sliced == dim => *start..start + len,
-                _ => 0..shape[dim],
-            };
-            let stride = strides[dim];
-            positions
-                .iter()
-                .flat_map(|base| range.clone().map(move |i| base + i * stride))
-                .collect()
-        })
+        places
+    }
+}
+
+/// Elements of a tensor, by the dimensions in which they are walked through.
+struct Places {
+    first: usize,
+    sizes: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+impl Places {
+    /// Calls `visit` with the place of each element in order.
+    fn walk(&self, mut visit: impl FnMut(usize)) {
+        let Some((&run, outer)) = self.sizes.split_last() else {
+            return visit(self.first);
+        };
+        let stride = self.strides[outer.len()];
+        let mut index = vec![0; outer.len()];
+        for _ in 0..outer.iter().product::<usize>() {
+            let offsets = index.iter().zip(&self.strides);
+            let start = self.first + offsets.map(|(i, stride)| i * stride).sum::<usize>();
+            (0..run).for_each(|i| visit(start + i * stride));
+            for (i, size) in index.iter_mut().zip(outer).rev() {
+                *i += 1;
+                if *i < *size {
+                    break;
+                }
+                *i = 0;
+            }
+        }
     }
 }
 
@@ -268,27 +293,28 @@ macro_rules! by_dtype {
     };
 }
 
-fn gather(whole: &Tensor, positions: &[usize], shape: &[usize]) -> Option<Tensor> {
-    fn typed<T: Element>(whole: &Tensor, positions: &[usize], shape: &[usize]) -> Option<Tensor> {
+fn gather(whole: &Tensor, places: &Places, shape: &[usize]) -> Option<Tensor> {
+    fn typed<T: Element>(whole: &Tensor, places: &Places, shape: &[usize]) -> Option<Tensor> {
         let source = whole.as_slice::<T>()?;
-        let values = positions
-            .iter()
-            .map(|&i| source.get(i).copied())
-            .collect::<Option<Vec<T>>>()?;
+        let mut values = Vec::with_capacity(shape.iter().product());
+        places.walk(|place| values.push(source[place]));
         Tensor::from_vec(values, shape).ok()
     }
-    by_dtype!(whole, typed(whole, positions, shape))
+    by_dtype!(whole, typed(whole, places, shape))
 }
 
-fn scatter(whole: &Tensor, part: &Tensor, positions: &[usize]) -> Option<Tensor> {
-    fn typed<T: Element>(whole: &Tensor, part: &Tensor, positions: &[usize]) -> Option<Tensor> {
+fn scatter(whole: &Tensor, part: &Tensor, places: &Places) -> Option<Tensor> {
+    fn typed<T: Element>(whole: &Tensor, part: &Tensor, places: &Places) -> Option<Tensor> {
         let mut values = whole.as_slice::<T>()?.to_vec();
-        for (&position, &value) in positions.iter().zip(part.as_slice::<T>()?) {
-            *values.get_mut(position)? = value;
-        }
+        let mut part = part.as_slice::<T>()?.iter();
+        places.walk(|place| {
+            if let Some(&value) = part.next() {
+                values[place] = value;
+            }
+        });
         Tensor::from_vec(values, whole.shape()).ok()
     }
-    by_dtype!(whole, typed(whole, part, positions))
+    by_dtype!(whole, typed(whole, part, places))
 }
 
 #[cfg(test)]

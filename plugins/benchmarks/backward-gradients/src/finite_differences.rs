@@ -4,7 +4,7 @@ use tlbench_sdk::judge::{answer_of, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Action, Check, GradientRequest, Intervention, ModelInfo, Objective,
     PlannedRequest, PluginError, Quantity, Severity, Stimulus, Target, Tensor, Trace, TraceRequest,
-    Verdict, noise, projection_weights,
+    Verdict, is_large, noise, projection_weights,
 };
 
 use crate::parameters::not_there;
@@ -28,17 +28,10 @@ const STEPS: [f64; 4] = [1.0, -1.0, 2.0, -2.0];
 /// The largest relative disagreement: what rounding in f64 leaves.
 const AGREEMENT: f64 = 1e-8;
 
-/// Above this many elements a copy of the weights in f64 for each evaluation is too much to ask.
-const LARGEST: usize = 16 << 20;
-
-/// The check, for models that are small enough.
+/// The check. A copy of the weights in f64 for each evaluation is too much to ask of a large model.
 pub(crate) fn plan(model: &ModelInfo) -> Option<Check> {
-    let elements: usize = model
-        .parameters
-        .iter()
-        .map(|parameter| parameter.shape.iter().product::<usize>())
-        .sum();
-    if elements == 0 || elements > LARGEST {
+    let is_empty = model.parameters.iter().all(|one| one.elements() == 0);
+    if is_empty || is_large(&model.parameters) {
         return None;
     }
     let inputs = &input(model)?.request.inputs;
@@ -119,7 +112,7 @@ pub(crate) fn judge(
     if evaluations.len() != DIRECTIONS.len() * STEPS.len() {
         return Err(wrong_count(answers));
     }
-    if let Some(reason) = not_there(model, gradients) {
+    if let Some(reason) = not_there(model, &check.requests[0].request.capture, gradients) {
         return Ok(Verdict::new(Severity::Danger, reason));
     }
     let mask = check

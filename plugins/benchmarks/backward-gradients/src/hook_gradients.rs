@@ -212,8 +212,7 @@ fn not_there(
             value.shape()
         ));
     }
-    let is_finite = value.to_f64_vec().iter().all(|value| value.is_finite());
-    (!is_finite).then(|| "it is NaN or infinite".to_owned())
+    (value.count_not_finite() > 0).then(|| "it is NaN or infinite".to_owned())
 }
 
 fn broken(quantity: &Quantity, reason: String) -> Outcome {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus, wrong_count};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
-    Severity, Stimulus, Trace, TraceRequest, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, Parameter, PlannedRequest, PluginError,
+    Quantity, Severity, Stimulus, Trace, TraceRequest, Verdict,
 };
 
 use crate::{MODULE, finite_differences};
+
+/// Elements of the gradients that are held at once. All of them take as much memory as the model.
+const SHARE: usize = 32 << 20;
 
 pub(crate) struct GradientComputation;
 
@@ -26,7 +29,7 @@ impl Benchmark for GradientComputation {
         let mut checks: Vec<Check> = model
             .stimuli
             .iter()
-            .filter_map(|s| against_reference(model, s))
+            .flat_map(|stimulus| against_reference(model, stimulus))
             .collect();
         checks.extend(finite_differences::plan(model));
         applicable(checks, "the gradient of a parameter")
@@ -41,13 +44,15 @@ impl Benchmark for GradientComputation {
         if check.variant == finite_differences::VARIANT {
             return finite_differences::judge(model, check, answers).map(Judgement::Verdict);
         }
-        let [truth, subject] = answers else {
+        let ([truth, subject], [of_reference, of_subject]) = (answers, check.requests.as_slice())
+        else {
             return Err(wrong_count(answers));
         };
-        if let Some(reason) = not_there(model, subject) {
+        let asked = &of_subject.request.capture;
+        if let Some(reason) = not_there(model, asked, subject) {
             return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, reason)));
         }
-        let request = &stimulus(model, check)?.request;
+        let request = &of_reference.request;
         let quantities = parameter_gradients(&request.capture);
         let mut findings = Findings::new(&quantities, Pass::Backward);
         findings.compare(
@@ -57,7 +62,12 @@ impl Benchmark for GradientComputation {
             subject,
         )?;
         let mut verdict = findings.verdict(model, "parameter gradients");
-        let uncompared = uncompared(model, &quantities);
+        let is_compared = |quantity: &&Quantity| quantities.contains(quantity);
+        let uncompared: Vec<&str> = asked
+            .iter()
+            .filter(|quantity| !is_compared(quantity))
+            .filter_map(|quantity| Some(parameter(model, quantity)?.name.as_str()))
+            .collect();
         if !uncompared.is_empty() {
             if verdict.severity.passed() {
                 let count = uncompared.len();
@@ -71,25 +81,62 @@ impl Benchmark for GradientComputation {
     }
 }
 
-/// Asks the subject for every parameter, and the reference for those that it shows.
-fn against_reference(model: &ModelInfo, stimulus: &Stimulus) -> Option<Check> {
+/// Asks the reference for the parameters that it shows, and the subject for every one.
+fn against_reference(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Check> {
     let shown = parameter_gradients(&stimulus.request.capture);
-    if shown.is_empty() {
-        return None;
-    }
-    let request = |capture| TraceRequest {
-        capture,
-        ..stimulus.request.clone()
+    let unshown = uncompared(model, &shown);
+    let shares = shares(model, &shown);
+    let count = shares.len();
+    let check = |(index, share): (usize, Vec<Quantity>)| {
+        let of_model = |quantity: &&Quantity| parameter(model, quantity).is_some();
+        let mut asked: Vec<Quantity> = share.iter().filter(of_model).cloned().collect();
+        if index == 0 {
+            asked.extend(unshown.iter().cloned().map(Quantity::ParameterGradient));
+        }
+        let request = |capture| TraceRequest {
+            capture,
+            ..stimulus.request.clone()
+        };
+        Check {
+            variant: match count {
+                1 => stimulus.id.clone(),
+                _ => format!("{}.part_{}", stimulus.id, index + 1),
+            },
+            requests: vec![
+                PlannedRequest::reference(request(share)),
+                PlannedRequest::subject(request(asked)),
+            ],
+        }
     };
-    let all = model.parameters.iter();
-    let all = all.map(|parameter| Quantity::ParameterGradient(parameter.name.clone()));
-    Some(Check {
-        variant: stimulus.id.clone(),
-        requests: vec![
-            PlannedRequest::reference(request(shown)),
-            PlannedRequest::subject(request(all.collect())),
-        ],
-    })
+    shares.into_iter().enumerate().map(check).collect()
+}
+
+/// `shown` in parts that are not too much to hold.
+fn shares(model: &ModelInfo, shown: &[Quantity]) -> Vec<Vec<Quantity>> {
+    let mut shares: Vec<Vec<Quantity>> = Vec::new();
+    let mut held = 0;
+    for quantity in shown {
+        let size = parameter(model, quantity).map_or(0, Parameter::elements);
+        match shares.last_mut() {
+            Some(share) if held + size <= SHARE => {
+                share.push(quantity.clone());
+                held += size;
+            }
+            _ => {
+                shares.push(vec![quantity.clone()]);
+                held = size;
+            }
+        }
+    }
+    shares
+}
+
+/// The parameter whose gradient `quantity` is.
+fn parameter<'a>(model: &'a ModelInfo, quantity: &Quantity) -> Option<&'a Parameter> {
+    let Quantity::ParameterGradient(name) = quantity else {
+        return None;
+    };
+    model.parameters.iter().find(|one| one.name == *name)
 }
 
 fn parameter_gradients(quantities: &[Quantity]) -> Vec<Quantity> {
@@ -97,35 +144,29 @@ fn parameter_gradients(quantities: &[Quantity]) -> Vec<Quantity> {
     quantities.iter().filter(is_one).cloned().collect()
 }
 
-/// What is wrong with the gradients of the subject's parameters by themselves.
-pub(crate) fn not_there(model: &ModelInfo, subject: &Trace) -> Option<String> {
-    model.parameters.iter().find_map(|parameter| {
-        let name = &parameter.name;
-        let Some(value) = subject.value(&Quantity::ParameterGradient(name.clone())) else {
+/// What is wrong by itself with the gradients that the subject was `asked` for.
+pub(crate) fn not_there(model: &ModelInfo, asked: &[Quantity], subject: &Trace) -> Option<String> {
+    asked.iter().find_map(|quantity| {
+        let Parameter { name, shape } = parameter(model, quantity)?;
+        let Some(value) = subject.value(quantity) else {
             return Some(format!("{name} has no gradient"));
         };
-        if value.shape() != parameter.shape {
-            let (found, expected) = (value.shape(), &parameter.shape);
+        if value.shape() != shape {
+            let found = value.shape();
             return Some(format!(
-                "the gradient of {name} is {found:?}, and it is {expected:?}"
+                "the gradient of {name} is {found:?}, and it is {shape:?}"
             ));
         }
-        let finite = value.to_f64_vec().iter().all(|value| value.is_finite());
-        (!finite).then(|| format!("the gradient of {name} is NaN or infinite"))
+        (value.count_not_finite() > 0).then(|| format!("the gradient of {name} is NaN or infinite"))
     })
 }
 
+/// The parameters of the model that are not among `compared`.
 fn uncompared(model: &ModelInfo, compared: &[Quantity]) -> Vec<String> {
-    let compared: BTreeSet<&str> = compared
-        .iter()
-        .filter_map(|quantity| match quantity {
-            Quantity::ParameterGradient(name) => Some(name.as_str()),
-            _ => None,
-        })
-        .collect();
+    let compared: BTreeSet<&Quantity> = compared.iter().collect();
     let names = model.parameters.iter().map(|parameter| &parameter.name);
     names
-        .filter(|name| !compared.contains(name.as_str()))
+        .filter(|name| !compared.contains(&Quantity::ParameterGradient((*name).clone())))
         .cloned()
         .collect()
 }

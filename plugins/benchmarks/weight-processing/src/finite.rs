@@ -65,7 +65,7 @@ fn complaint(quantity: &Quantity, answer: &Trace) -> Option<String> {
     let Some(value) = answer.value(quantity) else {
         return Some(format!("{quantity} is not shown"));
     };
-    let strange = value.to_f64_vec().iter().filter(|v| !v.is_finite()).count();
+    let strange = value.count_not_finite();
     (strange > 0).then(|| {
         format!(
             "{quantity}: {strange} of {} elements are not finite",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use tlbench_checkpoint::ModelFolder;
 use tlbench_sdk::spec::{CanonicalWeight, Cut};
 use tlbench_sdk::{Intervention, ModelSpec, Target, TensorMap};
@@ -106,26 +106,28 @@ pub(crate) fn uncut(weight: &CanonicalWeight, gradient: &Tensor) -> Result<Tenso
         let before = &shapes[shapes.len() - 1];
         shapes.push(cut.shape(before).map_err(failed)?);
     }
-    let mut gradient = from_candle(gradient)?;
-    let dtype = gradient.dtype();
+    let mut gradient = gradient.clone();
     for (cut, before) in weight.source.cut.iter().zip(&shapes).rev() {
-        // A constant that was added has no gradient.
-        if !matches!(cut, Cut::Add { .. }) {
-            gradient = cut
-                .write_back(&zeros(before, dtype)?, &gradient)
-                .map_err(failed)?;
-        }
+        gradient = match cut {
+            Cut::Transpose => gradient.transpose(D::Minus2, D::Minus1)?,
+            Cut::Slice { dim, start, len } => {
+                let after = before[*dim] - start - len;
+                gradient.contiguous()?.pad_with_zeros(*dim, *start, after)?
+            }
+            Cut::Reshape { .. } => gradient.reshape(before.as_slice())?,
+            Cut::Permute { dims } => gradient.permute(inverse(dims))?,
+            // A constant that was added has no gradient.
+            Cut::Add { .. } => gradient,
+        };
     }
-    to_candle(&gradient, candle_dtype(dtype))
+    Ok(gradient.contiguous()?)
 }
 
-fn zeros(shape: &[usize], dtype: tlbench_sdk::DType) -> Result<tlbench_sdk::Tensor> {
-    from_candle(&Tensor::zeros(shape, candle_dtype(dtype), &Device::Cpu)?)
-}
-
-fn candle_dtype(dtype: tlbench_sdk::DType) -> DType {
-    match dtype {
-        tlbench_sdk::DType::F64 => DType::F64,
-        _ => DType::F32,
+/// The permutation that undoes `dims`.
+fn inverse(dims: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; dims.len()];
+    for (after, &before) in dims.iter().enumerate() {
+        inverse[before] = after;
     }
+    inverse
 }

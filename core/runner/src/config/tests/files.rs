@@ -85,7 +85,9 @@ fn every_key_is_read() {
                 ),
             ],
             compat: false,
-            max_tokens: 32,
+            max_tokens: Some(
+                32,
+            ),
             offline: true,
             excluded_tiers: {},
         },

@@ -132,6 +132,7 @@ fn everything_but_tokens_has_a_floor_of_at_least_one_rounding() {
 #[test]
 fn a_short_input_has_at_least_the_relative_floor_of_the_longest() {
     let longest = Stimulus::from_rows("longest", &[(0..9).collect()], Padding::Right, 0).unwrap();
+    let longest = longest.showing([Quantity::Logits]);
     let model = Small::announced(spec(), std::slice::from_ref(&longest));
     let short = question(&[vec![3]], Padding::Right, vec![Quantity::Logits]);
     let relative = |request: &TraceRequest| {
@@ -139,13 +140,14 @@ fn a_short_input_has_at_least_the_relative_floor_of_the_longest() {
         let rms = rms_of(&trace.value(&Quantity::Logits).unwrap().to_f64_vec());
         trace.floor(&Quantity::Logits).unwrap().cumulative / rms
     };
-    let long = longest.showing([Quantity::Logits]).request;
+    let long = longest.request;
     assert!(relative(&short) >= relative(&long) * (1.0 - 1e-12));
 }
 
 #[test]
 fn what_is_wrong_with_the_longest_input_costs_no_other_its_answer() {
     let wrong = Stimulus::from_rows("wrong", &[vec![999; 9]], Padding::Right, 0).unwrap();
+    let wrong = wrong.showing([Quantity::Logits]);
     let model = Small::announced(spec(), std::slice::from_ref(&wrong));
     let trace = model.ask(&question(
         &[vec![3]],
@@ -153,8 +155,7 @@ fn what_is_wrong_with_the_longest_input_costs_no_other_its_answer() {
         vec![Quantity::Logits],
     ));
     assert!(trace.floor(&Quantity::Logits).is_some());
-    let wrong = wrong.showing([Quantity::Logits]).request;
-    let error = model.source.trace(&wrong).unwrap_err();
+    let error = model.source.trace(&wrong.request).unwrap_err();
     assert_eq!(
         error.to_string(),
         "input_ids: expected values from 0 to 22, found 999"
