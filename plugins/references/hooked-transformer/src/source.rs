@@ -168,6 +168,7 @@ impl TraceSource for Source {
             stimuli: Vec::new(),
             processes_weights: true,
             provenance: provenance.into(),
+            firings: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tlbench_python_worker::{Library, Method, Program};
 use tlbench_sdk::spec::Cut;
-use tlbench_sdk::{HookPoint, TraceRequest};
+use tlbench_sdk::{Firings, HookPoint, TraceRequest};
 
 use crate::architecture::Architecture;
 use crate::options::Api;
@@ -30,6 +30,8 @@ pub(crate) static PROGRAM: Program = Program {
         "bridge",
         "checkpoint",
         "exact",
+        "firing",
+        "flags",
         "hooked",
         "main",
         "observing",
@@ -60,6 +62,8 @@ pub(crate) struct Open<'a> {
     pub(crate) weights: Vec<CutWeight>,
     pub(crate) absent: Vec<Absent>,
     pub(crate) hooks: &'a [HookPoint],
+    /// The precision in which it is looked at what fires.
+    pub(crate) dtype: &'static str,
 }
 
 /// A canonical weight, and what it is cut from.
@@ -78,8 +82,15 @@ pub(crate) struct Absent {
     pub(crate) neutral: f64,
 }
 
-/// What was opened: the class, and the versions of what it stands on.
-pub(crate) type Opened = BTreeMap<String, String>;
+/// What was opened.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Opened {
+    /// The class, and the versions of what it stands on.
+    pub(crate) provenance: BTreeMap<String, String>,
+    /// What fires in it.
+    pub(crate) firings: Firings,
+}
 
 /// Parameters of `answer`; the request's tensors travel beside them, the values beside the reply.
 #[derive(Serialize)]

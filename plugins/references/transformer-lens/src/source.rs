@@ -47,13 +47,14 @@ impl Live {
             weights,
             absent: absent(request),
             hooks: &request.hooks,
+            dtype: computed_in(request).name(),
         };
         let (opened, _) = python.ask(OPEN, open, to_blob(&tensors)?, &progress)?;
         Ok(Self {
             python,
             calibration: Calibration::new(request.hooks.clone(), &request.stimuli),
             role: request.role,
-            dtype: request.dtype,
+            dtype: computed_in(request),
             opened,
         })
     }
@@ -108,7 +109,8 @@ impl TraceSource for Live {
         SourceInfo {
             stimuli: Vec::new(),
             processes_weights: true,
-            provenance: self.opened.clone(),
+            provenance: self.opened.provenance.clone(),
+            firings: Some(self.opened.firings.clone()),
         }
     }
 
@@ -125,6 +127,14 @@ impl TraceSource for Live {
             }
             Role::Reference => self.calibration.answer(self, request),
         }
+    }
+}
+
+/// The precision of the answers.
+const fn computed_in(request: &OpenRequest) -> DType {
+    match request.role {
+        Role::Subject | Role::ExactSubject => request.dtype,
+        Role::Reference => DType::F64,
     }
 }
 

@@ -5,6 +5,7 @@ import contextlib
 import torch
 
 from .feeding import generated
+from .firing import firings
 from .precision import SplitContractions
 from .protocol import unsupported
 from .question import parse_question
@@ -25,6 +26,10 @@ class Answers:
         self._hooks = {hook["name"]: hook for hook in hooks}
         # The last models, by precision and processing: a question is answered in two precisions in turn.
         self._loaded = {}
+
+    def firings(self, dtype):
+        """What fires, in a model whose weights are as they are stored."""
+        return firings(self._unedited((), _DTYPES[dtype]), list(self._hooks))
 
     def answer(self, params, tensors):
         question = parse_question(params["request"], tensors, self._hooks)

@@ -5,6 +5,7 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from .exact import steps, without_single
+from .flags import switched
 
 
 def load(checkpoint, processing, dtype, edits):
@@ -35,6 +36,13 @@ class Bridge:
             for name in weights.keys() & after.keys():
                 if not torch.equal(before[name], after[name]):
                     weights[name].copy_(after[name])
+
+    def flags(self, flags):
+        return switched(self.model, flags)
+
+    def names(self, hooks):
+        """Of those that can fire and that HookedTransformer has; others are the bridge's own."""
+        return [name for name in hooks if self.point(name) is not None]
 
     def point(self, name):
         return self.model.hook_dict.get(name)

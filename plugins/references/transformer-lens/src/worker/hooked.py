@@ -6,6 +6,7 @@ from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
 from transformer_lens.weight_processing import ProcessWeights
 
 from .exact import steps, without_single
+from .flags import switched
 from .protocol import internal, unsupported
 
 
@@ -35,6 +36,13 @@ class Hooked:
 
     def __init__(self, model):
         self.model = model
+
+    def flags(self, flags):
+        return switched(self.model, flags)
+
+    def names(self, hooks):
+        """Of all that can fire."""
+        return list(self.model.hook_dict)
 
     def point(self, name):
         return self.model.hook_dict.get(name)

@@ -31,7 +31,8 @@ class Worker:
         self._answers = Answers(name, load, checkpoint, params["hooks"])
         versions = {package: importlib.metadata.version(package) for package in ("transformer-lens", "transformers", "torch")}
         self._progress(f"{name} of transformer-lens {versions['transformer-lens']}")
-        return {"model": name, **versions}, b""
+        provenance = {"api": name, **versions}
+        return {"provenance": provenance, "firings": self._answers.firings(params["dtype"])}, b""
 
     def answer(self, params, blob):
         import safetensors.torch

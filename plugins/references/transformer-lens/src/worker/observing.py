@@ -12,7 +12,7 @@ from .stimulus import HOOK, HOOK_GRADIENT
 def observing(model, question, flags):
     """Values and gradients by quantity, as they are shown while the model runs with `flags` on."""
     seen = {}
-    with _on(model, flags):
+    with model.flags(flags):
         try:
             for name in question.hooks:
                 if question.gates.get(name) in (None, *flags):
@@ -68,17 +68,6 @@ def _backward(model, stimulus, name, dims, edits, seen):
         return gradient
 
     return observe
-
-
-@contextlib.contextmanager
-def _on(model, flags):
-    try:
-        for flag in flags:
-            getattr(model.model, f"set_use_{flag}")(True)
-        yield
-    finally:
-        for flag in flags:
-            getattr(model.model, f"set_use_{flag}")(False)
 
 
 def _has_heads(dims, value):
