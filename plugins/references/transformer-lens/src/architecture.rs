@@ -1,11 +1,10 @@
 //! HookedTransformer's config of a spec.
 
 use serde::Serialize;
-use tlbench_sdk::spec::{
-    Activation, AttentionSpec, Branch, BranchInput, DenseMlp, LayerSpec, Mask, MlpSpec, NormKind,
-    NormSpec, PositionSpec, ResidualSource, Wiring,
-};
+use tlbench_sdk::spec::{Activation, AttentionSpec, DenseMlp, LayerSpec, MlpSpec, NormSpec};
 use tlbench_sdk::{ModelSpec, PluginError};
+
+use crate::refusal::{refuse_beyond_gpt2, unsupported};
 
 /// The fields of a `HookedTransformerConfig` that depend on the architecture, under its names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,63 +24,34 @@ pub(crate) struct Architecture {
 }
 
 impl Architecture {
-    /// Of layers of the same kind and size alone: LayerNorm, learned positions, plain attention and a dense MLP.
+    /// Of layers that are alike: the config has one of each number.
     pub(crate) fn of(spec: &ModelSpec) -> Result<Self, PluginError> {
-        let embedding = &spec.embedding;
-        refuse(
-            "embed",
-            embedding.positions.is_none(),
-            "no learned positions",
-        )?;
-        refuse("embed", embedding.scale.is_some(), "an embedding scale")?;
-        refuse("embed", embedding.norm.is_some(), "a norm of the embedding")?;
-        refuse(
-            "unembed",
-            spec.unembed.logit_scale != 1.0,
-            "a scale of the logits",
-        )?;
-        refuse(
-            "unembed",
-            spec.unembed.softcap.is_some(),
-            "a softcap of the logits",
-        )?;
-        let layers = spec.layers.iter().enumerate();
-        let layers = layers.map(|(index, layer)| Layer::of(&format!("blocks.{index}"), layer));
-        let layers: Vec<Layer<'_>> = layers.collect::<Result<_, _>>()?;
-        let (Some(first), Some(final_norm)) = (layers.first(), &spec.final_norm) else {
-            return Err(unsupported("the model", "no layer, or no final norm"));
+        refuse_beyond_gpt2(spec)?;
+        let layers: Option<Vec<Layer<'_>>> = spec.layers.iter().map(Layer::of).collect();
+        let layers = layers.ok_or_else(|| unsupported("blocks", "a block of another kind"))?;
+        let (Some(first), Some(final_norm), Some(n_ctx)) =
+            (layers.first(), &spec.final_norm, spec.n_ctx)
+        else {
+            return Err(unsupported(
+                "the model",
+                "no block, no final norm or no limit of its context",
+            ));
         };
-        layer_norm("ln_final", final_norm)?;
-        for (index, layer) in layers.iter().enumerate() {
-            let block = format!("blocks.{index}");
-            refuse(
-                &block,
-                layer.sizes() != first.sizes(),
-                "other sizes than the first block",
-            )?;
-            let norms = [layer.norms[0].eps, layer.norms[1].eps];
-            refuse(
-                &block,
-                norms != [final_norm.eps; 2],
-                "norms with another epsilon than the last one",
-            )?;
-        }
-        let scale = first.attn.scale;
+        let (attn, mlp) = (first.attn, first.mlp);
+        refuse_unlike(&layers, final_norm)?;
         Ok(Self {
             n_layers: layers.len(),
             d_model: spec.d_model,
-            n_ctx: spec
-                .n_ctx
-                .ok_or_else(|| unsupported("the model", "no limit of its context"))?,
-            d_head: first.attn.d_head,
-            n_heads: first.attn.n_heads,
-            d_mlp: first.mlp.d_mlp,
+            n_ctx,
+            d_head: attn.d_head,
+            n_heads: attn.n_heads,
+            d_mlp: mlp.d_mlp,
             d_vocab: spec.d_vocab,
             d_vocab_out: spec.unembed.d_vocab_out,
-            act_fn: activation(first.mlp.activation)?,
+            act_fn: name_of(mlp.activation)?,
             eps: final_norm.eps,
-            attn_scale: 1.0 / scale,
-            scale_attn_by_inverse_layer_idx: is_scaled_by_layer(&layers, scale)?,
+            attn_scale: 1.0 / attn.scale,
+            scale_attn_by_inverse_layer_idx: is_scaled_by_layer(&layers, attn.scale)?,
         })
     }
 }
@@ -93,130 +63,65 @@ struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    fn of(block: &str, layer: &'a LayerSpec) -> Result<Self, PluginError> {
-        refuse(
-            block,
-            layer.wiring == Wiring::Parallel,
-            "parallel attention and MLP",
-        )?;
-        let (Some(attn), Some(mlp)) = (&layer.attn, &layer.mlp) else {
-            return Err(unsupported(block, "no attention, or no MLP"));
+    fn of(layer: &'a LayerSpec) -> Option<Self> {
+        let (attn, mlp) = (layer.attn.as_ref()?, layer.mlp.as_ref()?);
+        let MlpSpec::Dense(dense) = &mlp.body else {
+            return None;
         };
-        let norms = [
-            branch(&format!("{block}.attn"), attn)?,
-            branch(&format!("{block}.mlp"), mlp)?,
-        ];
-        attention(&format!("{block}.attn"), &attn.body)?;
-        let MlpSpec::Dense(mlp) = &mlp.body else {
-            return Err(unsupported(&format!("{block}.mlp"), "a mixture of experts"));
-        };
-        refuse(&format!("{block}.mlp"), mlp.gate.is_some(), "a gated MLP")?;
-        Ok(Self {
+        Some(Self {
             attn: &attn.body,
-            mlp,
-            norms,
+            mlp: dense,
+            norms: [attn.input_norm()?, mlp.input_norm()?],
         })
     }
 
-    fn sizes(&self) -> (usize, usize, usize, Activation) {
-        let (attn, mlp) = (self.attn, self.mlp);
-        (attn.n_heads, attn.d_head, mlp.d_mlp, mlp.activation)
+    const fn sizes(&self) -> [usize; 3] {
+        [self.attn.n_heads, self.attn.d_head, self.mlp.d_mlp]
     }
 }
 
-/// The norm of its input.
-fn branch<'a, T>(name: &str, branch: &'a Branch<T>) -> Result<&'a NormSpec, PluginError> {
-    refuse(
-        name,
-        branch.output_norm.is_some(),
-        "a norm of a branch's output",
-    )?;
-    refuse(name, branch.sum_norm.is_some(), "a norm of the sum")?;
-    refuse(
-        name,
-        branch.output_scale != 1.0,
-        "a scale of a branch's output",
-    )?;
-    refuse(
-        name,
-        branch.residual != ResidualSource::Stream,
-        "a residual taken after the norm",
-    )?;
-    let BranchInput::Norm(norm) = &branch.input else {
-        return Err(unsupported(name, "a branch without a norm of its own"));
-    };
-    layer_norm(name, norm)?;
-    Ok(norm)
+fn refuse_unlike(layers: &[Layer<'_>], final_norm: &NormSpec) -> Result<(), PluginError> {
+    for (index, layer) in layers.iter().enumerate() {
+        let block = format!("blocks.{index}");
+        let (sizes, activation) = (layers[0].sizes(), layers[0].mlp.activation);
+        if layer.sizes() != sizes || layer.mlp.activation != activation {
+            return Err(unsupported(&block, "a block unlike the first one"));
+        }
+        if layer.norms.iter().any(|norm| norm.eps != final_norm.eps) {
+            let feature = "a norm with another epsilon than the last one";
+            return Err(unsupported(&block, feature));
+        }
+    }
+    Ok(())
 }
 
-fn layer_norm(name: &str, norm: &NormSpec) -> Result<(), PluginError> {
-    refuse(name, norm.kind != NormKind::LayerNorm, "an RMS norm")
-}
-
-fn attention(name: &str, spec: &AttentionSpec) -> Result<(), PluginError> {
-    refuse(
-        name,
-        spec.n_kv_heads != spec.n_heads,
-        "fewer key and value heads than query heads",
-    )?;
-    refuse(name, spec.clip_qkv.is_some(), "clipping of q, k and v")?;
-    refuse(name, spec.qk_norm.is_some(), "norms of queries and keys")?;
-    refuse(
-        name,
-        spec.position != PositionSpec::None,
-        "positions inside attention",
-    )?;
-    refuse(name, spec.softcap.is_some(), "a softcap of the scores")?;
-    refuse(name, spec.sinks.is_some(), "attention sinks")?;
-    refuse(
-        name,
-        spec.mask != Mask::CAUSAL,
-        "a mask that is not the causal one",
-    )
-}
-
-fn activation(activation: Activation) -> Result<&'static str, PluginError> {
+fn name_of(activation: Activation) -> Result<&'static str, PluginError> {
     match activation {
         Activation::Gelu => Ok("gelu"),
         Activation::GeluTanh => Ok("gelu_new"),
         Activation::Silu => Ok("silu"),
         Activation::Relu => Ok("relu"),
         Activation::QuickGelu | Activation::ReluSquared | Activation::ClampedSwiglu { .. } => {
-            Err(unsupported(
-                "mlp",
-                "an activation that HookedTransformer is not given here",
-            ))
+            let feature = "an activation that HookedTransformer does not have";
+            Err(unsupported("blocks.0.mlp", feature))
         }
     }
 }
 
 /// Whether scores of layer `l` are divided by `l + 1`, the only way in which scales may differ.
 fn is_scaled_by_layer(layers: &[Layer<'_>], scale: f64) -> Result<bool, PluginError> {
-    let is_near = |found: f64, expected: f64| (found - expected).abs() <= 1e-12 * expected.abs();
-    let mut all = layers.iter().enumerate();
-    if all.all(|(_, layer)| is_near(layer.attn.scale, scale)) {
-        return Ok(false);
-    }
-    let mut all = layers.iter().enumerate();
-    if all.all(|(index, layer)| is_near(layer.attn.scale, scale / (index + 1) as f64)) {
-        return Ok(true);
-    }
-    Err(unsupported(
-        "attn",
-        "scales of the scores that differ from layer to layer",
-    ))
-}
-
-fn refuse(component: &str, asked: bool, feature: &str) -> Result<(), PluginError> {
-    if asked {
-        Err(unsupported(component, feature))
+    let are = |expected: fn(f64, usize) -> f64| {
+        layers.iter().enumerate().all(|(index, layer)| {
+            let expected = expected(scale, index);
+            (layer.attn.scale - expected).abs() <= 1e-12 * expected.abs()
+        })
+    };
+    if are(|scale, _| scale) {
+        Ok(false)
+    } else if are(|scale, layer| scale / (layer + 1) as f64) {
+        Ok(true)
     } else {
-        Ok(())
+        let feature = "scales of the scores that differ from layer to layer";
+        Err(unsupported("blocks", feature))
     }
-}
-
-fn unsupported(component: &str, feature: &str) -> PluginError {
-    PluginError::unsupported(format!(
-        "{component}: {feature} is not asked of TransformerLens by transformer-lens"
-    ))
 }

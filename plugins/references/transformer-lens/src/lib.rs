@@ -7,7 +7,10 @@
 mod architecture;
 mod options;
 mod program;
+mod refusal;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use tlbench_python_worker::Pool;
 use tlbench_sdk::{

@@ -20,6 +20,12 @@ pub(crate) static PROGRAM: Program = Program {
             oldest: None,
         },
         Library {
+            module: "transformers",
+            package: "transformers",
+            oldest: None,
+        },
+        // The first whose bridge shows every hook of HookedTransformer by its name.
+        Library {
             module: "transformer_lens",
             package: "transformer-lens",
             oldest: Some("3.9.0"),

@@ -18,6 +18,8 @@ class Installed:
         self._libraries = manifest["libraries"]
         self._how_to_choose = manifest["how_to_choose"]
         self._how_to_choose_another = manifest["how_to_choose_another"]
+        # By package, once they are imported.
+        self.versions = {}
 
     def start(self, progress):
         """Imports the libraries and the program; its methods."""
@@ -57,6 +59,7 @@ class Installed:
             raise _broken(module, error) from error
         if oldest is not None and numbers(found) < numbers(oldest):
             raise self.outdated(f"{module} {found}; {oldest} or later is needed", package)
+        self.versions[package] = found
         return f"{module} {found}"
 
 

@@ -12,7 +12,7 @@ from .protocol import internal, unsupported
 
 def load(checkpoint, processing, dtype, edits):
     """The model; `edits` are of the checkpoint's tensors, before they are processed."""
-    state = checkpoint.canonical(edits)
+    state = stored = checkpoint.canonical(edits)
     if processing:
         with without_single():
             config = _config(checkpoint.architecture, torch.float64)
@@ -23,9 +23,11 @@ def load(checkpoint, processing, dtype, edits):
         config.normalization_type = "LNPre"
     model = HookedTransformer(config, move_to_device=False)
     loaded = model.load_state_dict({name: weight.to(dtype) for name, weight in state.items()}, strict=False)
-    if missing := sorted(set(loaded.missing_keys) & {name for name, _ in model.named_parameters()}):
+    parameters = {name for name, _ in model.named_parameters()}
+    if missing := sorted(parameters & set(loaded.missing_keys)):
         raise internal(f"HookedTransformer was given no `{missing[0]}`")
-    return Hooked(model.eval())
+    folded = {name: _neutral(name, weight.to(dtype)) for name, weight in stored.items() if name not in parameters}
+    return Hooked(model.eval(), folded)
 
 
 class Hooked:
@@ -34,8 +36,9 @@ class Hooked:
     # Hooks that fire three times: each of queries, keys and values normalises for itself.
     repeated = (".ln1.hook_scale", ".ln1.hook_normalized")
 
-    def __init__(self, model):
+    def __init__(self, model, folded):
         self.model = model
+        self._folded = folded
 
     def flags(self, flags):
         return switched(self.model, flags)
@@ -66,11 +69,16 @@ class Hooked:
         return value
 
     def weights(self):
-        return dict(self.model.named_parameters())
+        """With those that processing has folded into others, as the numbers that change nothing."""
+        return {**self._folded, **dict(self.model.named_parameters())}
 
     def gradients(self):
         """By canonical name: which parameter it is, and its gradient."""
         return {name: (name, each.grad) for name, each in self.model.named_parameters() if each.grad is not None}
+
+
+def _neutral(name, weight):
+    return torch.ones_like(weight) if name.endswith(".w") else torch.zeros_like(weight)
 
 
 def _check_positions(inputs):

@@ -38,7 +38,7 @@ class Question:
     def flags_of_rows(self):
         """By row: the flags that its edits take."""
         flags = [frozenset()] * self.stimulus.shape[0]
-        for edit in self.stimulus.edits:
+        for edit in self.row_edits():
             for row in range(len(flags)) if edit.rows is None else edit.rows:
                 flags[row] |= self._flags(edit.name)
         return flags
@@ -53,6 +53,10 @@ class Question:
         for row, run in enumerate(runs):
             merged[row] = found[run][row]
         return merged
+
+    def row_edits(self):
+        """Those of one row of the batch or more."""
+        return [edit for edit in self.stimulus.edits if edit.target != "weight"]
 
     def _flags(self, name):
         return frozenset({self.gates[name]} if name in self.gates else ())
@@ -70,8 +74,8 @@ def parse_question(request, tensors, hooks):
     if unknown := sorted(question.hooks - question.dims.keys()):
         raise invalid_input(f"`{unknown[0]}` is no hook of this model")
     rows = stimulus.shape[0]
-    for edit in stimulus.edits:
-        if edit.target != "weight" and (outside := [row for row in edit.rows or () if row >= rows]):
+    for edit in question.row_edits():
+        if outside := [row for row in edit.rows or () if row >= rows]:
             raise invalid_input(f"`{edit.name}`: expected an index below {rows} to edit at, found {outside[0]}")
     return question
 
