@@ -50,12 +50,12 @@ fn who_tells_is_checked() {
 
 #[test]
 fn the_same_hooks_once_each() {
-    assert_snapshot!(told(|_| {}), @"");
+    assert_snapshot!(told(|_| {}), @"INFO: 28 hooks fire under these names, in this order and in these shapes, once each");
 }
 
 #[test]
 fn a_hook_that_fires_more_than_once_is_noteworthy() {
-    assert_snapshot!(told(|pass| named(pass, "blocks.0.ln1.hook_scale").times = 3), @"");
+    assert_snapshot!(told(|pass| named(pass, "blocks.0.ln1.hook_scale").times = 3), @"WARNING: 28 hooks fire under these names, in this order and in these shapes; more than once: blocks.0.ln1.hook_scale 3 times");
 }
 
 #[test]
@@ -63,17 +63,17 @@ fn a_hook_in_another_place() {
     assert_snapshot!(told(|pass| {
         let first = pass.remove(0);
         pass.insert(2, first);
-    }), @"");
+    }), @"DANGER: hook_embed fires after blocks.0.hook_attn_in");
 }
 
 #[test]
 fn a_hook_of_another_name() {
-    assert_snapshot!(told(|pass| named(pass, "hook_embed").name = "hook_tokens".into()), @"");
+    assert_snapshot!(told(|pass| named(pass, "hook_embed").name = "hook_tokens".into()), @"DANGER: hook_embed never fires (and 1 more)");
 }
 
 #[test]
 fn a_hook_of_another_shape() {
-    assert_snapshot!(told(|pass| named(pass, "blocks.0.attn.hook_q").shape = vec![1, POS, 8]), @"");
+    assert_snapshot!(told(|pass| named(pass, "blocks.0.attn.hook_q").shape = vec![1, POS, 8]), @"DANGER: blocks.0.attn.hook_q is [1, 5, 8] where [batch, pos, n_heads=2, d_head=4] is [1, 5, 2, 4]");
 }
 
 /// What is behind flags that exclude each other fires in different passes.
@@ -92,5 +92,5 @@ fn several_passes_make_up_one_order() {
     };
     let passes = vec![pass(false), pass(true)];
     tells(&mut model, Role::Subject, passes);
-    assert_snapshot!(line(judge(&HookRegistry, &model, "firing.subject", |_, _| {})), @"");
+    assert_snapshot!(line(judge(&HookRegistry, &model, "firing.subject", |_, _| {})), @"INFO: 28 hooks fire under these names, in this order and in these shapes, once each");
 }

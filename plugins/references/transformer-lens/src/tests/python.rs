@@ -60,7 +60,7 @@ fn opened(python: &str, fake_name: &str, role: Role, api: Option<&str>) -> Strin
     request
         .options
         .extend(api.map(|api| ("api".to_owned(), json!(api))));
-    let opened = TransformerLens::default().open(&request, &Listener::default());
+    let opened = TransformerLens::default().open(&request, &Silence);
     match opened {
         Ok(source) => {
             let provenance = source.info().provenance;

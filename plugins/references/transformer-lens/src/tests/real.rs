@@ -38,7 +38,7 @@ impl Hooked {
         std::fs::write(file, to_blob(&tensors).unwrap()).unwrap();
         let mut request = request(folder.path(), &python);
         request.options.insert("api".to_owned(), json!("hooked"));
-        let source = TransformerLens::default().open(&request, &Listener::default());
+        let source = TransformerLens::default().open(&request, &Silence);
         Self {
             source: source.unwrap(),
             _folder: folder,
