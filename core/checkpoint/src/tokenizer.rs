@@ -1,4 +1,4 @@
-//! Text to token ids, as HuggingFace's tokenizer really does it.
+//! Text to token ids and back, as HuggingFace's tokenizer really does it.
 //!
 //! Measured with `AutoTokenizer` of transformers 5.23 (`tests/fixtures/measure_tokenizers.py`, its answers beside it):
 //!
@@ -85,6 +85,25 @@ impl Tokenizer {
                 .encode_fast(text, true)
                 .map_err(refused(&self.file))?;
             Ok(encoding.get_ids().iter().copied().map(i64::from).collect())
+        })
+    }
+
+    /// The text of `tokens`, special ones included.
+    ///
+    /// # Errors
+    /// If one of them is not in the vocabulary.
+    pub fn decode(&self, tokens: &[i64]) -> Result<String, CheckpointError> {
+        guarded(&self.file, || {
+            let ids = tokens.iter().map(|&token| {
+                let id = u32::try_from(token).ok();
+                let known = id.filter(|&id| self.inner.id_to_token(id).is_some());
+                known.ok_or_else(|| CheckpointError::Tokenizer {
+                    file: self.file.clone(),
+                    message: format!("expected ids of its vocabulary, found {token}"),
+                })
+            });
+            let ids = ids.collect::<Result<Vec<u32>, CheckpointError>>()?;
+            self.inner.decode(&ids, false).map_err(refused(&self.file))
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::spec::{Branch, BranchInput, NormKind, NormSpec};
-use tlbench_sdk::{DType, ModelSpec, Tensor, TensorMap, hooks};
+use tlbench_sdk::{DType, ModelSpec, Tensor, TensorMap, hooks, layer_of};
 
 use crate::convert::{from_candle, to_candle};
 use crate::error::EngineError;
@@ -254,19 +254,8 @@ impl ActivationCache {
 
     /// How many layers the model has, whatever was kept of them.
     fn n_layers(&self) -> usize {
-        let index = |name: &String| {
-            name.strip_prefix("blocks.")?
-                .split('.')
-                .next()?
-                .parse::<usize>()
-                .ok()
-        };
-        let last = self
-            .values
-            .keys()
-            .chain(&self.written)
-            .filter_map(index)
-            .max();
+        let names = self.values.keys().chain(&self.written);
+        let last = names.filter_map(|name| layer_of(name)).max();
         last.map_or(0, |last| last + 1)
     }
 

@@ -12,7 +12,10 @@ pub enum Arithmetic {
     /// As the matrix kernel does it.
     #[default]
     Native,
-    /// The contraction is cut into this many pieces, which are summed one after the other.
+    /// The same, from the last term to the first.
+    Backwards,
+    /// The contraction is cut into this many pieces, which are summed one after the other. Sums of sums round less than
+    /// one long sum does.
     SplitSums(usize),
 }
 
@@ -36,6 +39,11 @@ impl Arithmetic {
         let batch = lhs_at.dims()[..rank - 2].iter().product();
         let pieces = match self {
             Self::Native => 1,
+            Self::Backwards => {
+                let (lhs, lhs_at) = backwards(lhs, lhs_at, rank - 1)?;
+                let (rhs, rhs_at) = backwards(rhs, rhs_at, rank - 2)?;
+                return lhs.matmul(&rhs, (batch, m, n, k), &lhs_at, &rhs_at);
+            }
             Self::SplitSums(pieces) => pieces.clamp(1, k.max(1)),
         };
         let mut products = (0..pieces).map(|piece| {
@@ -49,6 +57,18 @@ impl Arithmetic {
             .unwrap_or_else(|| Err(Error::Msg("no piece".to_owned())))?;
         products.try_fold(first, |sum, product| add(sum, &product?))
     }
+}
+
+/// `operand` from the last element of `axis` to the first.
+fn backwards(operand: &CpuStorage, at: &Layout, axis: usize) -> Result<(CpuStorage, Layout)> {
+    let (contiguous, layout) = (
+        operand.to_dtype(at, operand.dtype())?,
+        Layout::contiguous(at.shape()),
+    );
+    let places = (0..at.dims()[axis] as u32).rev().collect::<Vec<u32>>();
+    let places_at = Layout::contiguous(places.len());
+    let reversed = contiguous.index_select(&CpuStorage::U32(places), &layout, &places_at, axis)?;
+    Ok((reversed, layout))
 }
 
 fn add(sum: CpuStorage, terms: &CpuStorage) -> Result<CpuStorage> {
@@ -74,6 +94,7 @@ fn add(sum: CpuStorage, terms: &CpuStorage) -> Result<CpuStorage> {
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
+    use tlbench_sdk::noise;
 
     use super::*;
 
@@ -95,6 +116,38 @@ mod tests {
                 whole.to_vec2::<f64>().unwrap()
             );
         }
+        let backwards = Arithmetic::Backwards.matmul(&lhs, &rhs).unwrap();
+        assert_eq!(
+            backwards.to_vec2::<f64>().unwrap(),
+            whole.to_vec2::<f64>().unwrap()
+        );
         assert_eq!(whole.dtype(), DType::F64);
+    }
+
+    #[test]
+    fn backwards_it_rounds_as_the_kernel_does_and_in_pieces_less() {
+        let operand = |seed, shape: (usize, usize)| {
+            let values = noise(seed, shape.0 * shape.1);
+            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        };
+        let (lhs, rhs) = (operand(1, (40, 96)), operand(2, (96, 40)));
+        let rounded = |tensor: &Tensor| tensor.to_dtype(DType::F32).unwrap();
+        let (lhs, rhs) = (rounded(&lhs), rounded(&rhs));
+        let exact = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
+        let truth = exact(&lhs).matmul(&exact(&rhs)).unwrap();
+        let error = |order: Arithmetic| {
+            let product = exact(&order.matmul(&lhs, &rhs).unwrap());
+            let squares = (product - &truth).unwrap().sqr().unwrap();
+            squares
+                .mean_all()
+                .unwrap()
+                .to_scalar::<f64>()
+                .unwrap()
+                .sqrt()
+        };
+        let native = error(Arithmetic::Native);
+        let relative = [Arithmetic::Backwards, Arithmetic::SplitSums(3)].map(|o| error(o) / native);
+        assert!(relative[0] > 0.8 && relative[0] < 1.25, "{relative:?}");
+        assert!(relative[1] < 0.8, "{relative:?}");
     }
 }

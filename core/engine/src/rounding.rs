@@ -23,8 +23,9 @@ pub struct RoundingReference {
 impl RoundingReference {
     /// From the same model opened in f64 and in the precision on trial.
     pub fn new(exact: Bridge, rounded: &Bridge) -> Self {
-        let variants = [3, 5]
-            .map(|pieces| rounded.with_arithmetic(Arithmetic::SplitSums(pieces)))
+        // One of them is to be as rough as the order on trial, which cannot be its own measure.
+        let variants = [Arithmetic::Backwards, Arithmetic::SplitSums(3)]
+            .map(|order| rounded.with_arithmetic(order))
             .into();
         Self {
             exact,
@@ -46,10 +47,12 @@ impl RoundingReference {
             return Ok(BTreeMap::new());
         };
         let cumulative = self.errors(request, truth, &region)?;
-        let hooks = truth
-            .values
-            .iter()
-            .filter_map(|(quantity, value)| Some((quantity.as_hook()?.to_owned(), value.clone())));
+        // Hooks behind a gate are not set to the truth: which are shown differs with what else is asked for.
+        let hooks = self.exact.hooks().iter().filter(|hook| hook.gate.is_none());
+        let hooks = hooks.filter_map(|hook| {
+            let value = truth.value(&Quantity::hook(&hook.name))?;
+            Some((hook.name.clone(), value.clone()))
+        });
         // There is nothing to overwrite with the truth in a run that is edited, differentiated or cut.
         let local = if request.is_plain() {
             self.errors(&request.clone().local(hooks.collect()), truth, &region)?

@@ -11,7 +11,7 @@ use tlbench::config::{
 };
 use tlbench::model::Model;
 use tlbench::{
-    Config, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list, report,
+    Config, Extent, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list, report,
 };
 use tlbench_checkpoint::RECORDING_FILE;
 use tlbench_sdk::{DType, Judging, Tier};
@@ -158,6 +158,9 @@ enum Command {
             default_values = ["f32", "bf16", "f16"]
         )]
         precisions: Vec<DType>,
+        /// Without the gradients of parameters, which take as much room as the weights do in f32
+        #[arg(long)]
+        no_parameter_gradients: bool,
     },
 }
 
@@ -210,6 +213,7 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             model,
             out,
             precisions,
+            no_parameter_gradients,
         }) => {
             cli.tell_problems(&registry, terminal);
             let entry = entry(&config, model)?;
@@ -222,11 +226,15 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
                     });
                 }
             };
+            let extent = Extent {
+                precisions: precisions.clone(),
+                parameter_gradients: !no_parameter_gradients,
+            };
             let options = |id: &str| config.reference_options(id);
             let written = tlbench::record(
                 entry,
                 &config.run,
-                precisions,
+                &extent,
                 &registry,
                 &options,
                 &out,

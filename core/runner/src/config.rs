@@ -113,7 +113,7 @@ pub struct RunSettings {
     pub references: Vec<ReferenceChoice>,
     /// `compat`: whether processed weights are on trial as well, and not only the raw ones.
     pub compat: bool,
-    /// `max_tokens`: the longest input, where the model's context is longer. By default 256, and 64 for a model of more
+    /// `max_tokens`: the longest input, where the model's context is longer. By default 256, and 32 for a model of more
     /// than 64 MB.
     pub max_tokens: Option<usize>,
     /// `offline`: whether models of the Hub are taken from the cache alone.

@@ -69,7 +69,7 @@ pub(crate) fn default_stimuli(
 }
 
 fn longest_input(parameters: &[Parameter]) -> usize {
-    if is_large(parameters) { 64 } else { 256 }
+    if is_large(parameters) { 32 } else { 256 }
 }
 
 /// Tokens, and the one that fills up. Without a tokenizer the text's bytes serve as tokens.

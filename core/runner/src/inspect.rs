@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use tlbench_sdk::spec::{Component, TensorSource};
-use tlbench_sdk::{HookPoint, short_name};
+use tlbench_sdk::{HookPoint, layer_of, short_name};
 
 use crate::model::Model;
 use crate::report::printable;
@@ -131,13 +131,7 @@ fn fold_by<T>(
 }
 
 fn in_block(name: &str) -> Option<(usize, &str)> {
-    let block = name
-        .strip_prefix("blocks.")?
-        .split_once('.')?
-        .0
-        .parse()
-        .ok()?;
-    Some((block, short_name(name)))
+    Some((layer_of(name)?, short_name(name)))
 }
 
 fn component(text: &mut String, folded: &Folded<Component<'_>>) {

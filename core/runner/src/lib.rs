@@ -34,7 +34,7 @@ pub use exit::Failure;
 pub use located::{HubCopy, LocateError, Located};
 pub use outcome::Outcome;
 pub use plugins::{Registry, SearchPath};
-pub use record::{RecordError, record};
+pub use record::{Extent, RecordError, record};
 pub use results::Results;
 pub use run::run;
 pub use selection::SelectionError;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use tlbench_checkpoint::CheckpointError;
 use tlbench_checkpoint::recording::{RecordedAnswer, Recording, RecordingError};
 use tlbench_sdk::{
-    DType, OpenRequest, PluginError, Processing, ReferenceModel, Role, Stimulus, Tier, Trace,
-    TraceSource,
+    DType, OpenRequest, PluginError, Processing, Quantity, ReferenceModel, Role, Stimulus, Tier,
+    Trace, TraceSource,
 };
 
 use crate::config::{ModelEntry, RunSettings};
@@ -44,15 +44,37 @@ pub enum RecordError {
     Recording(#[from] RecordingError),
 }
 
-/// Asks live HuggingFace everything that a run asks, and writes the answers to `out`, with the rounding errors of each of
-/// `precisions`.
+/// How much a recording holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Those whose rounding errors are measured.
+    pub precisions: Vec<DType>,
+    /// Whether it holds the gradients of parameters. They take as much room as the weights do in f32.
+    pub parameter_gradients: bool,
+}
+
+impl Extent {
+    /// What is asked of `stimuli`.
+    fn of(&self, mut stimuli: Vec<Stimulus>) -> Vec<Stimulus> {
+        if !self.parameter_gradients {
+            for stimulus in &mut stimuli {
+                let capture = &mut stimulus.request.capture;
+                capture.retain(|quantity| !matches!(quantity, Quantity::ParameterGradient(_)));
+            }
+        }
+        stimuli.retain(|stimulus| !stimulus.request.capture.is_empty());
+        stimuli
+    }
+}
+
+/// Asks live HuggingFace what a run asks, as far as `extent` goes, and writes the answers to `out`.
 ///
 /// # Errors
 /// If the model cannot be read, HuggingFace is not to be had, or the file cannot be written.
 pub fn record(
     entry: &ModelEntry,
     run: &RunSettings,
-    precisions: &[DType],
+    extent: &Extent,
     registry: &Registry,
     options: &dyn Fn(&str) -> Map<String, Value>,
     out: &Path,
@@ -60,7 +82,8 @@ pub fn record(
 ) -> Result<PathBuf, RecordError> {
     let located = Located::find(&entry.source, run.offline, sink).map_err(ModelError::from)?;
     let model = Model::open(&located.folder, entry.architecture.as_deref(), registry)?;
-    let mut stimuli = default_stimuli(&model, &Processing::raw(), &entry.prompt, run.max_tokens)?;
+    let stimuli = default_stimuli(&model, &Processing::raw(), &entry.prompt, run.max_tokens)?;
+    let mut stimuli = extent.of(stimuli);
     let mut recording = Recording {
         provenance: BTreeMap::new(),
         config_digest: model.folder.config_digest(),
@@ -68,7 +91,7 @@ pub fn record(
         answers: Vec::new(),
     };
     // f32 first: everything is answered there, and more may be asked about the answers.
-    let mut precisions = precisions.to_vec();
+    let mut precisions = extent.precisions.clone();
     precisions.sort_by_key(|precision| *precision != DType::F32);
     for precision in precisions {
         let request = |id: &str| OpenRequest {
@@ -162,4 +185,36 @@ fn add(
         known.floors.extend(answer.floors);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::Padding;
+
+    use super::*;
+
+    fn showing(id: &str, capture: &[Quantity]) -> Stimulus {
+        let stimulus = Stimulus::from_rows(id, &[vec![1]], Padding::Right, 0).unwrap();
+        stimulus.showing(capture.to_vec())
+    }
+
+    #[test]
+    fn gradients_of_parameters_are_left_out_and_nothing_else() {
+        let [hook, parameter] = [
+            Quantity::HookGradient("hook_embed".into()),
+            Quantity::ParameterGradient("wte.weight".into()),
+        ];
+        let asked = vec![
+            showing("text", &[Quantity::Logits]),
+            showing("projection", &[hook.clone(), parameter.clone()]),
+            showing("parameters", &[parameter]),
+        ];
+        let extent = |parameter_gradients| Extent {
+            precisions: vec![DType::F32],
+            parameter_gradients,
+        };
+        let kept = [asked[0].clone(), showing("projection", &[hook])];
+        assert_eq!(extent(false).of(asked.clone()), kept);
+        assert_eq!(extent(true).of(asked.clone()), asked);
+    }
 }

@@ -205,13 +205,12 @@ impl Session<'_> {
     }
 
     fn report_notes(&self, model: &Model, used: &[Stimulus], default: &[Stimulus]) {
-        let inputs = |stimuli: &[Stimulus]| -> Vec<_> {
-            stimuli
-                .iter()
-                .map(|stimulus| stimulus.request.inputs.clone())
-                .collect()
+        let is_used = |asked: &Stimulus| {
+            let mut inputs = used.iter().map(|stimulus| &stimulus.request.inputs);
+            inputs.any(|inputs| *inputs == asked.request.inputs)
         };
-        let recorded = inputs(used) != inputs(default);
+        // The first is the text as it is; whoever answers may leave out others, or add some.
+        let recorded = !default.first().is_some_and(is_used);
         for message in notes(model, self.entry, self.run, used, recorded) {
             let model = self.entry.name.clone();
             self.sink.emit(Event::Note { model, message });

@@ -154,7 +154,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// How many numbers it has.
+    /// How many numbers it holds.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }

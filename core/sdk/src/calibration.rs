@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::measured::{Measurements, Pass, floor, measure};
+use crate::benchmark::{Parameter, is_large};
 use crate::compare::{Floor, Region};
 use crate::error::PluginError;
 use crate::hooks::HookPoint;
@@ -22,6 +23,11 @@ pub type Values = BTreeMap<Quantity, Tensor>;
 
 /// In how many pieces the f32 runs sum. Each is right, and they round differently.
 const PIECES: [usize; 3] = [1, 3, 5];
+
+/// Those for a model of that size. The RMS error of many elements hardly depends on the order.
+fn pieces(is_large: bool) -> &'static [usize] {
+    if is_large { &PIECES[..1] } else { &PIECES }
+}
 
 /// What follows from the logits, each with a floor of its own.
 const DERIVED: [Quantity; 4] = [
@@ -72,6 +78,8 @@ pub trait Computes {
 #[derive(Debug)]
 pub struct Calibration {
     hooks: Vec<HookPoint>,
+    /// In how many pieces f32 runs sum.
+    pieces: &'static [usize],
     /// The longest inputs on which each quantity will be looked at.
     longest: BTreeMap<Quantity, TensorMap>,
     /// What was measured on them, by how weights are processed and whether there is a way back.
@@ -79,13 +87,23 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Nothing yet about a model with these hooks, which will be asked `stimuli` among others.
-    pub fn new(hooks: Vec<HookPoint>, stimuli: &[Stimulus]) -> Self {
+    /// Nothing yet about a model with these hooks and parameters, which will be asked `stimuli` among others.
+    pub fn new(hooks: Vec<HookPoint>, parameters: &[Parameter], stimuli: &[Stimulus]) -> Self {
         Self {
             hooks,
+            pieces: pieces(is_large(parameters)),
             longest: longest(stimuli),
             measured: Mutex::default(),
         }
+    }
+
+    /// Where truth and floors come from, for a provenance.
+    pub fn precision(&self) -> String {
+        let orders = match self.pieces.len() {
+            1 => "one order".to_owned(),
+            count => format!("{count} orders"),
+        };
+        format!("f64, against f32 summed in {orders}")
     }
 
     /// The truth that `request` asks for, with its floors; a local run has none.
@@ -181,6 +199,34 @@ impl Calibration {
         (tokens(&request.inputs) < tokens(longest)).then_some(longest)
     }
 
+    /// The question in which each component starts from the truth, if that makes sense for `request`. Hooks behind a gate
+    /// are not set to it: which are shown differs with what else is asked for, and floors must not.
+    fn local_question(&self, request: &TraceRequest, truth: &Values) -> Option<TraceRequest> {
+        let hooks = self.hooks.iter().filter(|hook| hook.gate.is_none());
+        let hooks: TensorMap = hooks
+            .filter_map(|hook| {
+                let value = truth.get(&Quantity::hook(&hook.name))?;
+                Some((hook.name.clone(), value.clone()))
+            })
+            .collect();
+        let is_alone = request.interventions.is_empty() && request.generate.is_none();
+        if hooks.is_empty() || !is_alone {
+            return None;
+        }
+        let is_local = |quantity: &&Quantity| {
+            matches!(
+                quantity,
+                Quantity::Hook(_) | Quantity::Logits | Quantity::LogProbs
+            )
+        };
+        let question = TraceRequest {
+            capture: request.capture.iter().filter(is_local).cloned().collect(),
+            gradients: None,
+            ..request.clone()
+        };
+        Some(question.local(hooks))
+    }
+
     /// The errors of f32 runs in every order, and of those in which each component starts from the truth.
     fn measure<C: Computes>(
         &self,
@@ -194,8 +240,8 @@ impl Calibration {
             PluginError::invalid_input(format!("{ATTENTION_MASK}: expected [batch, pos] of i64"))
         })?;
         let mut measurements = Measurements::new();
-        let local = local_question(request, truth);
-        for pieces in PIECES {
+        let local = self.local_question(request, truth);
+        for &pieces in self.pieces {
             for (pass, question) in [
                 (Pass::Cumulative, Some(request)),
                 (Pass::Local, local.as_ref()),
@@ -233,30 +279,6 @@ fn with_derived(request: &TraceRequest) -> TraceRequest {
         request.capture.extend(missing);
     }
     request
-}
-
-/// The question in which each component starts from the truth, if that makes sense for `request`.
-fn local_question(request: &TraceRequest, truth: &Values) -> Option<TraceRequest> {
-    let hook = |(quantity, value): (&Quantity, &Tensor)| {
-        Some((quantity.as_hook()?.to_owned(), value.clone()))
-    };
-    let hooks: TensorMap = truth.iter().filter_map(hook).collect();
-    let is_alone = request.interventions.is_empty() && request.generate.is_none();
-    if hooks.is_empty() || !is_alone {
-        return None;
-    }
-    let is_local = |quantity: &&Quantity| {
-        matches!(
-            quantity,
-            Quantity::Hook(_) | Quantity::Logits | Quantity::LogProbs
-        )
-    };
-    let question = TraceRequest {
-        capture: request.capture.iter().filter(is_local).cloned().collect(),
-        gradients: None,
-        ..request.clone()
-    };
-    Some(question.local(hooks))
 }
 
 /// The longest inputs on which each quantity will be looked at. Their error says what that of a short one, which scatters,

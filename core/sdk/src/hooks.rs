@@ -5,7 +5,7 @@
 mod block;
 mod point;
 
-pub use point::{Dim, Gate, HookPoint, short_name};
+pub use point::{Dim, Gate, HookPoint, layer_of, short_name};
 
 use crate::spec::{HfTap, ModelSpec, NormSpec, Port};
 use block::block_hooks;

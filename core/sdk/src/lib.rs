@@ -37,7 +37,7 @@ pub use benchmark::{
 };
 pub use config::{ConfigError, ConfigReader};
 pub use error::{ErrorKind, PluginError};
-pub use hooks::{Dim, Gate, HookPoint, hooks, short_name};
+pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};
 pub use noise::{noise, uniform};
 pub use options::{OptionInfo, Options};

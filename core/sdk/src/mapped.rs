@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hooks::short_name;
+use crate::hooks::{layer_of, short_name};
 use crate::processing::{Processing, ProcessingStep};
 use crate::spec::{ModelSpec, NormKind};
 use crate::tensor::{ShapeError, Tensor};
@@ -187,12 +187,6 @@ fn is_centring(spec: &ModelSpec, name: &str) -> bool {
         Some(layer) => layer.mlp.as_ref().and_then(crate::spec::Branch::input_norm),
     };
     norm.is_some_and(|norm| norm.kind == NormKind::LayerNorm)
-}
-
-/// `2` for `blocks.2.attn.hook_v`.
-fn layer_of(name: &str) -> Option<usize> {
-    let (layer, _) = name.strip_prefix("blocks.")?.split_once('.')?;
-    layer.parse().ok()
 }
 
 fn centred(value: &Tensor) -> Result<Tensor, ShapeError> {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Closeness, Difference};
+use crate::compare::{Closeness, Difference, Gate};
 use crate::float;
 use crate::trace::{Evaluation, Quantity};
 
@@ -131,6 +131,15 @@ pub struct Measurement {
     /// By fixed tolerances, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closeness: Option<Closeness>,
+}
+
+impl Measurement {
+    /// The first position that by itself is beyond what passes.
+    pub fn first_position_beyond_gate(&self) -> Option<usize> {
+        let gate = Gate::for_rows(1).warning * self.floor;
+        let mut by_position = self.difference.by_position.iter();
+        by_position.position(|rms| rms.is_some_and(|rms| rms > gate))
+    }
 }
 
 /// The first hook that is wrong, and why it is known to be this one.

@@ -4,9 +4,9 @@
 
 use tlbench_sdk::compare::{Difference, Floor};
 use tlbench_sdk::{
-    ATTENTION_MASK, Check, Divergence, Evaluation, INPUT_IDS, Judging, Measurement, POSITION_IDS,
-    Padding, PlannedRequest, Quantity, Severity, SourceInfo, Stimulus, Tensor, TensorMap, Trace,
-    Verdict, check_plan, fuzzing::reread,
+    ATTENTION_MASK, Check, Divergence, Evaluation, GenerateRequest, INPUT_IDS, Judging,
+    Measurement, POSITION_IDS, Padding, PlannedRequest, Quantity, Sampling, Severity, SourceInfo,
+    Stimulus, Tensor, TensorMap, Trace, Verdict, check_plan, fuzzing::reread,
 };
 
 const HOOK: &str = "hook_embed";
@@ -227,6 +227,17 @@ fn inputs_of_a_reference() {
     };
     let mut mute = stimulus("text");
     mute.request.capture.clear();
+    let mut continued = with(
+        ATTENTION_MASK,
+        Tensor::from_vec(vec![0_i64, 1, 1, 0, 0, 0], &[2, 3]).unwrap(),
+    )
+    .remove(0);
+    continued.request.generate = Some(GenerateRequest {
+        max_new_tokens: 1,
+        stop_tokens: Vec::new(),
+        use_cache: true,
+        sampling: Sampling::Greedy,
+    });
     let sources = [
         vec![stimulus("text"), stimulus("single")],
         vec![stimulus("text"), stimulus("text")],
@@ -248,6 +259,7 @@ fn inputs_of_a_reference() {
             Tensor::from_vec(vec![0_i64; 6], &[2, 3]).unwrap(),
         ),
         vec![mute],
+        vec![continued],
     ];
     insta::assert_snapshot!(lines(sources.map(|stimuli| {
         let info = SourceInfo { stimuli, ..SourceInfo::default() };
@@ -264,6 +276,7 @@ fn inputs_of_a_reference() {
     input `text`: position_ids: expected i64 [2, 3], found i64 [3, 2]
     input `text`: attention_mask: expected at least one token, found padding alone
     input `text`: shows nothing
+    input `text`: attention_mask: expected a token in each row, for generation to follow, found a row of padding alone
     "#);
 }
 

@@ -113,6 +113,28 @@ fn word_level(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
+fn tokens_become_the_text_that_they_came_from() {
+    let shipped = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../architectures/gpt2/fixtures/trained"
+    );
+    let tokenizer = Tokenizer::open(shipped.as_ref()).unwrap();
+    for text in ["", "And it came to pass,", " é 🟢\n", "Amen.<|endoftext|>"] {
+        let tokens = tokenizer.encode(text).unwrap();
+        assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+    }
+    let folder = Folder::new().with("tokenizer.json", word_level(|_| ()));
+    let tokenizer = Tokenizer::open(folder.path()).unwrap();
+    let said =
+        [3, -1, 1 << 40].map(|token| folder.said(tokenizer.decode(&[0, token]).unwrap_err()));
+    insta::assert_snapshot!(said.join("\n"), @"
+    [folder]/tokenizer.json: expected ids of its vocabulary, found 3
+    [folder]/tokenizer.json: expected ids of its vocabulary, found -1
+    [folder]/tokenizer.json: expected ids of its vocabulary, found 1099511627776
+    ");
+}
+
+#[test]
 fn what_is_wrong_with_a_tokenizer() {
     let undeclared = json!({
         "type": "TemplateProcessing", "pair": [], "special_tokens": {},

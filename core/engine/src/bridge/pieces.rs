@@ -282,14 +282,7 @@ impl Whole<'_> {
     }
 
     fn shape(&self, hook: &HookPoint) -> Vec<usize> {
-        let size = |dim: &Dim| match dim {
-            Dim::Batch => self.batch,
-            Dim::Pos => self.pos,
-            Dim::KeyPos => self.past + self.pos,
-            Dim::One => 1,
-            Dim::Size { size, .. } => *size,
-        };
-        hook.shape.iter().map(size).collect()
+        hook.sizes_after(self.past, self.batch, self.pos)
     }
 }
 

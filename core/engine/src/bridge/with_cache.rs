@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tlbench_sdk::{
     GradientRequest, HookPoint, INPUT_IDS, Objective, Quantity, Tensor, TensorMap, TraceRequest,
+    layer_of,
 };
 
 use super::Bridge;
@@ -173,11 +174,8 @@ impl Bridge {
 
 /// The hooks that fire before those of block `layer`, and of what follows the last block.
 fn before(hooks: &[HookPoint], layer: usize) -> &[HookPoint] {
-    let is_before = |hook: &HookPoint| match hook.name.strip_prefix("blocks.") {
-        Some(rest) => {
-            let index = rest.split('.').next().and_then(|index| index.parse().ok());
-            index.is_some_and(|index: usize| index < layer)
-        }
+    let is_before = |hook: &HookPoint| match layer_of(&hook.name) {
+        Some(index) => index < layer,
         None => ["embed", "pos_embed", "embed.ln"].contains(&hook.component()),
     };
     let end = hooks.iter().position(|hook| !is_before(hook));

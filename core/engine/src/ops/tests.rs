@@ -114,6 +114,7 @@ fn smooth() -> impl Strategy<Value = Activation> {
 fn arithmetics() -> impl Strategy<Value = Arithmetic> {
     prop_oneof![
         Just(Arithmetic::Native),
+        Just(Arithmetic::Backwards),
         (2_usize..5).prop_map(Arithmetic::SplitSums)
     ]
 }

@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 
 use tlbench_sdk::{
     Action, HookPoint, Intervention, Padding, PluginError, Quantity, Stimulus, Target, is_large,
-    short_name,
+    layer_of,
 };
 
 use super::Material;
-use super::gradients::holds_integers;
 
 /// Rows of a batch, the first of which is not edited.
 const ROWS: usize = 8;
 
 /// Tokens of the text that are edited in a large model.
-const SHORT: usize = 8;
+const SHORT: usize = 5;
 
 /// Strong enough to tell every floor apart, and weak enough not to drown the rest.
 const EDIT: Action = Action::Perturb {
@@ -46,7 +45,7 @@ pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
 fn edited<'a>(material: &Material<'a>) -> Vec<&'a HookPoint> {
     let layers = edited_layers(material);
     let is_edited = |hook: &&HookPoint| {
-        !holds_integers(hook) && layer(hook).is_none_or(|layer| layers.contains(&layer))
+        !hook.holds_integers() && layer_of(&hook.name).is_none_or(|layer| layers.contains(&layer))
     };
     let mut hooks: Vec<&HookPoint> = material.hooks.iter().filter(is_edited).collect();
     hooks.sort_by_key(|hook| hook.gate.is_some());
@@ -70,11 +69,4 @@ fn edited_text<'a>(material: &Material<'a>) -> &'a [i64] {
     } else {
         material.text
     }
-}
-
-/// The layer of a hook of a block.
-fn layer(hook: &HookPoint) -> Option<usize> {
-    let prefix = hook.name.strip_suffix(short_name(&hook.name))?;
-    let digits = prefix.strip_prefix("blocks.")?.strip_suffix('.')?;
-    digits.parse().ok()
 }

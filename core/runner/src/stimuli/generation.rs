@@ -1,17 +1,21 @@
 //! Tokens that follow the beginning of the text.
 
-use tlbench_sdk::{GenerateRequest, Padding, PluginError, Quantity, Sampling, Stimulus};
+use tlbench_sdk::{GenerateRequest, Padding, PluginError, Quantity, Sampling, Stimulus, is_large};
 
 use super::{Material, batch_rows};
 
 /// Tokens of the prompt.
 const PROMPT: usize = 6;
 
-/// Tokens that follow it.
-const NEW: usize = 16;
+/// Tokens that follow it. Each costs a large model a walk through all of its weights.
+const fn new_tokens(is_large: bool) -> usize {
+    if is_large { 8 } else { 16 }
+}
 
 /// Tokens that follow each row of a padded batch.
-const NEW_OF_BATCH: usize = 8;
+const fn new_tokens_of_batch(is_large: bool) -> usize {
+    if is_large { 4 } else { 8 }
+}
 
 pub(super) fn stimuli(
     material: &Material<'_>,
@@ -24,12 +28,17 @@ pub(super) fn stimuli(
         return Ok(Vec::new());
     }
     let room = context - prompt.len();
+    let is_large = is_large(material.parameters);
     let batch = batch_rows(material.text, longest);
     let [single, padded] = [("generation", vec![prompt]), ("generation_padded", batch)]
         .map(|(id, rows)| Stimulus::from_rows(id, &rows, Padding::Left, material.pad));
     Ok(vec![
-        continued(single?, NEW.min(room), material),
-        continued(padded?, NEW_OF_BATCH.min(context - longest), material),
+        continued(single?, new_tokens(is_large).min(room), material),
+        continued(
+            padded?,
+            new_tokens_of_batch(is_large).min(context - longest),
+            material,
+        ),
     ])
 }
 

@@ -48,7 +48,7 @@ fn full(material: &Material<'_>) -> Vec<Quantity> {
     let hooks = material.hooks.iter().filter(|hook| hook.gate.is_none());
     let parameters = material.parameters.iter();
     hooks
-        .filter(|hook| !holds_integers(hook))
+        .filter(|hook| !hook.holds_integers())
         .map(|hook| Quantity::HookGradient(hook.name.clone()))
         .chain(parameters.map(|parameter| Quantity::ParameterGradient(parameter.name.clone())))
         .collect()
@@ -63,11 +63,6 @@ fn thin(material: &Material<'_>) -> Vec<Quantity> {
     hooks
         .map(|hook| Quantity::HookGradient(hook.name.clone()))
         .collect()
-}
-
-/// Whether the value is a choice among experts, which neither has a gradient nor can be edited a little.
-pub(super) fn holds_integers(hook: &HookPoint) -> bool {
-    short_name(&hook.name).ends_with("hook_expert_indices")
 }
 
 /// Two tokens of the text that differ, or the first two of all.

@@ -64,6 +64,13 @@ fn closures_at_hooks_and_a_cache() {
 }
 
 #[test]
+fn texts_that_go_on() {
+    let (ended_well, written, errors) = output("generation", &[]);
+    assert!(ended_well, "{written}{errors}");
+    insta::assert_snapshot!(written);
+}
+
+#[test]
 fn a_program_without_plugins_is_told_how_to_get_them() {
     let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let program = folder.path().join("program");

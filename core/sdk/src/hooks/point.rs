@@ -36,13 +36,24 @@ impl HookPoint {
 
     /// The shape on an input of `batch` rows and `pos` positions, without a cache before it.
     pub fn sizes(&self, batch: usize, pos: usize) -> Vec<usize> {
+        self.sizes_after(0, batch, pos)
+    }
+
+    /// The same behind `past` positions in a cache.
+    pub fn sizes_after(&self, past: usize, batch: usize, pos: usize) -> Vec<usize> {
         let size = |dim: &Dim| match dim {
             Dim::Batch => batch,
-            Dim::Pos | Dim::KeyPos => pos,
+            Dim::Pos => pos,
+            Dim::KeyPos => past + pos,
             Dim::One => 1,
             Dim::Size { size, .. } => *size,
         };
         self.shape.iter().map(size).collect()
+    }
+
+    /// Whether the value is a choice among experts, which neither has a gradient nor can be edited a little.
+    pub fn holds_integers(&self) -> bool {
+        self.name.ends_with(".hook_expert_indices")
     }
 
     /// The shape as text: `[batch, pos, n_heads=5, d_head=6]`.
@@ -57,6 +68,12 @@ pub fn short_name(name: &str) -> &str {
     name.strip_prefix("blocks.")
         .and_then(|rest| rest.split_once('.'))
         .map_or(name, |(_, short)| short)
+}
+
+/// The block that a hook or component is in: 2 for `blocks.2.attn.hook_q`.
+pub fn layer_of(name: &str) -> Option<usize> {
+    let index = name.strip_prefix("blocks.")?.split('.').next()?;
+    index.parse().ok()
 }
 
 /// One dimension of a hook's shape.
@@ -124,5 +141,37 @@ impl Gate {
             Self::AttnResult => "use_attn_result",
             Self::HookMlpIn => "use_hook_mlp_in",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_is_in_the_name() {
+        assert_eq!(layer_of("blocks.12.attn.hook_q"), Some(12));
+        assert_eq!(layer_of("blocks.0"), Some(0));
+        for name in [
+            "hook_embed",
+            "ln_final.hook_scale",
+            "blocks.x.attn",
+            "blocks.",
+        ] {
+            assert_eq!(layer_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_reach_back_into_the_cache() {
+        let pattern = HookPoint {
+            name: "blocks.0.attn.hook_pattern".into(),
+            shape: vec![Dim::Batch, Dim::sized("n_heads", 5), Dim::Pos, Dim::KeyPos],
+            order: 0,
+            gate: None,
+            hf_tap: None,
+        };
+        assert_eq!(pattern.sizes(2, 3), [2, 5, 3, 3]);
+        assert_eq!(pattern.sizes_after(4, 2, 3), [2, 5, 3, 7]);
     }
 }

@@ -1,5 +1,6 @@
 //! One comparison: a value of the subject against the reference's truth and floor.
 
+use super::wording::{evaluation_text, ratio_text};
 use crate::benchmark::ModelInfo;
 use crate::compare::{Axes, Gate, Region, Tolerance, allclose, compare, error_ratio};
 use crate::error::PluginError;
@@ -15,11 +16,25 @@ pub struct Comparison<'a> {
 }
 
 /// What became of one comparison.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It was made.
     Measured(Measurement),
     /// It could not be: the subject's value is missing or of another shape.
     Broken(Divergence),
+}
+
+impl Outcome {
+    /// What it says against the subject, if it does.
+    pub fn divergence(&self) -> Option<Divergence> {
+        match self {
+            Self::Measured(measurement) if measurement.severity == Severity::Danger => {
+                Some(divergence_of(measurement))
+            }
+            Self::Measured(_) => None,
+            Self::Broken(divergence) => Some(divergence.clone()),
+        }
+    }
 }
 
 impl<'a> Comparison<'a> {
@@ -142,6 +157,25 @@ impl<'a> Comparison<'a> {
     fn axes(&self, quantity: &Quantity) -> Axes {
         // A hook that only the reference knows is broken before its axes matter.
         Axes::of(quantity, &self.model.hooks).unwrap_or(Axes::Positions { pos: 1 })
+    }
+}
+
+/// What is wrong with a value that was measured, and failed.
+pub(super) fn divergence_of(measurement: &Measurement) -> Divergence {
+    let kind = evaluation_text(measurement.evaluation);
+    let reason = if measurement.difference.mismatched > 0 {
+        format!(
+            "{} elements are infinite or NaN on one side only ({kind})",
+            measurement.difference.mismatched
+        )
+    } else {
+        format!("{kind} error ratio {}", ratio_text(measurement.ratio))
+    };
+    Divergence {
+        quantity: measurement.quantity.clone(),
+        evaluation: measurement.evaluation,
+        ratio: measurement.ratio,
+        reason,
     }
 }
 

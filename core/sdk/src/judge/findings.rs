@@ -1,6 +1,6 @@
 //! All comparisons of one check, and where the first of them fails.
 
-use super::comparison::{Comparison, Outcome, worst};
+use super::comparison::{Comparison, Outcome, divergence_of, worst};
 use super::explain::explain;
 use super::truth_of;
 use super::wording::{by_layer, evaluation_text, quantity_text, ratio_text, with_blindness};
@@ -182,25 +182,8 @@ impl Findings {
     }
 }
 
-fn divergence_of(measurement: &Measurement) -> Divergence {
-    let kind = evaluation_text(measurement.evaluation);
-    let reason = if measurement.difference.mismatched > 0 {
-        format!(
-            "{} elements are infinite or NaN on one side only ({kind})",
-            measurement.difference.mismatched
-        )
-    } else {
-        format!("{kind} error ratio {}", ratio_text(measurement.ratio))
-    };
-    Divergence {
-        quantity: measurement.quantity.clone(),
-        evaluation: measurement.evaluation,
-        ratio: measurement.ratio,
-        reason,
-    }
-}
-
-fn describe(verdict: Verdict, measurement: &Measurement) -> Verdict {
+/// Adds how far apart the two values of `measurement` are.
+pub fn describe(verdict: Verdict, measurement: &Measurement) -> Verdict {
     let difference = &measurement.difference;
     let at = difference
         .worst

@@ -12,7 +12,10 @@ mod wording;
 
 pub use comparison::{Comparison, Outcome, worst};
 pub use explain::explain;
-pub use findings::{Findings, Pass};
+pub use findings::{Findings, Pass, describe};
 pub use forward::{Forward, judge_forward, plan_forward};
-pub use requests::{answer_of, applicable, ask_both, askable, stimulus, truth_of, wrong_count};
+pub use requests::{
+    answer_of, applicable, ask_both, askable, in_representative_block, richest, stimulus, truth_of,
+    wrong_count,
+};
 pub use wording::{evaluation_text, quantity_text, ratio_text, tolerance_text, with_blindness};

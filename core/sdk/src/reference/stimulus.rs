@@ -76,8 +76,15 @@ impl Stimulus {
             .inputs
             .get(ATTENTION_MASK)
             .and_then(|mask| mask.as_slice::<i64>());
-        if !mask.is_some_and(|mask| mask.iter().any(|&value| value != 0)) {
+        let is_token = |value: &i64| *value != 0;
+        let mask = mask.unwrap_or_default();
+        if !mask.iter().any(is_token) {
             return Err(self.unfit(ATTENTION_MASK, "at least one token", "padding alone".into()));
+        }
+        let mut rows = mask.chunks(shape.last().copied().unwrap_or(1).max(1));
+        if self.request.generate.is_some() && !rows.all(|row| row.iter().any(is_token)) {
+            let expected = "a token in each row, for generation to follow";
+            return Err(self.unfit(ATTENTION_MASK, expected, "a row of padding alone".into()));
         }
         if self.request.capture.is_empty() {
             let id = self.id.clone();

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
     Activation, Branch, DenseMlp, LayerSpec, Mask, MlpSpec, MoeSpec, ProjectionSpec, Renormalise,
     RotaryScaling, RouterScore, ScoreOrder, Wiring,
 };
+use tlbench_sdk::{ModelSpec, hooks};
 
 use crate::llama;
 use crate::parts::{keys, rms_norm, rotary, stored};
@@ -102,4 +102,18 @@ fn stored_linear(path: &str, outputs: usize, inputs: usize) -> ProjectionSpec {
         bias: None,
         tap: None,
     }
+}
+
+#[test]
+fn of_all_hooks_the_choices_of_experts_hold_integers() {
+    let hooks = hooks(&spec());
+    let integers = hooks.iter().filter(|hook| hook.holds_integers());
+    let names: Vec<&str> = integers.map(|hook| hook.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "blocks.0.mlp.hook_expert_indices",
+            "blocks.1.mlp.hook_expert_indices"
+        ]
+    );
 }

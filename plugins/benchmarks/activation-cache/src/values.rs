@@ -2,7 +2,7 @@
 
 use tlbench_sdk::compare::{Axes, Region};
 use tlbench_sdk::spec::{Mask, ModelSpec};
-use tlbench_sdk::{Dim, HookPoint, Tensor};
+use tlbench_sdk::{HookPoint, Tensor, layer_of};
 
 /// Which keys a query sees, in each layer.
 pub(crate) struct Visible<'a> {
@@ -21,8 +21,7 @@ impl<'a> Visible<'a> {
 
     /// What the attention that `hook` belongs to masks; `None` where there is none.
     fn mask(&self, hook: &str) -> Option<Mask> {
-        let index = hook.strip_prefix("blocks.")?.split('.').next()?;
-        let layer = self.spec.layers.get(index.parse::<usize>().ok()?)?;
+        let layer = self.spec.layers.get(layer_of(hook)?)?;
         layer.attn.as_ref().map(|branch| branch.body.mask)
     }
 
@@ -48,13 +47,7 @@ pub(crate) fn complaint(
     let Some(value) = value else {
         return Some(format!("{name}: not shown"));
     };
-    let size = |dim: &Dim| match dim {
-        Dim::Batch => batch,
-        Dim::Pos | Dim::KeyPos => pos,
-        Dim::One => 1,
-        Dim::Size { size, .. } => *size,
-    };
-    let expected: Vec<usize> = hook.shape.iter().map(size).collect();
+    let expected = hook.sizes(batch, pos);
     if value.shape() != expected {
         let (shape, found) = (hook.shape_text(), value.shape());
         return Some(format!(

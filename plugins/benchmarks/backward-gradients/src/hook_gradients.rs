@@ -1,6 +1,8 @@
 //! The gradient at hooks.
 
-use tlbench_sdk::judge::{Comparison, Findings, Outcome, Pass, applicable, wrong_count};
+use tlbench_sdk::judge::{
+    Comparison, Findings, Outcome, Pass, applicable, in_representative_block, wrong_count,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, HookPoint, Judgement, ModelInfo,
     PlannedRequest, PluginError, Quantity, Stimulus, Tier, Trace, TraceRequest, short_name,
@@ -55,13 +57,10 @@ impl Benchmark for CriticalBackwardHooks {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let last = model.spec.layers.len().saturating_sub(1);
-        let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
-        let is_in_block = |name: &str| {
-            !name.starts_with("blocks.") || blocks.iter().any(|block| name.starts_with(block))
+        let critical = |name: &str| {
+            CRITICAL.contains(&short_name(name)) && in_representative_block(model, name)
         };
         let checks = model.stimuli.iter().filter_map(|stimulus| {
-            let critical = |name: &str| CRITICAL.contains(&short_name(name)) && is_in_block(name);
             let shown = gradients(&stimulus.request.capture, critical);
             check(model, stimulus, shown, Vec::new())
         });
@@ -111,9 +110,10 @@ fn richest(model: &ModelInfo) -> Option<&Stimulus> {
     asking.rev().max_by_key(count)
 }
 
-/// The gradient at every hook of the subject. HuggingFace shows no gated hook, so there those are left to the others.
+/// The gradient at every hook of the subject that has one. HuggingFace shows no gated hook, so there those are left to the
+/// others.
 fn own(model: &ModelInfo) -> Vec<Quantity> {
-    let hooks = model.hooks.iter();
+    let hooks = model.hooks.iter().filter(|hook| !hook.holds_integers());
     hooks
         .filter(|hook| hook.gate.is_none() || model.tier != Tier::HuggingFace)
         .map(|hook| Quantity::HookGradient(hook.name.clone()))

@@ -31,6 +31,9 @@ impl Benchmark for GradientComputation {
             .iter()
             .flat_map(|stimulus| against_reference(model, stimulus))
             .collect();
+        if checks.is_empty() {
+            checks.extend(shown_nowhere(model));
+        }
         checks.extend(finite_differences::plan(model));
         applicable(checks, "the gradient of a parameter")
     }
@@ -46,7 +49,12 @@ impl Benchmark for GradientComputation {
         }
         let ([truth, subject], [of_reference, of_subject]) = (answers, check.requests.as_slice())
         else {
-            return Err(wrong_count(answers));
+            let ([_], [of_reference]) = (answers, check.requests.as_slice()) else {
+                return Err(wrong_count(answers));
+            };
+            // The reference shows more than it says.
+            let asked = PlannedRequest::subject(of_reference.request.clone());
+            return Ok(Judgement::More(vec![asked]));
         };
         let asked = &of_subject.request.capture;
         if let Some(reason) = not_there(model, asked, subject) {
@@ -137,6 +145,21 @@ fn parameter<'a>(model: &'a ModelInfo, quantity: &Quantity) -> Option<&'a Parame
         return None;
     };
     model.parameters.iter().find(|one| one.name == *name)
+}
+
+/// A reference that shows none is asked all the same, so that its refusal is told and not passed over.
+fn shown_nowhere(model: &ModelInfo) -> Option<Check> {
+    let mut stimuli = model.stimuli.iter();
+    let stimulus = stimuli.find(|stimulus| stimulus.request.gradients.is_some())?;
+    let all = model.parameters.iter();
+    let all = all.map(|parameter| Quantity::ParameterGradient(parameter.name.clone()));
+    Some(Check {
+        variant: stimulus.id.clone(),
+        requests: vec![PlannedRequest::reference(TraceRequest {
+            capture: all.collect(),
+            ..stimulus.request.clone()
+        })],
+    })
 }
 
 fn parameter_gradients(quantities: &[Quantity]) -> Vec<Quantity> {

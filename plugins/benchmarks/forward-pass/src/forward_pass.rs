@@ -50,9 +50,11 @@ impl Benchmark for ForwardPass {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let tolerance = tolerance(model, TOLERANCE)?;
+        let tolerance = Some(tolerance(model, TOLERANCE)?);
+        let asked = check.requests.first().map(|asked| &asked.request.capture);
+        let quantities = asked.map_or(&[][..], Vec::as_slice);
         Ok(
-            match judge_forward(model, check, answers, Some(tolerance))? {
+            match judge_forward(model, check, quantities, answers, tolerance)? {
                 Forward::Local(requests) => Judgement::More(requests),
                 Forward::Done(findings) => Judgement::Verdict(verdict(findings, model)),
             },

@@ -3,11 +3,11 @@
 use tlbench_sdk::judge::applicable;
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, GenerateRequest, INPUT_IDS, Judgement,
-    ModelInfo, Padding, PlannedRequest, PluginError, Quantity, Severity, Stimulus, Tensor, Trace,
-    TraceRequest, Verdict,
+    ModelInfo, Padding, PlannedRequest, PluginError, Quantity, Stimulus, Tensor, Trace,
+    TraceRequest,
 };
 
-use crate::tokens::{Parting, count_text, generated, input, parting_from_row, partings};
+use crate::tokens::{Parting, generated, input, parting_from_row, partings};
 use crate::{MODULE, generating, ties};
 
 pub(crate) struct BatchedGeneration;
@@ -79,10 +79,6 @@ impl Benchmark for BatchedGeneration {
                 return Err(PluginError::internal(message));
             }
         };
-        if partings.is_empty() {
-            let message = format!("{} as in {other}", count_text(batch));
-            return Ok(Judgement::Verdict(Verdict::new(Severity::Info, message)));
-        }
         ties::judge(model, check, answers, &partings, batch, other)
     }
 }

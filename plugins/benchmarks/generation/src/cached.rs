@@ -1,10 +1,9 @@
 //! A run in pieces through a cache against one in a single piece.
 
-use tlbench_sdk::compare::Gate;
 use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Quantity,
-    Stimulus, Trace, TraceRequest, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, Measurement, ModelInfo, PlannedRequest,
+    PluginError, Quantity, Stimulus, Trace, TraceRequest,
 };
 
 use crate::MODULE;
@@ -71,8 +70,9 @@ impl Benchmark for GenerationWithKvCache {
         if let Some(cut) = check.requests.get(1) {
             verdict = verdict.detail("pieces", format!("{:?}", cut.request.chunks));
         }
-        if let Some(first) = first_wrong_position(&verdict) {
-            verdict = verdict.detail("first position beyond the gate", first);
+        let measured = verdict.measurements.first();
+        if let Some(first) = measured.and_then(Measurement::first_position_beyond_gate) {
+            verdict = verdict.detail("first position beyond the gate", first.to_string());
         }
         Ok(Judgement::Verdict(verdict))
     }
@@ -98,13 +98,4 @@ fn ways(pos: usize) -> Vec<(&'static str, Vec<usize>)> {
         ways.push(("in_chunks", vec![third, third + 1, pos - 2 * third - 1]));
     }
     ways
-}
-
-/// The first position whose logits alone are beyond what passes.
-fn first_wrong_position(verdict: &Verdict) -> Option<String> {
-    let measurement = verdict.measurements.first()?;
-    let gate = Gate::for_rows(1).warning * measurement.floor;
-    let mut by_position = measurement.difference.by_position.iter();
-    let place = by_position.position(|rms| rms.is_some_and(|rms| rms > gate))?;
-    Some(place.to_string())
 }

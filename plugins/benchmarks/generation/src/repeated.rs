@@ -3,10 +3,10 @@
 use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, GenerateRequest, Judgement, ModelInfo, PlannedRequest,
-    PluginError, Quantity, Sampling, Severity, Trace, TraceRequest, Verdict,
+    PluginError, Quantity, Sampling, Severity, Tensor, Trace, TraceRequest, Verdict,
 };
 
-use crate::tokens::{Parting, generated, partings};
+use crate::tokens::{generated, partings, refuse_silence};
 use crate::{MODULE, generating};
 
 pub(crate) struct MultipleGenerationCalls;
@@ -56,18 +56,23 @@ impl Benchmark for MultipleGenerationCalls {
         if answers.len() != check.requests.len() {
             return Err(wrong_count(answers));
         }
-        let (once, again) = answers.split_at(answers.len() / 2);
+        let tokens = answers
+            .iter()
+            .map(generated)
+            .collect::<Result<Vec<&Tensor>, PluginError>>()?;
+        let (once, again) = tokens.split_at(tokens.len() / 2);
         let calls = once.iter().zip(again.iter().rev());
         for (stimulus, (first, second)) in generating(model).zip(calls) {
-            if let Some(parting) = partings(generated(second)?, generated(first)?)?.first() {
-                let Parting { row, step, .. } = parting;
+            if let Some(parting) = partings(second, first)?.first() {
                 let message = format!(
-                    "{} gives other tokens when it is asked for again: row {row}, step {step}",
-                    stimulus.id
+                    "{} gives other tokens when it is asked for again: {}",
+                    stimulus.id,
+                    parting.text("the first call")
                 );
                 return Ok(Judgement::Verdict(Verdict::new(Severity::Danger, message)));
             }
         }
+        refuse_silence(once.iter().copied())?;
         let calls = match once.len() {
             1 => "1 call gives".to_owned(),
             count => format!("{count} calls give"),

@@ -15,6 +15,18 @@ pub(crate) struct Parting {
     pub(crate) expected: Option<i64>,
 }
 
+impl Parting {
+    /// In words, where the expected token is that of `other`.
+    pub(crate) fn text(&self, other: &str) -> String {
+        let token = |token: Option<i64>| {
+            token.map_or_else(|| "the end".to_owned(), |token| format!("token {token}"))
+        };
+        let Self { row, step, .. } = self;
+        let (found, expected) = (token(self.found), token(self.expected));
+        format!("row {row}, step {step}: {found} where {other} has {expected}")
+    }
+}
+
 /// The first step of each row at which `found` differs from `expected`, both `[batch, new]`.
 pub(crate) fn partings(found: &Tensor, expected: &Tensor) -> Result<Vec<Parting>, PluginError> {
     let (found, expected) = (rows(found)?, rows(expected)?);
@@ -95,6 +107,17 @@ pub(crate) fn generated(trace: &Trace) -> Result<&Tensor, PluginError> {
     trace
         .value(&Quantity::Generated)
         .ok_or_else(|| PluginError::internal("no generated tokens"))
+}
+
+/// Says that nothing can be compared where no sequence has a token: it would pass.
+pub(crate) fn refuse_silence<'a>(
+    sequences: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<(), PluginError> {
+    let mut sequences = sequences.into_iter();
+    if sequences.all(Tensor::is_empty) {
+        return Err(PluginError::unsupported("no token was generated"));
+    }
+    Ok(())
 }
 
 /// The integers that `request` has by this name, row by row.

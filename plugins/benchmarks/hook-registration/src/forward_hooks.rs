@@ -1,6 +1,8 @@
 //! The values at hooks.
 
-use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward};
+use tlbench_sdk::judge::{
+    Forward, applicable, in_representative_block, judge_forward, plan_forward,
+};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Quantity, Stimulus, Trace,
     short_name,
@@ -31,7 +33,7 @@ impl Benchmark for ForwardHooks {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        judge(model, check, answers)
+        judge(model, check, answers, |_| true)
     }
 }
 
@@ -49,15 +51,7 @@ impl Benchmark for CriticalForwardHooks {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let last = model.spec.layers.len().saturating_sub(1);
-        let blocks = [0, last / 2, last].map(|index| format!("blocks.{index}."));
-        plan(model, |name| {
-            let is_in_block = blocks.iter().any(|block| name.starts_with(block));
-            match CRITICAL.contains(&short_name(name)) {
-                true if name.starts_with("blocks.") => is_in_block,
-                critical => critical,
-            }
-        })
+        plan(model, is_critical(model))
     }
 
     fn judge(
@@ -66,7 +60,7 @@ impl Benchmark for CriticalForwardHooks {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        judge(model, check, answers)
+        judge(model, check, answers, is_critical(model))
     }
 }
 
@@ -88,25 +82,42 @@ const CRITICAL: &[&str] = &[
     "ln_final.hook_normalized",
 ];
 
+fn is_critical(model: &ModelInfo) -> impl Fn(&str) -> bool {
+    |name| CRITICAL.contains(&short_name(name)) && in_representative_block(model, name)
+}
+
+/// Asks for every hook, as the floors of the local run are those of one that sets every hook to the truth.
 fn plan(model: &ModelInfo, wanted: impl Fn(&str) -> bool) -> Result<Vec<Check>, PluginError> {
     let check = |stimulus: &Stimulus| {
         let mut request = stimulus.request.clone();
-        request
-            .capture
-            .retain(|quantity| quantity.as_hook().is_some_and(&wanted));
+        request.capture.retain(|one| one.as_hook().is_some());
         // A check that compares nothing would pass.
-        let compares = request.is_plain() && !request.capture.is_empty();
+        let compares = request.is_plain() && hook_names(&request.capture).into_iter().any(&wanted);
         compares.then(|| plan_forward(model, &stimulus.id, request))
     };
     let checks: Vec<Check> = model.stimuli.iter().filter_map(check).collect();
     applicable(checks, "any of these hooks")
 }
 
-fn judge(model: &ModelInfo, check: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
-    Ok(match judge_forward(model, check, answers, None)? {
-        Forward::Local(requests) => Judgement::More(requests),
-        Forward::Done(findings) => Judgement::Verdict(findings.verdict(model, "hooks")),
-    })
+fn judge(
+    model: &ModelInfo,
+    check: &Check,
+    answers: &[Trace],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Judgement, PluginError> {
+    let asked = check.requests.first().map(|asked| &asked.request.capture);
+    let quantities: Vec<Quantity> = asked
+        .into_iter()
+        .flatten()
+        .filter(|quantity| quantity.as_hook().is_some_and(&wanted))
+        .cloned()
+        .collect();
+    Ok(
+        match judge_forward(model, check, &quantities, answers, None)? {
+            Forward::Local(requests) => Judgement::More(requests),
+            Forward::Done(findings) => Judgement::Verdict(findings.verdict(model, "hooks")),
+        },
+    )
 }
 
 /// The hooks among `quantities`.

@@ -1,7 +1,7 @@
 //! What gated hooks have to be, whatever the weights are.
 
 use tlbench_sdk::judge::ratio_text;
-use tlbench_sdk::{DType, Gate, HookPoint, ModelInfo, Quantity, Tensor, Trace};
+use tlbench_sdk::{DType, Gate, HookPoint, ModelInfo, Quantity, Tensor, Trace, layer_of};
 
 /// What became of the identities of all gated hooks.
 #[derive(Default)]
@@ -69,8 +69,7 @@ fn summands(block: &str) -> Option<usize> {
 
 /// Whether what attention adds to the stream is the sum itself, and not what a norm or factor makes of it.
 fn adds_the_sum(model: &ModelInfo, block: &str) -> Option<bool> {
-    let layer: usize = block.strip_prefix("blocks.")?.parse().ok()?;
-    let branch = model.spec.layers.get(layer)?.attn.as_ref()?;
+    let branch = model.spec.layers.get(layer_of(block)?)?.attn.as_ref()?;
     Some(branch.output_norm.is_none() && branch.output_scale == 1.0)
 }
 

@@ -18,7 +18,7 @@ mod removed;
 #[cfg(test)]
 mod tests;
 
-use tlbench_sdk::{ModelInfo, PluginError, Quantity, Stimulus};
+use tlbench_sdk::{ModelInfo, PluginError, Quantity, Stimulus, judge};
 
 tlbench_sdk::plugin! {
     benchmarks: [
@@ -36,21 +36,7 @@ const MODULE: &str = "hook_registration";
 
 /// The plain input on which most hooks are looked at.
 fn richest(model: &ModelInfo) -> Result<&Stimulus, PluginError> {
-    let hooks = |stimulus: &&Stimulus| {
-        let capture = stimulus.request.capture.iter();
-        capture
-            .filter(|quantity| quantity.as_hook().is_some())
-            .count()
-    };
-    let plain = model
-        .stimuli
-        .iter()
-        .filter(|stimulus| stimulus.request.is_plain());
-    // Of several the first.
-    plain
-        .rev()
-        .max_by_key(hooks)
-        .ok_or_else(|| PluginError::unsupported("there is no plain run among the inputs"))
+    judge::richest(model, |quantity| quantity.as_hook().is_some())
 }
 
 /// The hooks that fire without being asked for, or those that have to be.

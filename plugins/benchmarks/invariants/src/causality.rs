@@ -4,11 +4,12 @@ use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, INPUT_IDS, Judgement, ModelInfo, PlannedRequest, PluginError,
-    Quantity, Stimulus, Tensor, TensorMap, Trace, TraceRequest,
+    Stimulus, Tensor, TensorMap, Trace, TraceRequest,
 };
 
-use crate::twin::{Stretch, agree, logits};
-use crate::{EXPLAINED, MODULE, refuse_length_dependent, with_logits};
+use crate::tokens::{is_padded, others};
+use crate::twins::{Stretch, Twins, agree};
+use crate::{EXPLAINED, MODULE, for_logits, refuse_length_dependent, with_logits};
 
 /// Another token changes nothing before it.
 pub(crate) struct Causality;
@@ -24,16 +25,13 @@ impl Benchmark for Causality {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        plan(model, |model, stimulus, cut| {
+        plan(model, |stimulus, cut| {
             let mut inputs = stimulus.request.inputs.clone();
             let ids = inputs.get(INPUT_IDS)?;
-            let mut values = ids.as_slice::<i64>()?.to_vec();
-            let d_vocab = i64::try_from(model.spec.d_vocab).ok()?;
-            for value in &mut values[cut..] {
-                *value = (*value + 1) % d_vocab;
-            }
-            let ids = Tensor::from_vec(values, ids.shape()).ok()?;
-            inputs.insert(INPUT_IDS.to_owned(), ids);
+            let (before, behind) = ids.as_slice::<i64>()?.split_at_checked(cut)?;
+            let changed = [before, &others(behind, model.spec.d_vocab)].concat();
+            let changed = Tensor::from_vec(changed, ids.shape()).ok()?;
+            inputs.insert(INPUT_IDS.to_owned(), changed);
             Some(inputs)
         })
     }
@@ -44,7 +42,15 @@ impl Benchmark for Causality {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        judge(model, check, answers, "stretches before another token")
+        let complaint =
+            |cut| format!("other tokens from position {cut} on change logits before it");
+        judge(
+            model,
+            check,
+            answers,
+            "stretches before other tokens",
+            complaint,
+        )
     }
 }
 
@@ -62,7 +68,7 @@ impl Benchmark for Prefix {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        plan(model, |_, stimulus, cut| {
+        plan(model, |stimulus, cut| {
             let shorter = stimulus.request.inputs.iter().map(|(name, tensor)| {
                 let values = tensor.as_slice::<i64>()?.get(..cut)?.to_vec();
                 Some((name.clone(), Tensor::from_vec(values, &[1, cut]).ok()?))
@@ -77,45 +83,39 @@ impl Benchmark for Prefix {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        judge(model, check, answers, "prefixes")
+        let complaint = |cut| match cut {
+            1 => "the first token gives other logits alone than before others".to_owned(),
+            _ => format!("the first {cut} tokens give other logits alone than before others"),
+        };
+        judge(model, check, answers, "prefixes", complaint)
     }
 }
 
-/// For each input of one row: the floors, the whole, and the other inputs that have to agree with it up to `cut`.
+/// For each input of one row: the floors, the whole, and the inputs that have to agree with it up to each cut.
 fn plan(
     model: &ModelInfo,
-    others: impl Fn(&ModelInfo, &Stimulus, usize) -> Option<TensorMap>,
+    twin: impl Fn(&Stimulus, usize) -> Option<TensorMap>,
 ) -> Result<Vec<Check>, PluginError> {
     refuse_length_dependent(model)?;
-    let sees_ahead = model.spec.layers.iter().any(|layer| {
-        let mask = layer.attn.as_ref().map(|branch| branch.body.mask);
-        mask.is_some_and(|mask| !matches!(mask, Mask::Band { ahead: Some(0), .. }))
-    });
-    if sees_ahead {
-        return Err(PluginError::unsupported("attention is not causal"));
-    }
+    refuse_sight_of_what_is_ahead(model)?;
     let mut checks = Vec::new();
     for stimulus in with_logits(model) {
         let [batch, pos] = stimulus.request.shape();
-        if batch != 1 || pos < 2 {
+        if batch != 1 || pos < 2 || is_padded(&stimulus.request) {
             continue;
         }
-        let whole = TraceRequest {
-            capture: vec![Quantity::Logits],
-            ..stimulus.request.clone()
-        };
+        let whole = for_logits(&stimulus.request);
         let mut requests = vec![
             PlannedRequest::reference(whole.clone()),
             PlannedRequest::subject(whole.clone()),
         ];
         for cut in cuts(pos) {
-            let inputs = others(model, stimulus, cut)
+            let inputs = twin(stimulus, cut)
                 .ok_or_else(|| PluginError::internal("an input that is not of integers"))?;
-            let other = TraceRequest {
+            requests.push(PlannedRequest::subject(TraceRequest {
                 inputs,
                 ..whole.clone()
-            };
-            requests.push(PlannedRequest::subject(other));
+            }));
         }
         checks.push(Check {
             variant: stimulus.id.clone(),
@@ -123,6 +123,17 @@ fn plan(
         });
     }
     applicable(checks, "the logits of more than one token")
+}
+
+fn refuse_sight_of_what_is_ahead(model: &ModelInfo) -> Result<(), PluginError> {
+    let sees_ahead = model.spec.layers.iter().any(|layer| {
+        let mask = layer.attn.as_ref().map(|branch| branch.body.mask);
+        mask.is_some_and(|mask| !matches!(mask, Mask::Band { ahead: Some(0), .. }))
+    });
+    if sees_ahead {
+        return Err(PluginError::unsupported("attention is not causal"));
+    }
+    Ok(())
 }
 
 /// Behind the first token, in the middle, and before the last.
@@ -138,23 +149,19 @@ fn judge(
     check: &Check,
     answers: &[Trace],
     what: &str,
+    complaint: impl Fn(usize) -> String,
 ) -> Result<Judgement, PluginError> {
-    let [floors, whole, others @ ..] = answers else {
+    let (Some(asked), [floors, whole, others @ ..]) = (check.requests.first(), answers) else {
         return Err(wrong_count(answers));
     };
-    let [_, pos] = check.requests[0].request.shape();
-    let pairs = cuts(pos).into_iter().zip(others).map(|(len, other)| {
-        let stretch = Stretch {
-            row: 0,
-            start: 0,
-            len,
-        };
-        Ok((logits(other, stretch)?, logits(whole, stretch)?))
+    let [_, pos] = asked.request.shape();
+    let cuts = cuts(pos);
+    if cuts.len() != others.len() {
+        return Err(wrong_count(answers));
+    }
+    let twins = cuts.into_iter().zip(others).map(|(cut, other)| {
+        let before = Stretch::beginning(0, cut);
+        Twins::new((other, before), (whole, before), complaint(cut))
     });
-    agree(
-        model,
-        floors,
-        pairs.collect::<Result<_, PluginError>>()?,
-        what,
-    )
+    agree(model, floors, twins, what).map(Judgement::Verdict)
 }

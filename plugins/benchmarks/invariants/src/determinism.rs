@@ -1,9 +1,9 @@
 //! The same question twice.
 
-use tlbench_sdk::judge::{applicable, wrong_count};
+use tlbench_sdk::judge::{answer_of, applicable, askable, quantity_text, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Severity,
-    Trace, TraceRequest, Verdict,
+    Stimulus, Trace, TraceRequest, Verdict,
 };
 
 use crate::{EXPLAINED, MODULE};
@@ -21,46 +21,60 @@ impl Benchmark for Determinism {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let plain = model
-            .stimuli
-            .iter()
-            .filter(|stimulus| stimulus.request.is_plain());
-        let checks = plain.map(|stimulus| {
-            let known = tlbench_sdk::judge::askable(model, &stimulus.request.capture);
-            let once = PlannedRequest::subject(TraceRequest {
-                capture: known,
-                ..stimulus.request.clone()
-            });
-            Check {
-                variant: stimulus.id.clone(),
-                requests: vec![once.clone(), once.again()],
-            }
-        });
-        applicable(checks.collect(), "a plain run")
+        let checks = model.stimuli.iter().filter_map(|s| check(model, s));
+        applicable(checks.collect(), "a value of a plain run")
     }
 
-    fn judge(&self, _: &ModelInfo, _: &Check, answers: &[Trace]) -> Result<Judgement, PluginError> {
-        let [once, twice] = answers else {
+    fn judge(
+        &self,
+        _: &ModelInfo,
+        check: &Check,
+        answers: &[Trace],
+    ) -> Result<Judgement, PluginError> {
+        let (Some(asked), [once, twice]) = (check.requests.first(), answers) else {
             return Err(wrong_count(answers));
         };
-        let values = once.values.iter();
-        let other: Vec<String> = values
-            .filter(|(quantity, value)| twice.value(quantity) != Some(value))
-            .map(|(quantity, _)| quantity.to_string())
-            .collect();
-        let verdict = match other.first() {
-            None => Verdict::new(
-                Severity::Info,
-                format!("{} values are the same bits twice", once.values.len()),
-            ),
-            Some(first) => Verdict::new(
-                Severity::Danger,
-                format!(
-                    "{first} comes out otherwise the second time (and {} more)",
-                    other.len() - 1
-                ),
-            ),
-        };
-        Ok(Judgement::Verdict(verdict))
+        let asked = &asked.request.capture;
+        let mut differing = Vec::new();
+        for quantity in asked {
+            if answer_of(once, quantity)? != answer_of(twice, quantity)? {
+                differing.push(quantity_text(quantity));
+            }
+        }
+        Ok(Judgement::Verdict(verdict(asked.len(), &differing)))
     }
+}
+
+/// The question about all that the subject knows of a plain input, and the same once more.
+fn check(model: &ModelInfo, stimulus: &Stimulus) -> Option<Check> {
+    let capture = askable(model, &stimulus.request.capture);
+    if !stimulus.request.is_plain() || capture.is_empty() {
+        return None;
+    }
+    let once = PlannedRequest::subject(TraceRequest {
+        capture,
+        ..stimulus.request.clone()
+    });
+    Some(Check {
+        variant: stimulus.id.clone(),
+        requests: vec![once.clone(), once.again()],
+    })
+}
+
+fn verdict(count: usize, differing: &[String]) -> Verdict {
+    let message = match (differing, count) {
+        ([], 1) => "1 value has the same bits twice".to_owned(),
+        ([], _) => format!("{count} values have the same bits twice"),
+        ([only], _) => format!("other bits the second time: {only}"),
+        ([first, others @ ..], _) => {
+            let others = others.len();
+            format!("other bits the second time: {first} (and {others} more)")
+        }
+    };
+    let severity = if differing.is_empty() {
+        Severity::Info
+    } else {
+        Severity::Danger
+    };
+    Verdict::new(severity, message)
 }

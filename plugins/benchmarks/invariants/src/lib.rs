@@ -13,12 +13,13 @@ mod determinism;
 mod loss;
 mod mask;
 mod rows;
-mod twin;
+mod tokens;
+mod twins;
 
 #[cfg(test)]
 mod tests;
 
-use tlbench_sdk::{ModelInfo, PluginError, Quantity, Stimulus};
+use tlbench_sdk::{ModelInfo, PluginError, Quantity, Stimulus, TraceRequest};
 
 tlbench_sdk::plugin! {
     benchmarks: [
@@ -45,13 +46,17 @@ fn with_logits(model: &ModelInfo) -> impl Iterator<Item = &Stimulus> {
     model.stimuli.iter().filter(plain)
 }
 
+/// The same question, about the logits alone.
+fn for_logits(request: &TraceRequest) -> TraceRequest {
+    TraceRequest {
+        capture: vec![Quantity::Logits],
+        ..request.clone()
+    }
+}
+
 /// Why a longer input may change what a shorter one gives.
 fn refuse_length_dependent(model: &ModelInfo) -> Result<(), PluginError> {
-    let depends = model.spec.layers.iter().any(|layer| {
-        let attention = layer.attn.as_ref();
-        attention.is_some_and(|branch| branch.body.position.depends_on_length())
-    });
-    if depends {
+    if model.spec.positions_depend_on_length() {
         return Err(PluginError::unsupported(
             "positions depend on the total length, so a longer input legitimately changes what is before it",
         ));

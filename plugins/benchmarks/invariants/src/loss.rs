@@ -1,12 +1,13 @@
 //! The loss against the logits.
 
-use tlbench_sdk::compare::log_softmax;
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, stimulus, truth_of, wrong_count};
+use tlbench_sdk::compare::{Axes, Region, log_softmax};
+use tlbench_sdk::judge::{Comparison, answer_of, applicable, stimulus, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Evaluation, INPUT_IDS, Judgement, ModelInfo,
-    PlannedRequest, PluginError, Quantity, Tensor, Trace, TraceRequest,
+    PlannedRequest, PluginError, Quantity, Stimulus, Tensor, Trace, TraceRequest,
 };
 
+use crate::twins::{Compared, verdict};
 use crate::{EXPLAINED, MODULE, with_logits};
 
 pub(crate) struct LossIdentity;
@@ -22,9 +23,7 @@ impl Benchmark for LossIdentity {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let with_loss = with_logits(model).filter(|stimulus| {
-            stimulus.shows(&Quantity::LossPerToken) && stimulus.request.shape()[1] > 1
-        });
+        let with_loss = with_logits(model).filter(|stimulus| has_loss(stimulus));
         let checks = with_loss.map(|stimulus| {
             let asked = |capture| TraceRequest {
                 capture,
@@ -39,7 +38,7 @@ impl Benchmark for LossIdentity {
                 ],
             }
         });
-        applicable(checks.collect(), "the loss beside the logits")
+        applicable(checks.collect(), "the loss of a token beside the logits")
     }
 
     fn judge(
@@ -52,19 +51,38 @@ impl Benchmark for LossIdentity {
             return Err(wrong_count(answers));
         };
         let request = &stimulus(model, check)?.request;
-        let expected = from_logits(request, truth_of(subject, &Quantity::Logits)?)?;
         let quantity = Quantity::LossPerToken;
-        let mut findings = Findings::new(std::slice::from_ref(&quantity), Pass::Forward);
+        let expected = from_logits(request, answer_of(subject, &Quantity::Logits)?)?;
+        let found = answer_of(subject, &quantity)?;
         let comparison = Comparison::new(model, request, floors)?;
-        let found = subject.value(&quantity);
-        findings.push(comparison.measure(&quantity, Evaluation::Cumulative, found, &expected)?);
-        Ok(Judgement::Verdict(findings.verdict(model, "set of losses")))
+        let evaluation = Evaluation::Cumulative;
+        let compared = Compared {
+            outcome: comparison.measure(&quantity, evaluation, Some(found), &expected)?,
+            complaint: "the losses are not those that follow from the logits".to_owned(),
+        };
+        let verdict = verdict(model, &quantity, vec![compared], "losses");
+        Ok(Judgement::Verdict(verdict))
     }
+}
+
+/// Whether there is a token that follows another one, with a loss to look at.
+fn has_loss(stimulus: &Stimulus) -> bool {
+    let mask = stimulus.request.inputs.get(ATTENTION_MASK);
+    let pairs = |region: Region| region.rows(Axes::Pairs);
+    stimulus.shows(&Quantity::LossPerToken)
+        && mask
+            .and_then(Region::new)
+            .is_some_and(|region| pairs(region) > 0)
 }
 
 /// The loss of each next token, `[batch, pos - 1]`; 0 where one of the pair is padding.
 fn from_logits(request: &TraceRequest, logits: &Tensor) -> Result<Tensor, PluginError> {
-    let strange = || PluginError::internal("logits or inputs of another shape");
+    let strange = || {
+        let (found, [batch, pos]) = (logits.shape(), request.shape());
+        PluginError::invalid_input(format!(
+            "logits {found:?} for tokens [{batch}, {pos}]: there is no loss of them"
+        ))
+    };
     let &[batch, pos, d_vocab] = logits.shape() else {
         return Err(strange());
     };

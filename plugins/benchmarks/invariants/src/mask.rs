@@ -3,11 +3,12 @@
 use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest,
-    PluginError, Quantity, Trace, TraceRequest,
+    PluginError, Trace,
 };
 
-use crate::twin::{Stretch, agree, logits};
-use crate::{EXPLAINED, MODULE, with_logits};
+use crate::tokens::is_padded;
+use crate::twins::{Stretch, Twins, agree};
+use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
 pub(crate) struct AbsentMask;
 
@@ -18,17 +19,9 @@ impl Benchmark for AbsentMask {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let unpadded = with_logits(model).filter(|stimulus| {
-            let mask = stimulus.request.inputs.get(ATTENTION_MASK);
-            let ones = |mask: &[i64]| mask.iter().all(|&value| value != 0);
-            mask.and_then(|mask| mask.as_slice::<i64>())
-                .is_some_and(ones)
-        });
+        let unpadded = with_logits(model).filter(|stimulus| !is_padded(&stimulus.request));
         let checks = unpadded.map(|stimulus| {
-            let with = TraceRequest {
-                capture: vec![Quantity::Logits],
-                ..stimulus.request.clone()
-            };
+            let with = for_logits(&stimulus.request);
             let mut without = with.clone();
             without.inputs.remove(ATTENTION_MASK);
             Check {
@@ -49,19 +42,16 @@ impl Benchmark for AbsentMask {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let [floors, with, without] = answers else {
+        let (Some(asked), [floors, with, without]) = (check.requests.first(), answers) else {
             return Err(wrong_count(answers));
         };
-        let [batch, len] = check.requests[0].request.shape();
-        let pairs = (0..batch).map(|row| {
-            let stretch = Stretch { row, start: 0, len };
-            Ok((logits(without, stretch)?, logits(with, stretch)?))
+        let [batch, pos] = asked.request.shape();
+        let twins = (0..batch).map(|row| {
+            let complaint =
+                format!("row {row} gives other logits without a mask than with one of ones");
+            let whole = Stretch::beginning(row, pos);
+            Twins::new((without, whole), (with, whole), complaint)
         });
-        agree(
-            model,
-            floors,
-            pairs.collect::<Result<_, PluginError>>()?,
-            "rows without a mask",
-        )
+        agree(model, floors, twins, "rows without a mask").map(Judgement::Verdict)
     }
 }

@@ -2,14 +2,15 @@
 
 use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
-    ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, INPUT_IDS, Judgement, ModelInfo, Padding,
-    PlannedRequest, PluginError, Quantity, Stimulus, Trace, TraceRequest,
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, Padding, PlannedRequest, PluginError,
+    Quantity, Stimulus, Trace, TraceRequest,
 };
 
-use crate::twin::{Stretch, agree, logits};
-use crate::{EXPLAINED, MODULE, refuse_length_dependent, with_logits};
+use crate::tokens::{Row, is_padded, others, rows};
+use crate::twins::{Stretch, Twins, agree};
+use crate::{EXPLAINED, MODULE, for_logits, refuse_length_dependent, with_logits};
 
-/// A row beside others of the same length.
+/// A row beside another of the same length.
 pub(crate) struct BatchRows;
 
 impl Benchmark for BatchRows {
@@ -23,24 +24,18 @@ impl Benchmark for BatchRows {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let checks = with_logits(model).filter(|stimulus| stimulus.request.shape()[0] == 1);
-        let checks = checks.map(|stimulus| {
-            let tokens = &real_tokens(&stimulus.request)?[0];
-            // The same tokens the other way round, so that rows differ and have the same length.
-            let other: Vec<i64> = tokens.iter().rev().copied().collect();
-            let batch = Stimulus::from_rows("batch", &[other, tokens.clone()], Padding::Right, 0)?;
-            Ok(Check {
-                variant: stimulus.id.clone(),
-                requests: vec![
-                    PlannedRequest::reference(for_logits(&stimulus.request)),
-                    PlannedRequest::subject(for_logits(&stimulus.request)),
-                    PlannedRequest::subject(
-                        model.request(batch.request.inputs, vec![Quantity::Logits]),
-                    ),
-                ],
-            })
-        });
-        let checks = checks.collect::<Result<Vec<_>, PluginError>>()?;
+        // What padding changes is another question.
+        let single = with_logits(model)
+            .filter(|stimulus| stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request));
+        let mut checks = Vec::new();
+        for stimulus in single {
+            for row in rows(&stimulus.request)?.into_iter().flatten() {
+                checks.push(Check {
+                    variant: stimulus.id.clone(),
+                    requests: beside_another(model, &stimulus.request, row.tokens)?,
+                });
+            }
+        }
         applicable(checks, "the logits of a single row")
     }
 
@@ -50,14 +45,46 @@ impl Benchmark for BatchRows {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let [floors, alone, batch] = answers else {
+        let (Some(asked), [floors, alone, batches @ ..]) = (check.requests.first(), answers) else {
             return Err(wrong_count(answers));
         };
-        let [_, len] = check.requests[0].request.shape();
-        let of = |row| Stretch { row, start: 0, len };
-        let pair = (logits(batch, of(1))?, logits(alone, of(0))?);
-        agree(model, floors, vec![pair], "row of a batch")
+        if batches.len() != 2 {
+            return Err(wrong_count(answers));
+        }
+        let [_, pos] = asked.request.shape();
+        let twins = batches.iter().enumerate().map(|(row, batch)| {
+            let complaint =
+                format!("as row {row} of a batch of 2, the input gives other logits than alone");
+            let (there, here) = (Stretch::beginning(row, pos), Stretch::beginning(0, pos));
+            Twins::new((batch, there), (alone, here), complaint)
+        });
+        agree(model, floors, twins, "rows of a batch").map(Judgement::Verdict)
     }
+}
+
+/// The floors, the row alone, and as the first and the second of a batch of two.
+fn beside_another(
+    model: &ModelInfo,
+    request: &TraceRequest,
+    tokens: Vec<i64>,
+) -> Result<Vec<PlannedRequest>, PluginError> {
+    let other = others(&tokens, model.spec.d_vocab);
+    let alone = for_logits(request);
+    let mut requests = vec![
+        PlannedRequest::reference(alone.clone()),
+        PlannedRequest::subject(alone),
+    ];
+    for batch in [[tokens.clone(), other.clone()], [other, tokens]] {
+        requests.push(in_batch(model, &batch)?);
+    }
+    Ok(requests)
+}
+
+/// Asks the subject for the logits of these rows.
+fn in_batch(model: &ModelInfo, rows: &[Vec<i64>]) -> Result<PlannedRequest, PluginError> {
+    let batch = Stimulus::from_rows("batch", rows, Padding::Right, 0)?;
+    let request = model.request(batch.request.inputs, vec![Quantity::Logits]);
+    Ok(PlannedRequest::subject(request))
 }
 
 /// Rows that were filled up.
@@ -75,25 +102,28 @@ impl Benchmark for PaddingChangesNothing {
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         refuse_length_dependent(model)?;
-        let padded = with_logits(model).filter(|stimulus| is_padded(&stimulus.request));
-        let checks = padded.map(|stimulus| {
+        let mut checks = Vec::new();
+        for stimulus in with_logits(model).filter(|stimulus| is_padded(&stimulus.request)) {
+            let alone = rows(&stimulus.request)?
+                .into_iter()
+                .flatten()
+                .map(|row| in_batch(model, &[row.tokens]))
+                .collect::<Result<Vec<_>, PluginError>>()?;
+            if alone.is_empty() {
+                continue;
+            }
             let batch = for_logits(&stimulus.request);
             let mut requests = vec![
                 PlannedRequest::reference(batch.clone()),
                 PlannedRequest::subject(batch),
             ];
-            for tokens in real_tokens(&stimulus.request)? {
-                let alone = Stimulus::from_rows("alone", &[tokens], Padding::Right, 0)?;
-                let alone = model.request(alone.request.inputs, vec![Quantity::Logits]);
-                requests.push(PlannedRequest::subject(alone));
-            }
-            Ok(Check {
+            requests.extend(alone);
+            checks.push(Check {
                 variant: stimulus.id.clone(),
                 requests,
-            })
-        });
-        let checks = checks.collect::<Result<Vec<_>, PluginError>>()?;
-        applicable(checks, "the logits of a padded batch")
+            });
+        }
+        applicable(checks, "the logits of rows that are padded on a side")
     }
 
     fn judge(
@@ -102,71 +132,38 @@ impl Benchmark for PaddingChangesNothing {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let [floors, batch, alone @ ..] = answers else {
+        let (Some(asked), [floors, batch, alone @ ..]) = (check.requests.first(), answers) else {
             return Err(wrong_count(answers));
         };
-        let mask = mask(&check.requests[0].request)?;
-        let pairs = mask
+        let rows = rows(&asked.request)?;
+        let known: Vec<(usize, &Row)> = rows
             .iter()
-            .zip(alone)
             .enumerate()
-            .map(|(row, (mask, alone))| {
-                let start = mask.iter().position(|&real| real).unwrap_or(0);
-                let len = mask.iter().filter(|&&real| real).count();
-                let padded = logits(batch, Stretch { row, start, len })?;
-                let alone = logits(
-                    alone,
-                    Stretch {
-                        row: 0,
-                        start: 0,
-                        len,
-                    },
-                )?;
-                Ok((padded, alone))
-            });
-        agree(
-            model,
-            floors,
-            pairs.collect::<Result<_, PluginError>>()?,
-            "padded rows",
-        )
+            .filter_map(|(index, row)| Some((index, row.as_ref()?)))
+            .collect();
+        if known.len() != alone.len() {
+            return Err(wrong_count(answers));
+        }
+        let twins = known.into_iter().zip(alone).map(|((index, row), alone)| {
+            let (start, len) = (row.place.start, row.tokens.len());
+            let there = Stretch {
+                row: index,
+                start,
+                len,
+            };
+            let complaint = format!("row {index} gives other logits with padding than without");
+            Twins::new(
+                (batch, there),
+                (alone, Stretch::beginning(0, len)),
+                complaint,
+            )
+        });
+        let mut verdict = agree(model, floors, twins, "padded rows")?;
+        let left_out = rows.len() - alone.len();
+        if left_out > 0 {
+            let why = "without a token, or with padding between tokens";
+            verdict = verdict.detail("rows left out", format!("{left_out}: {why}"));
+        }
+        Ok(Judgement::Verdict(verdict))
     }
-}
-
-fn for_logits(request: &TraceRequest) -> TraceRequest {
-    TraceRequest {
-        capture: vec![Quantity::Logits],
-        ..request.clone()
-    }
-}
-
-fn is_padded(request: &TraceRequest) -> bool {
-    mask(request).is_ok_and(|mask| mask.iter().flatten().any(|&real| !real))
-}
-
-/// Where there is a token, row by row.
-fn mask(request: &TraceRequest) -> Result<Vec<Vec<bool>>, PluginError> {
-    let rows = integers(request, ATTENTION_MASK)?;
-    let real = |row: Vec<i64>| row.into_iter().map(|value| value != 0).collect();
-    Ok(rows.into_iter().map(real).collect())
-}
-
-/// The tokens of each row, without padding.
-fn real_tokens(request: &TraceRequest) -> Result<Vec<Vec<i64>>, PluginError> {
-    let rows = integers(request, INPUT_IDS)?
-        .into_iter()
-        .zip(mask(request)?);
-    let real = |(tokens, mask): (Vec<i64>, Vec<bool>)| {
-        let kept = tokens.into_iter().zip(mask).filter(|(_, real)| *real);
-        kept.map(|(token, _)| token).collect()
-    };
-    Ok(rows.map(real).collect())
-}
-
-fn integers(request: &TraceRequest, name: &str) -> Result<Vec<Vec<i64>>, PluginError> {
-    let missing = || PluginError::internal(format!("a question without {name} of integers"));
-    let tensor = request.inputs.get(name).ok_or_else(missing)?;
-    let values = tensor.as_slice::<i64>().ok_or_else(missing)?;
-    let width = tensor.shape().last().copied().unwrap_or(1).max(1);
-    Ok(values.chunks(width).map(<[i64]>::to_vec).collect())
 }

@@ -8,7 +8,7 @@ use tlbench_sdk::{
 
 use crate::formulas::Formulas;
 use crate::questions::{variant, weights};
-use crate::{EXPLAINED, MODULE};
+use crate::{EXPLAINED, MODULE, shares};
 
 pub(crate) struct NoNanInf;
 
@@ -25,14 +25,14 @@ impl Benchmark for NoNanInf {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         model.options(&[])?;
         let formulas = Formulas::new(&model.spec, &model.processing).all();
-        let names = formulas.into_iter().map(|formula| formula.name);
-        Ok(vec![Check {
-            variant: match model.mode {
-                Mode::Compat if !model.processing.is_raw() => variant(&model.processing),
-                Mode::Raw | Mode::Compat => "raw".into(),
-            },
-            requests: vec![weights(model, model.processing.clone(), names)?],
-        }])
+        let variant = match model.mode {
+            Mode::Compat if !model.processing.is_raw() => variant(&model.processing),
+            Mode::Raw | Mode::Compat => "raw".into(),
+        };
+        shares::checks(model, &variant, formulas, |share| {
+            let names = shares::names(share);
+            Ok(vec![weights(model, model.processing.clone(), names)?])
+        })
     }
 
     fn judge(

@@ -16,6 +16,7 @@ mod magnitudes;
 mod modification;
 mod questions;
 mod readers;
+mod shares;
 mod sharing;
 mod step;
 #[cfg(test)]

@@ -1,19 +1,16 @@
 //! Processing neither blows weights up nor wipes them out.
 
-use std::collections::BTreeSet;
-
 use tlbench_sdk::Mode;
 use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Processing, Severity,
-    Trace, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Severity, Trace, Verdict,
 };
 
 use crate::array::Array;
 use crate::expected::Raw;
 use crate::formulas::{Formula, Formulas};
-use crate::questions::{arrays, in_compatibility_mode, variant, weights};
-use crate::{EXPLAINED, MODULE};
+use crate::questions::{arrays, in_compatibility_mode, variant};
+use crate::{EXPLAINED, MODULE, shares};
 
 pub(crate) struct WeightMagnitudes;
 
@@ -32,31 +29,24 @@ impl Benchmark for WeightMagnitudes {
         model.options(&[])?;
         in_compatibility_mode(model)?;
         let formulas = Formulas::new(&model.spec, &model.processing).all();
-        let mut sources = BTreeSet::new();
-        for formula in &formulas {
-            formula.expected.names(&mut sources);
-        }
-        let names = formulas.into_iter().map(|formula| formula.name);
-        Ok(vec![Check {
-            variant: variant(&model.processing),
-            requests: vec![
-                weights(model, Processing::raw(), sources)?,
-                weights(model, model.processing.clone(), names)?,
-            ],
-        }])
+        let processing = &model.processing;
+        shares::checks(model, &variant(processing), formulas, |share| {
+            shares::raw_and_processed(model, processing, share)
+        })
     }
 
     fn judge(
         &self,
         model: &ModelInfo,
-        _: &Check,
+        check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let [raw, processed] = answers else {
+        let ([_, planned], [raw, processed]) = (&check.requests[..], answers) else {
             return Err(wrong_count(answers));
         };
         let (raw, processed) = (arrays(raw), arrays(processed));
         let formulas = Formulas::new(&model.spec, &model.processing).all();
+        let formulas = shares::asked(formulas, planned);
         let mut strange = Vec::new();
         for formula in &formulas {
             strange.extend(complaint(

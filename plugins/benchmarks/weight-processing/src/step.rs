@@ -1,7 +1,5 @@
 //! What a step has to make of the weights, and nothing else.
 
-use std::collections::BTreeSet;
-
 use tlbench_sdk::Mode;
 use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
@@ -10,9 +8,9 @@ use tlbench_sdk::{
 };
 
 use crate::formulas::{Formula, Formulas};
-use crate::questions::{arrays, in_compatibility_mode, variant, weights};
+use crate::questions::{arrays, in_compatibility_mode, variant};
 use crate::ulps::{Fit, verdict};
-use crate::{EXPLAINED, MODULE};
+use crate::{EXPLAINED, MODULE, shares};
 
 /// A benchmark of the weights that one step is about: after that step alone, and after all.
 pub(crate) struct StepBenchmark {
@@ -81,23 +79,18 @@ impl StepBenchmark {
         }
     }
 
-    fn check(&self, model: &ModelInfo, processing: Processing) -> Result<Check, PluginError> {
-        let formulas = (self.formulas)(&Formulas::new(&model.spec, &processing));
+    fn checks(
+        &self,
+        model: &ModelInfo,
+        processing: &Processing,
+    ) -> Result<Vec<Check>, PluginError> {
+        let formulas = (self.formulas)(&Formulas::new(&model.spec, processing));
         if formulas.is_empty() {
             let reason = format!("the model has no {}", self.needed);
             return Err(PluginError::unsupported(reason));
         }
-        let mut sources = BTreeSet::new();
-        for formula in &formulas {
-            formula.expected.names(&mut sources);
-        }
-        let names = formulas.into_iter().map(|formula| formula.name);
-        Ok(Check {
-            variant: variant(&processing),
-            requests: vec![
-                weights(model, Processing::raw(), sources)?,
-                weights(model, processing, names)?,
-            ],
+        shares::checks(model, &variant(processing), formulas, |share| {
+            shares::raw_and_processed(model, processing, share)
         })
     }
 }
@@ -117,10 +110,11 @@ impl Benchmark for StepBenchmark {
             let reason = reason.unwrap_or_else(|| "it is not asked for".into());
             return Err(PluginError::unsupported(format!("{}: {reason}", self.step)));
         }
-        let processings = self.processings(model).into_iter();
-        processings
-            .map(|processing| self.check(model, processing))
-            .collect()
+        let mut checks = Vec::new();
+        for processing in self.processings(model) {
+            checks.extend(self.checks(model, &processing)?);
+        }
+        Ok(checks)
     }
 
     fn judge(
@@ -135,6 +129,7 @@ impl Benchmark for StepBenchmark {
         let (raw, weights) = (arrays(raw_answer), arrays(answer));
         let processing = &processed.request.processing;
         let formulas = (self.formulas)(&Formulas::new(&model.spec, processing));
+        let formulas = shares::asked(formulas, processed);
         let fits = formulas
             .iter()
             .map(|formula| Fit::new(formula, &raw, &weights, model.dtype))

@@ -1,10 +1,10 @@
 //! Questions about processed weights leave the raw model as it is.
 
 use tlbench_sdk::Mode;
-use tlbench_sdk::judge::{askable, quantity_text, wrong_count};
+use tlbench_sdk::judge::{askable, quantity_text, richest, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest, PluginError, Processing,
-    Quantity, Severity, Stimulus, Trace, TraceRequest, Verdict,
+    Quantity, Severity, Trace, TraceRequest, Verdict,
 };
 
 use crate::questions::in_compatibility_mode;
@@ -26,7 +26,7 @@ impl Benchmark for RawUntouched {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         model.options(&[])?;
         in_compatibility_mode(model)?;
-        let stimulus = fullest(model)?;
+        let stimulus = richest(model, |_| true)?;
         let asked = TraceRequest {
             capture: askable(model, &stimulus.request.capture),
             ..stimulus.request.clone()
@@ -68,19 +68,6 @@ impl Benchmark for RawUntouched {
             _ => Err(wrong_count(answers)),
         }
     }
-}
-
-/// The plain input that shows the most.
-pub(crate) fn fullest(model: &ModelInfo) -> Result<&Stimulus, PluginError> {
-    let plain = model
-        .stimuli
-        .iter()
-        .filter(|stimulus| stimulus.request.is_plain());
-    // The first of several, which `max_by_key` would not give.
-    let fullest = plain
-        .rev()
-        .max_by_key(|stimulus| stimulus.request.capture.len());
-    fullest.ok_or_else(|| PluginError::unsupported("there is no plain input"))
 }
 
 /// The first quantity that is not the same in both answers, bit by bit.

@@ -2,14 +2,13 @@
 
 use tlbench_sdk::Mode;
 use tlbench_sdk::compare::log_softmax;
-use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward};
+use tlbench_sdk::judge::{Forward, applicable, judge_forward, plan_forward, richest};
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, OptionInfo, PluginError, Processing,
-    ProcessingStep, Quantity, Trace, TraceRequest, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, OptionInfo, Parameter, PluginError,
+    Processing, ProcessingStep, Quantity, Trace, TraceRequest, Verdict,
 };
 
 use crate::questions::{in_compatibility_mode, variant};
-use crate::untouched::fullest;
 use crate::{EXPLAINED, MODULE};
 
 const EXHAUSTIVE_UP_TO: &str = "exhaustive_up_to";
@@ -31,7 +30,7 @@ impl Benchmark for WeightProcessing {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         let sampled = is_sampled(model)?;
         in_compatibility_mode(model)?;
-        let mut request = fullest(model)?.request.clone();
+        let mut request = richest(model, |_| true)?.request.clone();
         request
             .capture
             .retain(|quantity| matches!(quantity, Quantity::Hook(_) | Quantity::Logits));
@@ -66,12 +65,16 @@ impl Benchmark for WeightProcessing {
             }
             _ => (check.clone(), answers.to_vec()),
         };
-        Ok(match judge_forward(model, &check, &answers, None)? {
-            Forward::Local(requests) => Judgement::More(requests),
-            Forward::Done(findings) => {
-                Judgement::Verdict(described(findings.verdict(model, "values"), model)?)
-            }
-        })
+        let asked = check.requests.first().map(|asked| &asked.request.capture);
+        let quantities = asked.cloned().unwrap_or_default();
+        Ok(
+            match judge_forward(model, &check, &quantities, &answers, None)? {
+                Forward::Local(requests) => Judgement::More(requests),
+                Forward::Done(findings) => {
+                    Judgement::Verdict(described(findings.verdict(model, "values"), model)?)
+                }
+            },
+        )
     }
 }
 
@@ -83,9 +86,8 @@ fn options() -> Vec<OptionInfo> {
 /// Whether there are too many parameters for every combination.
 fn is_sampled(model: &ModelInfo) -> Result<bool, PluginError> {
     let limit = model.options(&options())?.count(EXHAUSTIVE_UP_TO);
-    let elements = |shape: &Vec<usize>| shape.iter().product::<usize>();
-    let parameters: usize = model.parameters.iter().map(|p| elements(&p.shape)).sum();
-    Ok(parameters.saturating_mul(4) > limit.saturating_mul(1_000_000))
+    let elements: usize = model.parameters.iter().map(Parameter::elements).sum();
+    Ok(elements.saturating_mul(4) > limit.saturating_mul(1_000_000))
 }
 
 /// Single steps, and all together.

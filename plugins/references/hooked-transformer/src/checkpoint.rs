@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{D, DType, Tensor};
 use tlbench_checkpoint::ModelFolder;
 use tlbench_sdk::spec::{CanonicalWeight, Cut};
-use tlbench_sdk::{Intervention, ModelSpec, Target, TensorMap};
+use tlbench_sdk::{Intervention, ModelSpec, Parameter, Target, TensorMap};
 
 use crate::convert::{from_candle, to_candle};
 use crate::error::{Error, Result};
@@ -29,6 +29,18 @@ impl Checkpoint {
             cut_from.entry(stored).or_default().push(weight);
         }
         Ok(Self { folder, cut_from })
+    }
+
+    /// The tensors that the model takes.
+    pub(crate) fn tensors(&self) -> Result<Vec<Parameter>> {
+        let names = self.cut_from.keys();
+        let tensor = |name: &String| {
+            Ok(Parameter {
+                name: name.clone(),
+                shape: self.folder.weights().shape(name)?.to_vec(),
+            })
+        };
+        names.map(tensor).collect()
     }
 
     /// Every canonical weight, in f64.

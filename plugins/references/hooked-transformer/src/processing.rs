@@ -9,13 +9,12 @@ use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};
 use crate::error::{Error, Result};
 use crate::parameters::Parameters;
 
-/// `weights` after every step of `processing`.
+/// `weights` after every step of `processing`. What a step replaces is let go of.
 pub(crate) fn process(
     spec: &ModelSpec,
-    weights: &Parameters,
+    mut weights: Parameters,
     processing: &Processing,
 ) -> Result<Parameters> {
-    let mut weights = weights.clone();
     for step in processing.steps() {
         if let Some(reason) = step.refusal(spec) {
             return Err(Error::Processing { step, reason });

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
     HookPoint, ModelSpec, OpenRequest, PluginError, Processing, SourceInfo, Stimulus, Target,
@@ -25,13 +25,13 @@ pub(crate) struct Source {
     spec: ModelSpec,
     hooks: Vec<HookPoint>,
     checkpoint: Checkpoint,
-    raw: Arc<Weights>,
-    /// The last that were asked for.
-    processed: Mutex<Option<(Processing, Arc<Weights>)>>,
+    /// Those that the last question was about.
+    weights: Mutex<Option<(Processing, Arc<Weights>)>>,
     calibration: Calibration,
 }
 
-/// Weights in both precisions.
+/// Weights in both precisions. Cloning shares them.
+#[derive(Clone)]
 pub(crate) struct Weights {
     exact: Parameters,
     rounded: Parameters,
@@ -41,6 +41,12 @@ impl Weights {
     fn new(exact: Parameters) -> Result<Self> {
         let rounded = exact.to_dtype(DType::F32)?;
         Ok(Self { exact, rounded })
+    }
+
+    fn set(&mut self, name: &str, weight: Tensor) -> Result<()> {
+        self.rounded.set(name, weight.to_dtype(DType::F32)?);
+        self.exact.set(name, weight);
+        Ok(())
     }
 }
 
@@ -53,15 +59,13 @@ impl Source {
     pub(crate) fn new(folder: &Path, spec: ModelSpec, stimuli: &[Stimulus]) -> Result<Self> {
         refuse_unimplemented(&spec)?;
         let checkpoint = Checkpoint::open(folder, &spec)?;
-        let raw = Arc::new(Weights::new(checkpoint.parameters()?)?);
         let hooks = hooks(&spec);
         Ok(Self {
-            calibration: Calibration::new(hooks.clone(), stimuli),
+            calibration: Calibration::new(hooks.clone(), &checkpoint.tensors()?, stimuli),
             hooks,
             spec,
             checkpoint,
-            raw,
-            processed: Mutex::default(),
+            weights: Mutex::default(),
         })
     }
 
@@ -77,27 +81,32 @@ impl Source {
         if edits().next().is_none() {
             return self.unedited(&request.processing);
         }
-        let operands = &request.operands;
-        let mut weights = self.checkpoint.with_edited_tensors(
-            self.raw.exact.clone(),
-            &request.interventions,
-            operands,
-        )?;
-        weights = process(&self.spec, &weights, &request.processing)?;
-        for (name, edit) in edits() {
-            if self.checkpoint.cut_from(name).is_none() {
-                let edited = edited_weight(name, weights.get(name)?, edit, operands)?;
-                weights.set(name, edited);
-            }
+        let is_stored = |name: &str| self.checkpoint.cut_from(name).is_some();
+        let mut weights = if edits().any(|(name, _)| is_stored(name)) {
+            self.with_edited_tensors(request)?
+        } else {
+            (*self.unedited(&request.processing)?).clone()
+        };
+        for (name, edit) in edits().filter(|(name, _)| !is_stored(name)) {
+            let edited = edited_weight(name, weights.exact.get(name)?, edit, &request.operands)?;
+            weights.set(name, edited)?;
         }
-        Ok(Arc::new(Weights::new(weights)?))
+        Ok(Arc::new(weights))
     }
 
+    fn with_edited_tensors(&self, request: &TraceRequest) -> Result<Weights> {
+        *lock(&self.weights) = None;
+        let edited = self.checkpoint.with_edited_tensors(
+            self.checkpoint.parameters()?,
+            &request.interventions,
+            &request.operands,
+        )?;
+        Weights::new(process(&self.spec, edited, &request.processing)?)
+    }
+
+    /// The weights that `processing` makes. Of raw and processed ones one set is kept, as each is as large as three models.
     fn unedited(&self, processing: &Processing) -> Result<Arc<Weights>> {
-        if processing.is_raw() {
-            return Ok(Arc::clone(&self.raw));
-        }
-        let mut last = lock(&self.processed);
+        let mut last = lock(&self.weights);
         if let Some((of, weights)) = &*last
             && of == processing
         {
@@ -105,7 +114,7 @@ impl Source {
         }
         // Let go of those first.
         *last = None;
-        let weights = process(&self.spec, &self.raw.exact, processing)?;
+        let weights = process(&self.spec, self.checkpoint.parameters()?, processing)?;
         let weights = Arc::new(Weights::new(weights)?);
         *last = Some((processing.clone(), Arc::clone(&weights)));
         Ok(weights)
@@ -151,8 +160,8 @@ impl Source {
         processing: &Processing,
         name: &str,
     ) -> tlbench_sdk::Tensor {
-        let twice = |weights: &Parameters| process(&self.spec, weights, processing);
-        let weights = twice(&self.raw.exact).and_then(|once| twice(&once));
+        let twice = |weights: Parameters| process(&self.spec, weights, processing);
+        let weights = self.checkpoint.parameters().and_then(twice).and_then(twice);
         let weight = weights.and_then(|weights| crate::convert::from_candle(weights.get(name)?));
         weight.unwrap()
     }
@@ -160,10 +169,7 @@ impl Source {
 
 impl TraceSource for Source {
     fn info(&self) -> SourceInfo {
-        let provenance = [(
-            "precision".to_owned(),
-            "f64, against f32 summed in three orders".to_owned(),
-        )];
+        let provenance = [("precision".to_owned(), self.calibration.precision())];
         SourceInfo {
             stimuli: Vec::new(),
             processes_weights: true,

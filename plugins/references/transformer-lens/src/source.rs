@@ -1,13 +1,14 @@
 //! A checkpoint that is open in Python, in one of its roles.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tlbench_checkpoint::ModelFolder;
 use tlbench_python_worker::{Pool, Python, from_blob, to_blob};
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
-    DType, Evaluation, Host, OpenRequest, PluginError, Quantity, Role, SourceInfo, TensorMap,
-    Trace, TraceRequest, TraceSource,
+    DType, Evaluation, Host, OpenRequest, Parameter, PluginError, Quantity, Role, SourceInfo,
+    Tensor, TensorMap, Trace, TraceRequest, TraceSource,
 };
 
 use crate::architecture::Architecture;
@@ -49,14 +50,24 @@ impl Live {
             hooks: &request.hooks,
             dtype: computed_in(request).name(),
         };
+        let parameters: Vec<Parameter> = tensors.iter().map(parameter).collect();
         let (opened, _) = python.ask(OPEN, open, to_blob(&tensors)?, &progress)?;
         Ok(Self {
             python,
-            calibration: Calibration::new(request.hooks.clone(), &request.stimuli),
+            calibration: Calibration::new(request.hooks.clone(), &parameters, &request.stimuli),
             role: request.role,
             dtype: computed_in(request),
             opened,
         })
+    }
+
+    /// As the worker tells it, with where floors come from if there are any.
+    fn provenance(&self) -> BTreeMap<String, String> {
+        let mut provenance = self.opened.provenance.clone();
+        if self.role == Role::Reference {
+            provenance.insert("precision".to_owned(), self.calibration.precision());
+        }
+        provenance
     }
 
     /// What it computes, its products summed in so many pieces.
@@ -73,7 +84,7 @@ impl Live {
         };
         let blob = to_blob(&request.tensors())?;
         let (Answered {}, blob) = self.python.ask(ANSWER, question, blob, &|_| {})?;
-        let value = |(name, value): (String, tlbench_sdk::Tensor)| {
+        let value = |(name, value): (String, Tensor)| {
             let quantity = name.parse::<Quantity>();
             let quantity = quantity.map_err(|error| PluginError::internal(error.to_string()))?;
             Ok((quantity, value))
@@ -109,7 +120,7 @@ impl TraceSource for Live {
         SourceInfo {
             stimuli: Vec::new(),
             processes_weights: true,
-            provenance: self.opened.provenance.clone(),
+            provenance: self.provenance(),
             firings: Some(self.opened.firings.clone()),
         }
     }
@@ -154,6 +165,13 @@ fn weights(request: &OpenRequest) -> Result<(Vec<CutWeight>, TensorMap), PluginE
         });
     }
     Ok((weights, tensors))
+}
+
+fn parameter((name, tensor): (&String, &Tensor)) -> Parameter {
+    Parameter {
+        name: name.clone(),
+        shape: tensor.shape().to_vec(),
+    }
 }
 
 fn absent(request: &OpenRequest) -> Vec<Absent> {

@@ -1,7 +1,8 @@
 //! What the inputs are made of: a text, or token ids.
 
 use serde_json::Value;
-use tlbench_checkpoint::ModelFolder;
+use tlbench_checkpoint::{ModelFolder, RECORDING_FILE, Recording};
+use tlbench_sdk::INPUT_IDS;
 
 use super::alone;
 use crate::support::checkpoint::Checkpoint;
@@ -100,6 +101,14 @@ fn token_ids_that_are_no_list_of_numbers() {
     }
 }
 
+/// The ids of the text that the shipped recording answers for.
+fn recorded_tokens(checkpoint: &Checkpoint) -> String {
+    let recording = Recording::read(&checkpoint.file(RECORDING_FILE)).unwrap();
+    let text = &recording.answers[0].stimulus.request.inputs[INPUT_IDS];
+    let ids = text.as_slice::<i64>().unwrap().iter();
+    ids.map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
 #[test]
 fn a_recording_says_that_it_goes_before_a_text() {
     let test = CliTest::new();
@@ -113,6 +122,7 @@ fn a_recording_says_that_it_goes_before_a_text() {
             .find(|note| note.starts_with("not used"))
     };
     assert_eq!(told(&[]), None);
+    assert_eq!(told(&["--tokens", &recorded_tokens(&checkpoint)]), None);
     let messages = [&["--tokens", "1,2"], &["--text", "x"]].map(|prompt| told(prompt).unwrap());
     insta::assert_snapshot!(messages.join("\n"), @"
     not used: the list of token ids that was asked for (the recording answers for inputs of its own)

@@ -1,7 +1,7 @@
 //! The gradient at hooks.
 
 use insta::assert_snapshot;
-use tlbench_sdk::{Benchmark, ErrorKind, Tensor, Tier, Trace, check_plan};
+use tlbench_sdk::{Benchmark, ErrorKind, HookPoint, Tensor, Tier, Trace, check_plan};
 
 use super::model::{D_MODEL, FLOOR, POS, check, edit, gradient, judge, line, model};
 use crate::hook_gradients::{BackwardHooks, CriticalBackwardHooks};
@@ -47,6 +47,24 @@ fn gated_hooks_are_asked_for_of_who_has_them() {
     let check = check(&BackwardHooks, &model, "projection");
     for planned in &check.requests {
         assert_eq!(planned.request.capture.len(), model.hooks.len());
+    }
+}
+
+#[test]
+fn a_choice_among_experts_has_no_gradient() {
+    let mut model = model();
+    let chosen = HookPoint {
+        name: "blocks.0.mlp.hook_expert_indices".into(),
+        ..model.hooks[0].clone()
+    };
+    model.hooks.push(chosen);
+    for tier in [Tier::HuggingFace, Tier::HookedTransformer] {
+        model.tier = tier;
+        let check = check(&BackwardHooks, &model, "projection");
+        let chosen = gradient("blocks.0.mlp.hook_expert_indices");
+        for planned in &check.requests {
+            assert!(!planned.request.capture.contains(&chosen), "{tier:?}");
+        }
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) fn parameter_gradient(name: &str) -> Quantity {
 }
 
 /// What a healthy implementation answers about gradients.
-fn healthy(model: &ModelInfo, planned: &PlannedRequest) -> Trace {
+pub(super) fn healthy(model: &ModelInfo, planned: &PlannedRequest) -> Trace {
     let [batch, pos] = planned.request.shape();
     let shape = |quantity: &Quantity| match quantity {
         Quantity::HookGradient(name) => {

@@ -1,9 +1,9 @@
 //! The gradient of parameters.
 
 use insta::assert_snapshot;
-use tlbench_sdk::{Quantity, Tensor, Trace};
+use tlbench_sdk::{Benchmark, Judgement, PlannedRequest, Quantity, Role, Tensor, Trace};
 
-use super::model::{FLOOR, edit, judge, line, model, parameter_gradient};
+use super::model::{FLOOR, edit, healthy, judge, line, model, parameter_gradient};
 use crate::parameters::GradientComputation;
 
 fn complaint(fault: impl Fn(&mut Trace)) -> String {
@@ -64,6 +64,26 @@ fn a_parameter_that_only_the_reference_has() {
 }
 
 #[test]
+fn what_the_reference_shows_nowhere_is_asked_for_all_the_same() {
+    let mut model = model();
+    for stimulus in &mut model.stimuli {
+        let shown = &mut stimulus.request.capture;
+        shown.retain(|quantity| !matches!(quantity, Quantity::ParameterGradient(_)));
+    }
+    let check = super::model::check(&GradientComputation, &model, "loss");
+    let [asked] = &check.requests[..] else {
+        panic!("asks more than the reference")
+    };
+    assert_eq!(asked.role, Role::Reference);
+    assert_eq!(asked.request.capture.len(), model.parameters.len());
+    // One that answers after all is compared.
+    let answers = [healthy(&model, asked)];
+    let more = GradientComputation.judge(&model, &check, &answers).unwrap();
+    let of_subject = PlannedRequest::subject(asked.request.clone());
+    assert_eq!(more, Judgement::More(vec![of_subject]));
+}
+
+#[test]
 fn hooks_are_not_asked_for_here() {
     let check = super::model::check(&GradientComputation, &model(), "projection");
     let asked = check
@@ -75,4 +95,37 @@ fn hooks_are_not_asked_for_here() {
             .into_iter()
             .all(|quantity| matches!(quantity, Quantity::ParameterGradient(_)))
     );
+}
+
+#[test]
+fn gradients_that_are_too_many_to_hold_are_compared_in_parts() {
+    let mut model = model();
+    for parameter in &mut model.parameters[..3] {
+        parameter.shape = vec![20 << 20];
+    }
+    let shown = &mut model.stimuli[1].request.capture;
+    shown.retain(|quantity| *quantity != parameter_gradient("ln_f.w"));
+    let checks = GradientComputation.plan(&model).unwrap();
+    let of_projection = checks
+        .iter()
+        .filter(|check| check.variant.starts_with("projection"));
+    let lines: Vec<String> = of_projection
+        .map(|check| {
+            let counts = check
+                .requests
+                .iter()
+                .map(|asked| asked.request.capture.len().to_string());
+            format!(
+                "{}: {}",
+                check.variant,
+                counts.collect::<Vec<_>>().join(" and ")
+            )
+        })
+        .collect();
+    // The one that the reference does not show comes with the first.
+    assert_snapshot!(lines.join("\n"), @r"
+    projection.part_1: 1 and 2
+    projection.part_2: 1 and 1
+    projection.part_3: 8 and 8
+    ");
 }

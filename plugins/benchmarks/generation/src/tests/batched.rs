@@ -84,6 +84,16 @@ fn a_batch_that_ends_before_its_rows_do() {
 }
 
 #[test]
+fn of_several_rows_that_differ_the_first_is_named_with_its_first_step() {
+    assert_snapshot!(rows(&[&[2, 3, 4], &[5, 6, 7]], [&[2, 4, 3], &[1, 6, 7]]), @"DANGER: row 0, step 1: token 3 where a run of the row alone has token 4; the subject's logits prefer it by 3.0e6 floors");
+}
+
+#[test]
+fn a_batch_that_gives_no_token() {
+    assert_snapshot!(rows(&[&[], &[]], [&[], &[]]), @"ERROR: no token was generated");
+}
+
+#[test]
 fn a_batch_that_loses_a_row() {
     assert_snapshot!(rows(&[&[2, 3, 4]], [&[2, 3, 4], &[5, 9, 9]]), @"ERROR: tokens [1, 3] of a batch of 2");
 }

@@ -1,7 +1,8 @@
 //! Runs in pieces through a cache.
 
 use insta::assert_snapshot;
-use tlbench_sdk::{Benchmark, ErrorKind, ModelInfo, Role, Severity, check_plan};
+use serde_json::json;
+use tlbench_sdk::{Benchmark, ErrorKind, ModelInfo, Role, Severity, Trace, check_plan};
 
 use super::model::{FLOOR, judge, line, logits, model, plain};
 use crate::cached::GenerationWithKvCache;
@@ -95,6 +96,39 @@ fn logits_of_fewer_positions() {
         },
     );
     assert_snapshot!(line(&verdict.unwrap()), @"DANGER: first divergence at logits: shape [1, 7, 10] where the truth has [1, 8, 10]");
+}
+
+#[test]
+fn positions_that_depend_on_the_length() {
+    let linear = |name: &str| json!({ "weight": { "names": [name], "shape": [2, 2] }, "bias": null, "tap": null });
+    let layer = json!({
+        "wiring": "sequential", "module": null, "mlp": null,
+        "attn": { "input": "stream", "body": {
+            "n_heads": 1, "n_kv_heads": 1, "d_head": 2,
+            "q": linear("q"), "k": linear("k"), "v": linear("v"), "o": linear("o"),
+            "position": { "rotary": {
+                "dim": 2, "pairing": "half", "theta": 1e4,
+                "scaling": { "dynamic": { "factor": 2.0, "original_n_ctx": 4 } },
+            }},
+            "scale": 1.0, "mask": { "band": { "back": null, "ahead": 0 } },
+            "module": null, "port": "opaque",
+        }},
+    });
+    let mut model = model();
+    model.spec.layers = vec![serde_json::from_value(layer).unwrap()];
+    let error = GenerationWithKvCache.plan(&model).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_snapshot!(error.message, @"positions depend on the total length, so a cached run legitimately differs");
+}
+
+#[test]
+fn answers_that_are_missing_are_an_error() {
+    let model = model();
+    let check = &GenerationWithKvCache.plan(&model).unwrap()[0];
+    let error = GenerationWithKvCache
+        .judge(&model, check, &[Trace::default()])
+        .unwrap_err();
+    assert_snapshot!(error.message, @"1 answers to judge");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 use tlbench_sdk::{
-    ATTENTION_MASK, Benchmark, ErrorKind, INPUT_IDS, Judgement, POSITION_IDS, Trace,
+    ATTENTION_MASK, Benchmark, DType, ErrorKind, INPUT_IDS, Judgement, POSITION_IDS, Quantity,
+    Tensor, Trace,
 };
 
 use super::model::{FLOOR, check, generating, judge, line, logits, model, tokens};
@@ -74,7 +75,7 @@ fn a_token_that_is_none() {
 
 #[test]
 fn logits_that_are_nan_are_no_tie() {
-    assert_snapshot!(complaint(&[5, 2], &[2, 2], f64::NAN), @"DANGER: row 0, step 0: token 5 where the reference has token 2; the subject's logits are NaN");
+    assert_snapshot!(complaint(&[5, 2], &[2, 2], f64::NAN), @"DANGER: row 0, step 0: token 5 where the reference has token 2; the subject's logits are NaN or all 0");
 }
 
 #[test]
@@ -166,6 +167,47 @@ fn rows_that_are_missing_are_an_error() {
         |planned| logits(planned.request.shape(), |_, _| 0.0),
     );
     assert_snapshot!(error.unwrap_err().message, @"1 rows of tokens, expected 2");
+}
+
+#[test]
+fn tokens_that_are_no_integers_are_an_error() {
+    let mut found = tokens(&[&[2, 2]]);
+    let floats = Tensor::from_vec(vec![2.0_f32, 2.0], &[1, 2]).unwrap();
+    found.values.insert(Quantity::Generated, floats);
+    let answers = [tokens(&[&[2, 2]]), found];
+    let error = judge(&Generation, &model(), "generation", &answers, |planned| {
+        logits(planned.request.shape(), |_, _| 0.0)
+    });
+    assert_snapshot!(error.unwrap_err().message, @"generated tokens: f32 [1, 2], expected i64 [batch, new]");
+}
+
+#[test]
+fn no_token_at_all_is_no_pass() {
+    let answers = [tokens(&[&[]]), tokens(&[&[]])];
+    let error = judge(&Generation, &model(), "generation", &answers, |planned| {
+        logits(planned.request.shape(), |_, _| 0.0)
+    })
+    .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_snapshot!(error.message, @"no token was generated");
+    assert_snapshot!(complaint(&[], &[2, 2], 0.0), @"DANGER: row 0, step 0: the end where the reference has token 2");
+}
+
+#[test]
+fn a_narrow_precision_is_held_to_its_own_roundoff() {
+    let mut model = model();
+    model.stimuli.remove(0);
+    model.dtype = DType::BF16;
+    // Two and a half roundoffs of bf16 at an RMS of 2.8 are 0.027.
+    for (apart, expected) in [(0.25, "INFO"), (0.31, "DANGER")] {
+        let answers = [tokens(&[&[2, 2]]), tokens(&[&[5, 2]])];
+        let verdict = judge(&Generation, &model, "generation", &answers, |planned| {
+            logits(planned.request.shape(), |_, token| {
+                if token == 5 { apart - 1.0 } else { 0.0 }
+            })
+        });
+        assert!(line(&verdict.unwrap()).starts_with(expected), "{apart}");
+    }
 }
 
 #[test]

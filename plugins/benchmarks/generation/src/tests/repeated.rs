@@ -47,14 +47,30 @@ fn calls_that_leave_nothing_behind() {
 fn a_call_that_leaks_into_the_next() {
     let (one, two) = (tokens(&[&[2, 3]]), tokens(&[&[4, 5], &[6, 7]]));
     let other = tokens(&[&[4, 5], &[6, 8]]);
-    assert_snapshot!(complaint(&[one.clone(), two.clone(), other, one.clone()]), @"DANGER: generation_padded gives other tokens when it is asked for again: row 1, step 1");
-    assert_snapshot!(complaint(&[one, two.clone(), two, tokens(&[&[1, 3]])]), @"DANGER: generation gives other tokens when it is asked for again: row 0, step 0");
+    assert_snapshot!(complaint(&[one.clone(), two.clone(), other, one.clone()]), @"DANGER: generation_padded gives other tokens when it is asked for again: row 1, step 1: token 8 where the first call has token 7");
+    assert_snapshot!(complaint(&[one, two.clone(), two, tokens(&[&[1, 3]])]), @"DANGER: generation gives other tokens when it is asked for again: row 0, step 0: token 1 where the first call has token 2");
 }
 
 #[test]
 fn a_call_that_ends_earlier_the_second_time() {
     let (one, two) = (tokens(&[&[2, 3]]), tokens(&[&[4, 5], &[6, 7]]));
-    assert_snapshot!(complaint(&[one, two.clone(), two, tokens(&[&[2]])]), @"DANGER: generation gives other tokens when it is asked for again: row 0, step 1");
+    assert_snapshot!(complaint(&[one, two.clone(), two, tokens(&[&[2]])]), @"DANGER: generation gives other tokens when it is asked for again: row 0, step 1: the end where the first call has token 3");
+}
+
+#[test]
+fn calls_that_give_no_token_show_nothing() {
+    let (one, two) = (tokens(&[&[]]), tokens(&[&[], &[]]));
+    let answers = [one.clone(), two.clone(), two, one];
+    let verdict = judge(
+        &MultipleGenerationCalls,
+        &model(),
+        "greedy",
+        &answers,
+        |planned| logits(planned.request.shape(), |_, _| 0.0),
+    );
+    let error = verdict.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_snapshot!(error.message, @"no token was generated");
 }
 
 #[test]

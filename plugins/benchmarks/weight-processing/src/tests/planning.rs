@@ -1,6 +1,6 @@
 //! What is asked, and where nothing is.
 
-use tlbench_sdk::{Benchmark, Mode, ModelInfo, Processing, Quantity, Tier, check_plan};
+use tlbench_sdk::{Benchmark, Mode, ModelInfo, Parameter, Processing, Quantity, Tier, check_plan};
 
 use super::model::model;
 use crate::finite::NoNanInf;
@@ -140,5 +140,36 @@ fn options_that_nobody_knows_are_refused() {
             error.message.contains("unknown key `exhaustive`"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn weights_that_are_too_many_to_hold_are_looked_at_in_parts() {
+    let mut model = model(Mode::Compat);
+    let canonical = model.spec.weights().into_iter().map(|weight| {
+        let is_big = ["embed.W_E", "blocks.1.mlp.W_in", "unembed.W_U"];
+        let size = if is_big.contains(&weight.name.as_str()) {
+            9 << 20
+        } else {
+            1
+        };
+        Parameter {
+            name: weight.name,
+            shape: vec![size],
+        }
+    });
+    model.parameters = canonical.collect();
+    let checks = NoNanInf.plan(&model).unwrap();
+    let variants: Vec<&str> = checks.iter().map(|check| check.variant.as_str()).collect();
+    assert_eq!(
+        variants,
+        ["part_1", "part_2", "part_3"].map(|part| format!("ln.writing.unembed.values.{part}"))
+    );
+    let asked = checks
+        .iter()
+        .flat_map(|check| &check.requests[0].request.capture);
+    let asked: Vec<&Quantity> = asked.collect();
+    for parameter in &model.parameters {
+        assert!(asked.contains(&&Quantity::Weight(parameter.name.clone())));
     }
 }

@@ -63,10 +63,12 @@ impl<'q> Probe<'q> {
 
     /// Whether the value at `name`, or its gradient, is shown or changed in any way.
     pub(crate) fn looks_at(&self, name: &str) -> bool {
-        self.shows(&Quantity::hook(name))
-            || self.shows_gradient(name)
-            || self.edits(name)
-            || self.truth(name).is_some()
+        self.shows(&Quantity::hook(name)) || self.is_passed_through(name)
+    }
+
+    /// Whether the model has to go on with what comes back from `name`, where it could do without.
+    pub(crate) fn is_passed_through(&self, name: &str) -> bool {
+        self.shows_gradient(name) || self.edits(name) || self.truth(name).is_some()
     }
 
     /// Whether somebody intervenes at `name`, on the way forward or back.

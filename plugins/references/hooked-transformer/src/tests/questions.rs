@@ -7,7 +7,7 @@ use tlbench_sdk::{
     ProcessingStep, Quantity, Stimulus, Target, TraceRequest, TraceSource, hooks,
 };
 
-use super::small::{Small, padded, question, spec};
+use super::small::{D_MODEL, Small, padded, question, spec, with_heads};
 
 #[test]
 fn a_spec_that_asks_for_more_is_refused_by_component() {
@@ -145,6 +145,38 @@ fn a_short_input_has_at_least_the_relative_floor_of_the_longest() {
 }
 
 #[test]
+fn what_attention_writes_has_the_floor_of_one_sum_over_all_heads() {
+    let (heads, d_head) = (64, 4);
+    let model = Small::of(with_heads(heads, d_head));
+    let [z, each, written] = ["attn.hook_z", "attn.hook_result", "hook_attn_out"]
+        .map(|hook| Quantity::hook(format!("blocks.0.{hook}")));
+    let w_o = Quantity::Weight("blocks.0.attn.W_O".into());
+    let floor_beside = |others: &[&Quantity]| {
+        let others = others.iter().copied().cloned();
+        let capture = others.chain([written.clone()]).collect();
+        let trace = model.ask(&question(&[(0..9).collect()], Padding::Right, capture));
+        (trace.floor(&written).unwrap(), trace)
+    };
+    let (floor, trace) = floor_beside(&[&z, &w_o]);
+    let rounded = |quantity, shape| {
+        let values = trace.value(quantity).unwrap().to_f64_vec();
+        let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+        candle_core::Tensor::from_vec(values, shape, &candle_core::Device::Cpu).unwrap()
+    };
+    let (z, w_o) = (
+        rounded(&z, (9, heads * d_head)),
+        rounded(&w_o, (heads * d_head, D_MODEL)),
+    );
+    let exact = |tensor: &candle_core::Tensor| tensor.to_dtype(candle_core::DType::F64).unwrap();
+    let error =
+        (exact(&z.matmul(&w_o).unwrap()) - exact(&z).matmul(&exact(&w_o)).unwrap()).unwrap();
+    let error = rms_of(&error.flatten_all().unwrap().to_vec1().unwrap());
+    assert!(floor.local.unwrap() > 0.9 * error, "{floor:?} {error:e}");
+    // It does not depend on what else is shown.
+    assert_eq!(floor_beside(&[&each]).0.cumulative, floor.cumulative);
+}
+
+#[test]
 fn what_is_wrong_with_the_longest_input_costs_no_other_its_answer() {
     let wrong = Stimulus::from_rows("wrong", &[vec![999; 9]], Padding::Right, 0).unwrap();
     let wrong = wrong.showing([Quantity::Logits]);
@@ -160,6 +192,22 @@ fn what_is_wrong_with_the_longest_input_costs_no_other_its_answer() {
         error.to_string(),
         "input_ids: expected values from 0 to 22, found 999"
     );
+}
+
+#[test]
+fn hooks_behind_a_gate_change_no_local_floor() {
+    let model = Small::new();
+    let all = hooks(&spec());
+    let shown = |with_gated: bool| {
+        let hooks = all.iter().filter(|hook| with_gated || hook.gate.is_none());
+        let capture = hooks.map(|hook| Quantity::hook(&hook.name)).collect();
+        model.ask(&padded(Padding::Left, capture)).floors
+    };
+    let (without, with) = (shown(false), shown(true));
+    assert!(with.len() > without.len());
+    for (quantity, floor) in without {
+        assert_eq!(with[&quantity].local, floor.local, "{quantity}");
+    }
 }
 
 fn rms_of(values: &[f64]) -> f64 {

@@ -85,6 +85,11 @@ impl Small {
 }
 
 pub(super) fn spec() -> ModelSpec {
+    with_heads(HEADS, D_HEAD)
+}
+
+/// The same with this many heads of `d_head` in each layer.
+pub(super) fn with_heads(heads: usize, d_head: usize) -> ModelSpec {
     ModelSpec {
         architecture: "Small".into(),
         d_model: D_MODEL,
@@ -103,7 +108,7 @@ pub(super) fn spec() -> ModelSpec {
             norm: None,
             config_keys: Vec::new(),
         },
-        layers: (0..2).map(layer).collect(),
+        layers: (0..2).map(|index| layer(index, heads, d_head)).collect(),
         final_norm: Some(norm("ln_f")),
         unembed: UnembedSpec {
             projection: ProjectionSpec {
@@ -120,30 +125,31 @@ pub(super) fn spec() -> ModelSpec {
     }
 }
 
-fn layer(index: usize) -> LayerSpec {
+fn layer(index: usize, heads: usize, d_head: usize) -> LayerSpec {
+    let width = heads * d_head;
     let name = |part: &str| format!("h.{index}.{part}");
     let part = |start: usize| {
         let slice = |dim| Cut::Slice {
             dim,
-            start: start * D_MODEL,
-            len: D_MODEL,
+            start: start * width,
+            len: width,
         };
         ProjectionSpec {
-            weight: TensorSource::new([name("qkv.w")], [D_MODEL, 3 * D_MODEL])
+            weight: TensorSource::new([name("qkv.w")], [D_MODEL, 3 * width])
                 .cut(slice(1))
                 .cut(Cut::Transpose),
-            bias: Some(TensorSource::new([name("qkv.b")], [3 * D_MODEL]).cut(slice(0))),
+            bias: Some(TensorSource::new([name("qkv.b")], [3 * width]).cut(slice(0))),
             tap: None,
         }
     };
     let attention = AttentionSpec {
-        n_heads: HEADS,
-        n_kv_heads: HEADS,
-        d_head: D_HEAD,
+        n_heads: heads,
+        n_kv_heads: heads,
+        d_head,
         q: part(0),
         k: part(1),
         v: part(2),
-        o: linear(&name("o"), D_MODEL, D_MODEL),
+        o: linear(&name("o"), width, D_MODEL),
         clip_qkv: None,
         qk_norm: None,
         position: PositionSpec::None,

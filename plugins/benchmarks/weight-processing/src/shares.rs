@@ -1,0 +1,81 @@
+//! Weights of a large model are looked at a few at a time, as all of them take as much memory as the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tlbench_sdk::{Check, ModelInfo, Parameter, PlannedRequest, PluginError, Processing, Quantity};
+
+use crate::formulas::Formula;
+use crate::questions::weights;
+
+/// Elements that are held at once.
+const SHARE: usize = 16 << 20;
+
+/// The check of `formulas`, or several if their weights are too many to hold.
+pub(crate) fn checks(
+    model: &ModelInfo,
+    variant: &str,
+    formulas: Vec<Formula>,
+    requests: impl Fn(&[Formula]) -> Result<Vec<PlannedRequest>, PluginError>,
+) -> Result<Vec<Check>, PluginError> {
+    let shares = shares(model, formulas);
+    let count = shares.len();
+    let check = |(index, share): (usize, Vec<Formula>)| {
+        Ok(Check {
+            variant: match count {
+                1 => variant.to_owned(),
+                _ => format!("{variant}.part_{}", index + 1),
+            },
+            requests: requests(&share)?,
+        })
+    };
+    shares.into_iter().enumerate().map(check).collect()
+}
+
+/// Asks for the raw weights that `formulas` are made of, and for what came of them.
+pub(crate) fn raw_and_processed(
+    model: &ModelInfo,
+    processing: &Processing,
+    formulas: &[Formula],
+) -> Result<Vec<PlannedRequest>, PluginError> {
+    let mut sources = BTreeSet::new();
+    for formula in formulas {
+        formula.expected.names(&mut sources);
+    }
+    Ok(vec![
+        weights(model, Processing::raw(), sources)?,
+        weights(model, processing.clone(), names(formulas))?,
+    ])
+}
+
+/// What `formulas` are about.
+pub(crate) fn names(formulas: &[Formula]) -> impl Iterator<Item = String> {
+    formulas.iter().map(|formula| formula.name.clone())
+}
+
+/// Those of `formulas` whose weights `planned` asks for.
+pub(crate) fn asked(formulas: Vec<Formula>, planned: &PlannedRequest) -> Vec<Formula> {
+    let capture: BTreeSet<&Quantity> = planned.request.capture.iter().collect();
+    let is_asked = |formula: &Formula| capture.contains(&Quantity::Weight(formula.name.clone()));
+    formulas.into_iter().filter(is_asked).collect()
+}
+
+fn shares(model: &ModelInfo, formulas: Vec<Formula>) -> Vec<Vec<Formula>> {
+    let parameters = model.parameters.iter();
+    let sizes: BTreeMap<&str, usize> = parameters
+        .map(|parameter| (parameter.name.as_str(), Parameter::elements(parameter)))
+        .collect();
+    let mut shares: Vec<Vec<Formula>> = vec![Vec::new()];
+    let mut held = 0;
+    for formula in formulas {
+        let size = sizes.get(formula.name.as_str()).copied().unwrap_or(0);
+        let last = shares.len() - 1;
+        if held + size > SHARE && !shares[last].is_empty() {
+            shares.push(vec![formula]);
+            held = size;
+        } else {
+            shares[last].push(formula);
+            held += size;
+        }
+    }
+    shares
+}
