@@ -22,7 +22,11 @@ impl Hooked {
         let python = std::env::var("TLBENCH_TEST_TRANSFORMER_LENS");
         let python = python.expect("TLBENCH_TEST_TRANSFORMER_LENS");
         let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        std::fs::write(
+            folder.path().join("config.json"),
+            r#"{"model_type": "small"}"#,
+        )
+        .unwrap();
         let spec = spec();
         let sources = spec.sources().into_iter().enumerate();
         let tensors: TensorMap = sources

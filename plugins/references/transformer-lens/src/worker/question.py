@@ -31,7 +31,8 @@ class Question:
     def runs(self):
         """The sets of flags with which the model has to run: a flag changes in which order values are summed, so it is
         on where one of its hooks is looked at or edited, and nowhere else."""
-        shown = {frozenset()} | {self._flags(name) for name in self.stimulus.named(HOOK) | self.stimulus.named(HOOK_GRADIENT)}
+        looked_at = self.stimulus.named(HOOK) | self.stimulus.named(HOOK_GRADIENT)
+        shown = {frozenset()} | {self._flags(name) for name in looked_at}
         runs = {edited | flags for edited in self.flags_of_rows() for flags in shown}
         return sorted((run for run in runs if not run >= _EXCLUSIVE), key=sorted)
 
@@ -48,7 +49,9 @@ class Question:
         runs = [edited | self._flags(name) for edited in self.flags_of_rows()]
         if alone := [run for run in runs if run not in found]:
             flags = "` and `".join(f"use_{flag}" for flag in sorted(alone[0]))
-            raise unsupported(f"`{name}` in a row whose edits take another flag: TransformerLens does not have `{flags}` together")
+            raise unsupported(
+                f"`{name}` in a row whose edits take another flag: TransformerLens does not have `{flags}` together"
+            )
         merged = found[runs[0]].clone()
         for row, run in enumerate(runs):
             merged[row] = found[run][row]

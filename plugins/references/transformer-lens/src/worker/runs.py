@@ -68,8 +68,9 @@ def _feed(model, question, flags):
         return answer
 
     logits = in_pieces(step, stimulus.inputs, stimulus.chunks)
-    joined = lambda quantity: _joined(quantity, question.dims[quantity.removeprefix(HOOK)], pieces[quantity], stimulus.shape[1])
-    return logits, {quantity: joined(quantity) for quantity in pieces}
+    dims = lambda quantity: question.dims[quantity.removeprefix(HOOK)]
+    length = stimulus.shape[1]
+    return logits, {quantity: _joined(quantity, dims(quantity), parts, length) for quantity, parts in pieces.items()}
 
 
 def _joined(quantity, dims, parts, length):
