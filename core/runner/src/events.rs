@@ -118,6 +118,9 @@ pub struct ModelOpened {
     pub architecture: String,
     /// Who is on trial.
     pub subject: String,
+    /// Where its answers come from, if it is not the bridge.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub provenance: BTreeMap<String, String>,
     /// The precision on trial.
     pub dtype: DType,
     /// Digest of `config.json`.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tlbench_sdk::{
     Benchmark, ErrorKind, Judgement, Mode, OpenRequest, PluginError, Processing, Role, Severity,
-    Stimulus, Tier, Verdict,
+    Stimulus, Tier, TraceSource, Verdict,
 };
 
 use self::planning::PlannedCheck;
@@ -71,8 +71,12 @@ impl Session<'_> {
         };
         let on_trial = self.on_trial()?;
         let subject = self.open_subject(on_trial, &model, &asked, &host)?;
-        self.sink
-            .emit(Event::ModelOpened(self.opened(&located, &model, &digests)));
+        self.sink.emit(Event::ModelOpened(self.opened(
+            &located,
+            &model,
+            subject.source(),
+            &digests,
+        )));
         let search = Search {
             model: &model,
             subject: subject.bridge(),
@@ -99,8 +103,8 @@ impl Session<'_> {
         let (mut planned, mut failed) = (Vec::new(), Vec::new());
         let mut parameters = BTreeMap::new();
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
-            let processes = subject.source().info().processes_weights;
-            let modes = self.modes(&model, processes, reference, processed, &stimuli)?;
+            let subject = subject.source().info();
+            let modes = self.modes(&model, &subject, reference, processed, &stimuli)?;
             let all = modes.iter().flat_map(|mode| &mode.parameters);
             parameters.extend(all.map(|one| (one.name.clone(), one.elements())));
             for mode in &modes {
@@ -141,6 +145,7 @@ impl Session<'_> {
         &self,
         located: &Located,
         model: &Model,
+        subject: &dyn TraceSource,
         [config_digest, weights_digest]: &[String; 2],
     ) -> ModelOpened {
         ModelOpened {
@@ -149,6 +154,7 @@ impl Session<'_> {
             hub: located.hub.clone(),
             architecture: model.architecture.clone(),
             subject: self.subject_name().to_owned(),
+            provenance: subject.info().provenance,
             dtype: self.entry.dtype,
             config_digest: config_digest.clone(),
             weights_digest: weights_digest.clone(),

@@ -1,6 +1,6 @@
 //! One named check.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::hooks::HookPoint;
 use crate::id::{IdError, check_id};
 use crate::options::{OptionInfo, Options};
 use crate::processing::Processing;
-use crate::reference::{Stimulus, Tier};
+use crate::reference::{Firings, Stimulus, Tier};
 use crate::result::Verdict;
 use crate::spec::ModelSpec;
 use crate::tensor::{DType, TensorMap};
@@ -85,6 +85,9 @@ pub struct ModelInfo {
     pub tier: Tier,
     /// The inputs, each with what the reference can show on it.
     pub stimuli: Vec<Stimulus>,
+    /// What fires while a party runs, of those that tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub firings: BTreeMap<Role, Firings>,
     /// What decides.
     pub judging: Judging,
     /// Settings of this benchmark from the config.

@@ -9,6 +9,7 @@
 mod abi;
 mod adapter;
 mod benchmark;
+pub mod calibration;
 pub mod compare;
 mod config;
 mod error;
@@ -42,8 +43,8 @@ pub use noise::{noise, uniform};
 pub use options::{OptionInfo, Options};
 pub use processing::{Processing, ProcessingStep};
 pub use reference::{
-    Host, OpenRequest, Padding, ReferenceInfo, ReferenceModel, SourceInfo, Stimulus, StimulusError,
-    Tier, TraceSource,
+    FiredHook, Firings, Host, OpenRequest, Padding, ReferenceInfo, ReferenceModel, SourceInfo,
+    Stimulus, StimulusError, Tier, TraceSource,
 };
 pub use result::{Contradiction, Detail, Divergence, Measurement, Severity, Verdict};
 pub use spec::ModelSpec;

@@ -3,8 +3,10 @@
 //! Subject and reference are roles, not types: the engine's bridge, a recording, live HuggingFace in Python and other
 //! ports all end up as a [`TraceSource`].
 
+mod fired;
 mod stimulus;
 
+pub use fired::{FiredHook, Firings};
 pub use stimulus::StimulusError;
 
 use std::collections::BTreeMap;
@@ -141,6 +143,9 @@ pub struct SourceInfo {
     pub processes_weights: bool,
     /// Where its answers come from, for reports (`transformers` -> `5.23.0`).
     pub provenance: BTreeMap<String, String>,
+    /// What fires there, if it is an implementation of its own that tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firings: Option<Firings>,
 }
 
 /// A question with a name: an input, what is done with it, and all that is looked at.

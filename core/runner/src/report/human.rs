@@ -108,15 +108,7 @@ pub(super) fn opening(text: &mut String, event: &Event, style: Style) {
             provenance,
             ..
         } => {
-            let from: Vec<String> = ["transformers", "torch", "dtype"]
-                .iter()
-                .filter_map(|key| provenance.get(*key).map(|value| format!("{key} {value}")))
-                .collect();
-            let from = if from.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", from.join(", "))
-            };
+            let from = origin(provenance);
             let tick = style.severity(Severity::Info, "✓");
             line(
                 text,
@@ -153,13 +145,15 @@ fn model_opened(text: &mut String, opened: &ModelOpened, style: Style) {
         hub,
         architecture,
         subject,
+        provenance,
         dtype,
         ..
     } = opened;
+    let from = origin(provenance);
     let tick = style.severity(Severity::Info, "✓");
     line(
         text,
-        format!("{tick} {model}: {subject} of architecture {architecture}, {dtype}"),
+        format!("{tick} {model}: {subject} of architecture {architecture}, {dtype}{from}"),
     );
     if let Some(HubCopy { id, commit }) = hub {
         line(
@@ -175,6 +169,19 @@ fn model_opened(text: &mut String, opened: &ModelOpened, style: Style) {
             let head = style.severity(Severity::Warning, "!");
             line(text, format!("{head} {what}: {}", names.join(", ")));
         }
+    }
+}
+
+/// What of the provenance a reader looks for first.
+fn origin(provenance: &BTreeMap<String, String>) -> String {
+    let keys = ["api", "transformer-lens", "transformers", "torch", "dtype"].iter();
+    let known: Vec<String> = keys
+        .filter_map(|key| provenance.get(*key).map(|value| format!("{key} {value}")))
+        .collect();
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", known.join(", "))
     }
 }
 

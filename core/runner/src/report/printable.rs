@@ -3,6 +3,7 @@
 //! Plugins, configs and checkpoints bring texts of their own. Reports for programs carry them as they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tlbench_sdk::{Detail, Divergence, Quantity};
@@ -80,10 +81,7 @@ pub(super) fn event(event: &Event) -> Event {
             ..
         } => {
             (*model, *reference) = (shortened(model), shortened(reference));
-            *provenance = provenance
-                .iter()
-                .map(|(name, value)| (shortened(name), shortened(value)))
-                .collect();
+            *provenance = shortened_provenance(provenance);
         }
         Event::ReferenceUnavailable {
             model,
@@ -106,6 +104,7 @@ fn model_opened(opened: &mut ModelOpened) {
         folder: _,
         architecture,
         subject,
+        provenance,
         dtype: _,
         config_digest: _,
         weights_digest: _,
@@ -116,9 +115,17 @@ fn model_opened(opened: &mut ModelOpened) {
     for text in [model, architecture, subject] {
         *text = shortened(text);
     }
+    *provenance = shortened_provenance(provenance);
     for texts in [keys_not_read, tensors_not_taken] {
         *texts = texts.iter().map(|text| shortened(text)).collect();
     }
+}
+
+fn shortened_provenance(provenance: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let entries = provenance.iter();
+    entries
+        .map(|(name, value)| (shortened(name), shortened(value)))
+        .collect()
 }
 
 fn check_id(check: &mut CheckId) {

@@ -1,10 +1,11 @@
 //! Which checks there are, in which modes.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tlbench_sdk::{
-    Check, Mode, ModelInfo, Parameter, PluginError, Processing, Severity, Stimulus, Verdict,
-    check_plan,
+    Check, Firings, Mode, ModelInfo, Parameter, PluginError, Processing, Role, Severity,
+    SourceInfo, Stimulus, Verdict, check_plan,
 };
 
 use super::{ChosenBenchmark, Session, verdict_of};
@@ -29,6 +30,8 @@ pub(super) struct OneMode {
     pub(super) processing: Processing,
     pub(super) parameters: Vec<Parameter>,
     pub(super) stimuli: Vec<Stimulus>,
+    /// What fires, as they tell who were opened with weights as they are.
+    pub(super) firings: BTreeMap<Role, Firings>,
 }
 
 impl Session<'_> {
@@ -36,7 +39,7 @@ impl Session<'_> {
     pub(super) fn modes(
         &self,
         model: &Model,
-        subject_processes: bool,
+        subject: &SourceInfo,
         reference: &OpenReference,
         processed: &ProcessedReference<'_>,
         default: &[Stimulus],
@@ -46,9 +49,10 @@ impl Session<'_> {
             processing: Processing::raw(),
             parameters: model.parameters(&Processing::raw()),
             stimuli: reference.stimuli(default).to_vec(),
+            firings: firings(subject, &reference.info),
         };
         let processing = Processing::compat(&model.spec);
-        if !(self.run.compat && subject_processes) || processing.is_raw() {
+        if !(self.run.compat && subject.processes_weights) || processing.is_raw() {
             return Ok(vec![raw]);
         }
         let stimuli = if reference.info.processes_weights {
@@ -61,6 +65,7 @@ impl Session<'_> {
             parameters: model.parameters(&processing),
             processing,
             stimuli,
+            firings: BTreeMap::new(),
         };
         Ok(vec![raw, compat])
     }
@@ -151,6 +156,7 @@ impl Session<'_> {
             reference: reference.id.clone(),
             tier: reference.tier,
             stimuli: mode.stimuli.clone(),
+            firings: mode.firings.clone(),
             judging: self.run.judging,
             options: chosen.options.clone(),
         }
@@ -173,6 +179,12 @@ impl Session<'_> {
             variant: variant.to_owned(),
         }
     }
+}
+
+fn firings(subject: &SourceInfo, reference: &SourceInfo) -> BTreeMap<Role, Firings> {
+    let told = [(Role::Subject, subject), (Role::Reference, reference)].into_iter();
+    told.filter_map(|(role, info)| Some((role, info.firings.clone()?)))
+        .collect()
 }
 
 /// A plan whose checks can be told apart, and from those that stand for what is not verified.

@@ -46,6 +46,7 @@ fn model() -> ModelInfo {
         reference: "made-up".into(),
         tier: Tier::HuggingFace,
         stimuli: vec![stimulus],
+        firings: [].into(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -52,10 +52,19 @@ fn identity(model: &ModelInfo, hook: &HookPoint, trace: &Trace) -> Option<Result
                 format!("its sum over heads and the bias is not {neighbour} ({why})")
             })
         }
-        Gate::AttnIn | Gate::SplitQkvInput | Gate::HookMlpIn => copies(value, other)
+        Gate::HookMlpIn => copies(value, other)
             .then_some(())
             .ok_or_else(|| format!("it is no copy of {neighbour}")),
+        Gate::AttnIn | Gate::SplitQkvInput if copies(value, other) => Ok(()),
+        Gate::AttnIn | Gate::SplitQkvInput => rounds(value, other, summands(block)?, model.dtype)
+            .map_err(|why| format!("it is no copy of {neighbour} ({why})")),
     })
+}
+
+/// How many values the stream is the sum of where a block begins: embeddings, and what each block before has added.
+fn summands(block: &str) -> Option<usize> {
+    let before: usize = block.strip_prefix("blocks.")?.parse().ok()?;
+    Some(2 + 2 * before)
 }
 
 /// Whether what attention adds to the stream is the sum itself, and not what a norm or factor makes of it.
@@ -81,6 +90,41 @@ fn copies(value: &Tensor, stream: &Tensor) -> bool {
         .chunks(width)
         .zip(values.chunks(width * heads))
         .all(|(stream, copies)| copies.chunks(width).all(|copy| copy == stream))
+}
+
+/// Whether `value [batch, pos, heads, d_model]` is `stream` for each head, up to what rounding explains: four roundoffs
+/// of each of the stream's `summands`. Flags of HookedTransformer that exclude each other take passes of their own, and
+/// a pass that computes q, k and v for each head sums in another order.
+fn rounds(value: &Tensor, stream: &Tensor, summands: usize, dtype: DType) -> Result<(), String> {
+    let (&[batch, pos, heads, width], streams) = (value.shape(), stream.to_f64_vec()) else {
+        return Err(format!("it is {:?}", value.shape()));
+    };
+    if stream.shape() != [batch, pos, width] {
+        return Err(format!("{:?} for {:?}", value.shape(), stream.shape()));
+    }
+    let (mut error, mut size) = (0.0, 0.0);
+    for (index, value) in value.to_f64_vec().into_iter().enumerate() {
+        let stream = streams[index / (heads * width) * width + index % width];
+        error += (value - stream).powi(2);
+        size += stream.powi(2);
+    }
+    explained(
+        error.sqrt(),
+        4.0 * summands as f64 * dtype.roundoff() * size.sqrt(),
+    )
+}
+
+/// Whether an error is one of rounding.
+fn explained(error: f64, explained: f64) -> Result<(), String> {
+    if error <= explained {
+        return Ok(());
+    }
+    Err(if error.is_finite() {
+        let excess = ratio_text(error / explained);
+        format!("{excess} times what rounding explains")
+    } else {
+        "one is NaN or infinite".to_owned()
+    })
 }
 
 /// Whether `result [batch, pos, heads, d_model]`, summed over heads, with `bias [d_model]`, is `out` up to what rounding
@@ -109,15 +153,6 @@ fn sums(result: &Tensor, bias: Option<&Tensor>, out: &Tensor, dtype: DType) -> R
         size += magnitude.powi(2);
     }
     // Each product is a sum of d_head terms itself, of which result and out round every one alike at worst.
-    let explained = 4.0 * (heads + 2) as f64 * dtype.roundoff() * size.sqrt();
-    let error = error.sqrt();
-    if error <= explained {
-        return Ok(());
-    }
-    Err(if error.is_finite() {
-        let excess = ratio_text(error / explained);
-        format!("{excess} times what rounding explains")
-    } else {
-        "one is NaN or infinite".to_owned()
-    })
+    let rounding = 4.0 * (heads + 2) as f64 * dtype.roundoff() * size.sqrt();
+    explained(error.sqrt(), rounding)
 }

@@ -7,6 +7,7 @@
 //! * `hooks_removed`: after an edited run, a plain one is what it was before.
 
 mod edits;
+mod firing;
 mod forward_hooks;
 mod functionality;
 mod gated;

@@ -8,7 +8,7 @@ use tlbench_sdk::{
 };
 
 use crate::forward_hooks::hook_names;
-use crate::{MODULE, first_of, hooks, order, richest};
+use crate::{MODULE, firing, first_of, hooks, order, richest};
 
 /// The check of all shapes.
 const SHAPES: &str = "shapes";
@@ -40,7 +40,8 @@ impl Benchmark for HookRegistry {
             .stimuli
             .iter()
             .filter_map(|stimulus| order::plan(model, stimulus));
-        Ok(std::iter::once(shapes).chain(order).collect())
+        let told = firing::plan(model);
+        Ok(std::iter::once(shapes).chain(order).chain(told).collect())
     }
 
     fn judge(
@@ -51,6 +52,8 @@ impl Benchmark for HookRegistry {
     ) -> Result<Judgement, PluginError> {
         let verdict = if check.variant == SHAPES {
             shapes(model, check, answers)
+        } else if let Some(verdict) = firing::judge(model, check) {
+            verdict
         } else {
             order::judge(model, check, answers)?
         };

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
+use tlbench_sdk::calibration::Values;
 use tlbench_sdk::{Evaluation, HookPoint, ModelSpec, Quantity, TraceRequest};
 
 use crate::cache::Cache;
@@ -18,9 +19,6 @@ use crate::objective::{log_softmax, mean, next_token_losses, scalar};
 use crate::order::Order;
 use crate::parameters::Parameters;
 use crate::run::{Probe, Run};
-
-/// What was asked for, by quantity.
-pub(crate) type Values = BTreeMap<Quantity, tlbench_sdk::Tensor>;
 
 /// A model with the weights that one question is about.
 pub(crate) struct Model<'a> {

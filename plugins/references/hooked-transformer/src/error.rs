@@ -40,6 +40,9 @@ pub(crate) enum Error {
     /// A shape that does not fit its elements: a bug of ours.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// The SDK refuses the question.
+    #[error(transparent)]
+    Sdk(#[from] PluginError),
     /// There is no thread to be had.
     #[error("cannot start a thread: {0}")]
     Thread(String),
@@ -67,6 +70,7 @@ impl Error {
 impl From<Error> for PluginError {
     fn from(error: Error) -> Self {
         let kind = match &error {
+            Error::Sdk(refusal) => refusal.kind,
             Error::NotImplemented { .. } | Error::Unanswerable(_) | Error::Processing { .. } => {
                 ErrorKind::Unsupported
             }

@@ -10,7 +10,6 @@ mod cache;
 mod checkpoint;
 mod convert;
 mod error;
-mod floors;
 mod generate;
 mod inputs;
 mod model;

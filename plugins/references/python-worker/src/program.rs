@@ -18,8 +18,21 @@ macro_rules! modules {
     };
 }
 
-/// What all programs share; the bootstrap imports it, and the program's own, from the first frame.
-pub(crate) const SHARED: &[(&str, &str)] = modules!["channel", "installed", "protocol", "serving"];
+/// What all programs share; the bootstrap imports it, and the program's own, from the first frame. What a question means,
+/// of which these are parts, is the same to all: an edit, its noise, an objective, what can be compared, and how.
+pub(crate) const SHARED: &[(&str, &str)] = modules![
+    "channel",
+    "edits",
+    "feeding",
+    "installed",
+    "measure",
+    "noise",
+    "objective",
+    "precision",
+    "protocol",
+    "serving",
+    "stimulus",
+];
 
 /// What a reference runs in Python.
 #[derive(Debug)]

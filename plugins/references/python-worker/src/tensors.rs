@@ -15,7 +15,7 @@ pub fn to_blob(tensors: &TensorMap) -> Result<Vec<u8>, PluginError> {
     safetensors::serialize(stored, None).map_err(|error| PluginError::internal(error.to_string()))
 }
 
-/// The tensors of a blob: truth, which is stored rounded to f32, and tokens.
+/// The tensors of a blob: floats, and tokens.
 ///
 /// # Errors
 /// If it is no safetensors file, or a tensor is of another type.
@@ -42,6 +42,13 @@ fn tensor(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Tens
                 shape,
             )
         }
+        Dtype::F64 => {
+            let (values, _) = data.as_chunks();
+            Tensor::from_vec(
+                values.iter().copied().map(f64::from_le_bytes).collect(),
+                shape,
+            )
+        }
         Dtype::I64 => {
             let (values, _) = data.as_chunks();
             Tensor::from_vec(
@@ -51,7 +58,7 @@ fn tensor(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Tens
         }
         other => {
             return Err(PluginError::internal(format!(
-                "`{name}` came as {other:?} instead of F32 or I64"
+                "`{name}` came as {other:?} instead of F32, F64 or I64"
             )));
         }
     };
@@ -75,6 +82,7 @@ mod tests {
                 Tensor::from_vec::<f32>(vec![], &[1, 0]).unwrap(),
             ),
             ("text/loss".to_owned(), Tensor::scalar(3.5_f32)),
+            ("text/exact".to_owned(), Tensor::scalar(0.1_f64)),
             (
                 "text/generated".to_owned(),
                 Tensor::from_vec(vec![-1_i64, 1 << 40], &[1, 2]).unwrap(),
@@ -84,15 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_truth_is_refused() {
+    fn elements_of_another_type_are_refused() {
         let blob = to_blob(&TensorMap::from([(
             "text/logits".to_owned(),
-            Tensor::scalar(1.0_f64),
+            Tensor::scalar(half::f16::ONE),
         )]))
         .unwrap();
         assert_eq!(
             from_blob(&blob).unwrap_err().message,
-            "`text/logits` came as F64 instead of F32 or I64"
+            "`text/logits` came as F16 instead of F32, F64 or I64"
         );
         assert!(from_blob(&blob[..7]).is_err());
     }

@@ -3,6 +3,7 @@
 mod conversation;
 mod program;
 mod python;
+mod real;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

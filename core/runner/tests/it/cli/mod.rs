@@ -13,6 +13,7 @@ mod prompts;
 mod references;
 mod runs;
 mod subjects;
+mod transformer_lens;
 
 use crate::support::checkpoint::Checkpoint;
 use crate::support::cli_test::{CliTest, Run};

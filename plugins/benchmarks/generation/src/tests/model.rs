@@ -41,6 +41,7 @@ pub(super) fn model() -> ModelInfo {
             generating("generation", &[vec![1, 2, 3]], 4),
             generating("generation_padded", &[vec![1, 2, 3], vec![4]], 4),
         ],
+        firings: [].into(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -23,8 +23,26 @@ fn healthy_gated_hooks() {
 
 #[test]
 fn a_copy_that_is_none() {
-    assert_snapshot!(off("blocks.0.hook_q_input", |index, value| if index == 9 { value * 1.001 } else { value }), @"DANGER: blocks.0.hook_q_input: it is no copy of blocks.0.hook_resid_pre");
+    assert_snapshot!(off("blocks.0.hook_q_input", |index, value| if index == 9 { value * 1.001 } else { value }), @"DANGER: blocks.0.hook_q_input: it is no copy of blocks.0.hook_resid_pre (54.01 times what rounding explains)");
     assert_snapshot!(off("blocks.0.hook_mlp_in", |_, value| value * (1.0 + 1.2e-7)), @"DANGER: blocks.0.hook_mlp_in: it is no copy of blocks.0.hook_resid_mid");
+}
+
+/// Flags that exclude each other take passes of their own, and these sum in another order.
+#[test]
+fn an_input_of_attention_that_only_rounds_otherwise_is_a_copy() {
+    assert_snapshot!(off("blocks.0.hook_q_input", |_, value| value * (1.0 + 1.2e-7)), @"INFO: all 6 gated hooks fire; 6 are the copies and sums that they have to be");
+    assert_snapshot!(off("blocks.0.hook_attn_in", |_, value| value * (1.0 + 1e-5)), @"DANGER: blocks.0.hook_attn_in: it is no copy of blocks.0.hook_resid_pre (21.00 times what rounding explains)");
+    assert_snapshot!(off("blocks.0.hook_attn_in", |_, _| f64::NAN), @"DANGER: blocks.0.hook_attn_in: it is no copy of blocks.0.hook_resid_pre (one is NaN or infinite)");
+}
+
+#[test]
+fn an_input_of_attention_without_its_heads_is_none() {
+    assert_snapshot!(complaint(|trace| {
+        if let Some(value) = trace.values.get_mut(&Quantity::hook("blocks.0.hook_v_input")) {
+            *value = value.row(0).unwrap();
+            edit(trace, &Quantity::hook("blocks.0.hook_v_input"), |_, value| value + 1.0);
+        }
+    }), @"DANGER: blocks.0.hook_v_input: it is no copy of blocks.0.hook_resid_pre (2.2e6 times what rounding explains)");
 }
 
 #[test]

@@ -85,6 +85,7 @@ pub(super) fn model() -> ModelInfo {
         spec,
         reference: "made-up".into(),
         tier: Tier::HuggingFace,
+        firings: [].into(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -69,6 +69,7 @@ pub(super) fn model() -> ModelInfo {
             plain("left_padded", &[vec![1, 2, 3], vec![4]], Padding::Left),
             plain("right_padded", &[vec![5], vec![6, 7, 8]], Padding::Right),
         ],
+        firings: [].into(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

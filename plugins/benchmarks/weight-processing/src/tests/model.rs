@@ -112,6 +112,7 @@ pub(super) fn model(mode: Mode) -> ModelInfo {
         reference: "made-up".into(),
         tier: Tier::HookedTransformer,
         stimuli: vec![stimulus],
+        firings: [].into(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

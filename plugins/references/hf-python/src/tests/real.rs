@@ -1,7 +1,6 @@
 //! A real Python with real libraries, where one is named.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tlbench_sdk::spec::HfTap;
 use tlbench_sdk::{Dim, HookPoint, Padding, Quantity, Stimulus, TraceRequest};
@@ -62,70 +61,6 @@ fn what_a_model_leaves_behind_changes_nothing_for_the_next() {
         assert!(
             !told.iter().any(|told| told.starts_with("starting")),
             "{told:?}"
-        );
-    }
-}
-
-/// transformers 4 reads a checkpoint under the same mode that makes f32 f64, and views its bytes as what they are.
-#[test]
-#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
-fn stored_bits_mean_the_same_where_f32_is_computed_in_f64() {
-    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
-    let (_, precision) = PROGRAM
-        .modules
-        .iter()
-        .find(|(name, _)| *name == "precision")
-        .unwrap();
-    let script = format!(
-        "{precision}\nwith real_double():\n    stored = torch.ones(2, dtype=torch.int32)\n    \
-         print(stored.view(torch.float32).dtype, stored.to(torch.float32).dtype, stored.view(2, 1).shape)"
-    );
-    let output = Command::new(python).args(["-c", &script]).output().unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "torch.float32 torch.float64 torch.Size([2, 1])",
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// Runs a script beside a module of the worker that needs torch alone; what it printed.
-fn printed(python: &str, module: &str, script: &str) -> String {
-    let (_, source) = PROGRAM
-        .modules
-        .iter()
-        .find(|(name, _)| *name == module)
-        .unwrap();
-    let script = format!("{source}\n{script}");
-    let output = Command::new(python).args(["-c", &script]).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
-fn noise_is_that_of_the_sdk_bit_for_bit() {
-    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
-    for seed in [0, 1, 1_234_567, 1 << 63, u64::MAX] {
-        let script = format!(
-            "import struct\nnumbers = torch.cat([noise({seed}, 50), projection_weights({seed}, (2, 3, 101)).flatten()])\n\
-             print(struct.pack('>656d', *numbers.tolist()).hex())"
-        );
-        let mut numbers = tlbench_sdk::noise(seed, 50);
-        numbers.extend(
-            tlbench_sdk::projection_weights(seed, [2, 3, 101])
-                .unwrap()
-                .to_f64_vec(),
-        );
-        let expected: String = numbers
-            .iter()
-            .map(|number| format!("{:016x}", number.to_bits()))
-            .collect();
-        assert_eq!(
-            printed(&python, "noise", &script).trim(),
-            expected,
-            "{seed}"
         );
     }
 }

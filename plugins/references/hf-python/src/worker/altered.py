@@ -21,9 +21,7 @@ class Altered(Asking):
         super().__init__(setting, stimulus, report)
         self._values = stimulus.named(HOOK)
         self._gradients = stimulus.named(HOOK_GRADIENT)
-        self._edits = {}
-        for edit in stimulus.edits:
-            self._edits.setdefault(edit.hook, []).append(edit)
+        self._edits = stimulus.edits_of("hook")
 
     def _run(self, saw, hooks):
         needed = self._values | self._gradients | self._edits.keys()

@@ -62,8 +62,12 @@ class Recorder:
     def _check_wanted(self, stimulus):
         hooks = {hook.name for hook in self._setting.hooks}
         for edit in stimulus.edits:
-            if edit.hook not in hooks:
-                raise self._hidden(edit.hook)
+            if edit.target != "hook":
+                raise unsupported(
+                    f"`{stimulus.id}` edits a {edit.target}, and transformers' values are edited at hooks alone"
+                )
+            if edit.name not in hooks:
+                raise self._hidden(edit.name)
         if stimulus.generate is not None:
             shown = {GENERATED}
         else:

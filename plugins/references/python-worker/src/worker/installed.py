@@ -18,11 +18,15 @@ class Installed:
         self._libraries = manifest["libraries"]
         self._how_to_choose = manifest["how_to_choose"]
         self._how_to_choose_another = manifest["how_to_choose_another"]
+        # By package, once they are imported.
+        self.versions = {}
 
     def start(self, progress):
         """Imports the libraries and the program; its methods."""
         # Nothing here may reach for the network, whatever the environment says.
         os.environ["HF_HUB_OFFLINE"] = "1"
+        # Threads of torch that wait would spin; where others compute as well, that doubles the time of small models.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         started = time.monotonic()
         imported = [self._import(library, progress) for library in self._libraries]
         try:
@@ -55,6 +59,7 @@ class Installed:
             raise _broken(module, error) from error
         if oldest is not None and numbers(found) < numbers(oldest):
             raise self.outdated(f"{module} {found}; {oldest} or later is needed", package)
+        self.versions[package] = found
         return f"{module} {found}"
 
 

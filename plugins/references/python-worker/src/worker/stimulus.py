@@ -6,7 +6,7 @@ import torch
 
 from .edits import Edit
 from .precision import is_narrow
-from .protocol import invalid_input, unsupported
+from .protocol import invalid_input
 
 LOGITS, LOG_PROBS, LOSS_PER_TOKEN, LOSS = "logits", "log_probs", "loss_per_token", "loss"
 DERIVED = (LOGITS, LOG_PROBS, LOSS_PER_TOKEN, LOSS)
@@ -27,6 +27,10 @@ class Stimulus:
     edits: tuple
     # The tensors that edits name.
     operands: dict
+    # By hook: what its value is overwritten with once it was seen.
+    truth: dict
+    # What is done to the weights before.
+    processing: tuple
     # Lengths of the pieces that are fed through a cache; empty: all at once.
     chunks: tuple
     # What is appended; None: nothing.
@@ -50,6 +54,14 @@ class Stimulus:
     def named(self, prefix):
         """The names of what is wanted under `prefix`: of hooks, or parameters."""
         return {name.removeprefix(prefix) for name in self.quantities if name.startswith(prefix)}
+
+    def edits_of(self, target):
+        """The edits of hooks, of their gradients or of weights, by name."""
+        found = {}
+        for edit in self.edits:
+            if edit.target == target:
+                found.setdefault(edit.name, []).append(edit)
+        return found
 
     @property
     def untouched(self):
@@ -98,8 +110,8 @@ class Stimulus:
 
 
 def parse_stimuli(described, tensors):
-    """The stimuli of a request; their tensors are called `ID/inputs/NAME` and `ID/operands/NAME`."""
-    return [_stimulus(each["id"], each["request"], tensors) for each in described]
+    """The stimuli of a request; their tensors are called as those of one are, behind `ID/`."""
+    return [parse_stimulus(each["id"], each["request"], _under(each["id"], tensors)) for each in described]
 
 
 def variant(described):
@@ -107,10 +119,11 @@ def variant(described):
     return (described, {}) if isinstance(described, str) else next(iter(described.items()))
 
 
-def _stimulus(name, request, tensors):
+def parse_stimulus(name, request, tensors):
+    """One stimulus; its tensors are called `inputs/NAME`, `operands/NAME` and `truth/NAME`."""
     inputs = {}
     for key in _INPUTS:
-        value = tensors.get(f"{name}/inputs/{key}")
+        value = tensors.get(f"inputs/{key}")
         if value is None or value.dtype != torch.int64 or value.dim() != 2 or 0 in value.shape:
             raise invalid_input(f"`{name}` needs `{key}`, an i64 tensor of [batch, pos]")
         inputs[key] = value
@@ -118,22 +131,27 @@ def _stimulus(name, request, tensors):
         raise invalid_input(f"the inputs of `{name}` differ in shape")
     if not inputs["attention_mask"].any():
         raise invalid_input(f"`{name}` has no token that is not padding")
-    operands = f"{name}/operands/"
     return Stimulus(
         name,
         tuple(request["capture"]),
         inputs,
         (request.get("gradients") or {}).get("objective"),
-        tuple(_edit(name, each) for each in request.get("interventions", ())),
-        {key.removeprefix(operands): value for key, value in tensors.items() if key.startswith(operands)},
+        tuple(_edit(each) for each in request.get("interventions", ())),
+        _under("operands", tensors),
+        _under("truth", tensors),
+        tuple(request.get("processing", ())),
         tuple(request.get("chunks", ())),
         request.get("generate"),
     )
 
 
-def _edit(name, described):
-    kind, hook = variant(described["target"])
-    if kind != "hook":
-        raise unsupported(f"`{name}` edits a {kind}, and transformers' values are edited at hooks alone")
+def _under(prefix, tensors):
+    """The tensors whose names begin with it, without it."""
+    prefix += "/"
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _edit(described):
+    target, name = variant(described["target"])
     action, parameters = variant(described["action"])
-    return Edit(hook, described.get("rows"), described.get("positions"), action, parameters)
+    return Edit(target, name, described.get("rows"), described.get("positions"), action, parameters)

@@ -11,9 +11,11 @@ from .protocol import invalid_input, unsupported
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """An edit of the value at one hook."""
+    """An edit of one value, or of its gradient."""
 
-    hook: str
+    # "hook", "hook_gradient" or "weight"; and which.
+    target: str
+    name: str
     # Of the batch, and along it; None: all.
     rows: "list | None"
     positions: "list | None"
@@ -42,7 +44,7 @@ class Edit:
     def _operand(self, value, operands):
         name = self.parameters["operand"]
         if name not in operands:
-            raise invalid_input(f"`{self.hook}`: there is no operand `{name}`")
+            raise invalid_input(f"`{self.name}`: there is no operand `{name}`")
         operand = operands[name]
         exact = self.action == "replace"
         try:
@@ -52,7 +54,7 @@ class Edit:
         if fitting is None or exact and operand.shape != value.shape:
             expected = "of" if exact else "that broadcasts to"
             raise invalid_input(
-                f"`{self.hook}`: expected an operand {expected} {list(value.shape)}, "
+                f"`{self.name}`: expected an operand {expected} {list(value.shape)}, "
                 f"found `{name}` of {list(operand.shape)}"
             )
         return fitting
@@ -71,7 +73,7 @@ class Edit:
         if self.positions is not None:
             axis = next((dims.index(dim) for dim in ("pos", "key_pos") if dim in dims), None)
             if axis is None:
-                raise invalid_input(f"`{self.hook}` has no positions to edit at")
+                raise invalid_input(f"`{self.name}` has no positions to edit at")
             chosen &= self._along(axis, self.positions, value)
         return chosen
 
@@ -80,7 +82,7 @@ class Edit:
         flags = torch.ones(size, dtype=torch.bool)
         if entries is not None:
             if outside := [entry for entry in entries if entry >= size]:
-                raise invalid_input(f"`{self.hook}`: expected an index below {size} to edit at, found {outside[0]}")
+                raise invalid_input(f"`{self.name}`: expected an index below {size} to edit at, found {outside[0]}")
             flags = torch.zeros(size, dtype=torch.bool)
             flags[entries] = True
         return flags.view([-1 if dim == axis else 1 for dim in range(value.dim())])

@@ -2,23 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use tlbench_sdk::compare::{Axes, Floor, Region, compare};
-use tlbench_sdk::{DType, HookPoint, Quantity};
-
-use crate::answer::Values;
-use crate::order::Order;
-
-/// The orders in which f32 runs sum. Each is right, and they round differently.
-const ORDERS: [Order; 3] = [Order::Whole, Order::Pieces(3), Order::Pieces(5)];
-
-/// The orders for a model of that size. The RMS error of many elements hardly depends on the order.
-pub(crate) fn orders(is_large: bool) -> &'static [Order] {
-    if is_large { &ORDERS[..1] } else { &ORDERS }
-}
+use super::Values;
+use crate::compare::{Axes, Floor, Region, compare};
+use crate::hooks::HookPoint;
+use crate::tensor::DType;
+use crate::trace::Quantity;
 
 /// What was measured of one quantity on one input.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Measured {
+pub(super) struct Measured {
     /// Of the truth.
     rms: f64,
     cumulative: f64,
@@ -27,17 +19,17 @@ pub(crate) struct Measured {
 }
 
 /// What was measured on one input.
-pub(crate) type Measurements = BTreeMap<Quantity, Measured>;
+pub(super) type Measurements = BTreeMap<Quantity, Measured>;
 
 /// Whether errors add up in what is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(super) enum Pass {
     Cumulative,
     Local,
 }
 
 /// Takes the errors of `values` into `measurements`, of which the largest counts.
-pub(crate) fn measure(
+pub(super) fn measure(
     measurements: &mut Measurements,
     pass: Pass,
     values: &Values,
@@ -70,7 +62,7 @@ pub(crate) fn measure(
 
 /// The floor of what was `measured`: its own error, what rounding once costs, or the relative error on the longest
 /// input, whichever is largest. On few tokens the error by itself scatters.
-pub(crate) fn floor(measured: Measured, on_longest: Option<&Measured>) -> Floor {
+pub(super) fn floor(measured: Measured, on_longest: Option<&Measured>) -> Floor {
     let least = |own: f64, on_longest: Option<f64>| {
         let once = DType::F32.roundoff() * measured.rms;
         let relative = on_longest.unwrap_or(0.0) * measured.rms;

@@ -1,0 +1,3 @@
+from unittest.mock import MagicMock
+
+TransformerBridge = MagicMock()
