@@ -40,6 +40,8 @@ pub(crate) struct Unavailable {
     /// As it was asked for.
     pub(crate) asked: String,
     pub(crate) tier: Option<Tier>,
+    /// Whether it was asked for by its own name, and not by its tier's.
+    pub(crate) is_named: bool,
     /// Whether something is wrong, rather than merely not there.
     pub(crate) is_broken: bool,
     pub(crate) reason: String,
@@ -90,6 +92,7 @@ impl Search<'_> {
             unavailable.push(Unavailable {
                 asked: choice.to_string(),
                 tier,
+                is_named: matches!(choice, ReferenceChoice::Id(_)),
                 is_broken,
                 reason,
             });

@@ -221,7 +221,8 @@ impl Session<'_> {
     /// second opinion is missing counts only where it was named, or broken.
     fn unverified(&self, unavailable: &[Unavailable]) -> Vec<BenchmarkResult> {
         let counts = |missing: &&Unavailable| {
-            missing.is_broken || missing.tier != Some(Tier::HookedTransformer)
+            let is_second_opinion = missing.tier == Some(Tier::HookedTransformer);
+            missing.is_broken || missing.is_named || !is_second_opinion
         };
         let result = |missing: &Unavailable, chosen: &ChosenBenchmark<'_>| {
             let severity = if missing.is_broken {

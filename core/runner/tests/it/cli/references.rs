@@ -123,3 +123,18 @@ fn recording_without_python() {
     ");
     assert!(!checkpoint.file("recording.safetensors").exists());
 }
+
+#[test]
+fn a_second_opinion_that_is_named_and_not_to_be_had_is_told_check_by_check() {
+    let test = CliTest::new();
+    let config = test.write(
+        "named.toml",
+        format!(
+            "[[models]]\nname = 'tiny'\npath = '{}'\ndtype = 'bf16'\nreferences = ['hooked-transformer']\n\
+             [[benchmarks]]\nname = 'loss_equivalence'\n",
+            fixture("").display()
+        ),
+    );
+    let config = config.display().to_string();
+    insta::assert_snapshot!(test.run(["--quiet", "--config", &config]));
+}
