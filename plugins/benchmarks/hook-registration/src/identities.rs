@@ -63,8 +63,7 @@ fn identity(model: &ModelInfo, hook: &HookPoint, trace: &Trace) -> Option<Result
 
 /// How many values the stream is the sum of where a block begins: embeddings, and what each block before has added.
 fn summands(block: &str) -> Option<usize> {
-    let before: usize = block.strip_prefix("blocks.")?.parse().ok()?;
-    Some(2 + 2 * before)
+    Some(2 + 2 * layer_of(block)?)
 }
 
 /// Whether what attention adds to the stream is the sum itself, and not what a norm or factor makes of it.
