@@ -7,6 +7,7 @@ mod comparison;
 mod explain;
 mod findings;
 mod forward;
+mod parts;
 mod requests;
 mod wording;
 
@@ -14,6 +15,7 @@ pub use comparison::{Comparison, Outcome, worst};
 pub use explain::explain;
 pub use findings::{Findings, Pass, describe};
 pub use forward::{Forward, judge_forward, plan_forward};
+pub use parts::in_parts;
 pub use requests::{
     answer_of, applicable, ask_both, askable, in_representative_block, richest, stimulus, truth_of,
     wrong_count,

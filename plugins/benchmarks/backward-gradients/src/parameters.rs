@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, in_parts, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, Parameter, PlannedRequest, PluginError,
     Quantity, Severity, Stimulus, Trace, TraceRequest, Verdict,
@@ -11,7 +11,7 @@ use tlbench_sdk::{
 use crate::{MODULE, finite_differences};
 
 /// Elements of the gradients that are held at once. All of them take as much memory as the model.
-const SHARE: usize = 32 << 20;
+const PART: usize = 32 << 20;
 
 pub(crate) struct GradientComputation;
 
@@ -93,11 +93,11 @@ impl Benchmark for GradientComputation {
 fn against_reference(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Check> {
     let shown = parameter_gradients(&stimulus.request.capture);
     let unshown = uncompared(model, &shown);
-    let shares = shares(model, &shown);
-    let count = shares.len();
-    let check = |(index, share): (usize, Vec<Quantity>)| {
+    let elements = |quantity: &Quantity| parameter(model, quantity).map_or(0, Parameter::elements);
+    let parts = in_parts(&stimulus.id, shown, PART, elements);
+    let check = |(index, (variant, part)): (usize, (String, Vec<Quantity>))| {
         let of_model = |quantity: &&Quantity| parameter(model, quantity).is_some();
-        let mut asked: Vec<Quantity> = share.iter().filter(of_model).cloned().collect();
+        let mut asked: Vec<Quantity> = part.iter().filter(of_model).cloned().collect();
         if index == 0 {
             asked.extend(unshown.iter().cloned().map(Quantity::ParameterGradient));
         }
@@ -106,37 +106,14 @@ fn against_reference(model: &ModelInfo, stimulus: &Stimulus) -> Vec<Check> {
             ..stimulus.request.clone()
         };
         Check {
-            variant: match count {
-                1 => stimulus.id.clone(),
-                _ => format!("{}.part_{}", stimulus.id, index + 1),
-            },
+            variant,
             requests: vec![
-                PlannedRequest::reference(request(share)),
+                PlannedRequest::reference(request(part)),
                 PlannedRequest::subject(request(asked)),
             ],
         }
     };
-    shares.into_iter().enumerate().map(check).collect()
-}
-
-/// `shown` in parts that are not too much to hold.
-fn shares(model: &ModelInfo, shown: &[Quantity]) -> Vec<Vec<Quantity>> {
-    let mut shares: Vec<Vec<Quantity>> = Vec::new();
-    let mut held = 0;
-    for quantity in shown {
-        let size = parameter(model, quantity).map_or(0, Parameter::elements);
-        match shares.last_mut() {
-            Some(share) if held + size <= SHARE => {
-                share.push(quantity.clone());
-                held += size;
-            }
-            _ => {
-                shares.push(vec![quantity.clone()]);
-                held = size;
-            }
-        }
-    }
-    shares
+    parts.into_iter().enumerate().map(check).collect()
 }
 
 /// The parameter whose gradient `quantity` is.

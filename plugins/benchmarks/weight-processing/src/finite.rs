@@ -8,7 +8,7 @@ use tlbench_sdk::{
 
 use crate::formulas::Formulas;
 use crate::questions::{variant, weights};
-use crate::{EXPLAINED, MODULE, shares};
+use crate::{EXPLAINED, MODULE, parts};
 
 pub(crate) struct NoNanInf;
 
@@ -29,8 +29,8 @@ impl Benchmark for NoNanInf {
             Mode::Compat if !model.processing.is_raw() => variant(&model.processing),
             Mode::Raw | Mode::Compat => "raw".into(),
         };
-        shares::checks(model, &variant, formulas, |share| {
-            let names = shares::names(share);
+        parts::checks(model, &variant, formulas, |part| {
+            let names = parts::names(part);
             Ok(vec![weights(model, model.processing.clone(), names)?])
         })
     }

@@ -14,9 +14,9 @@ mod finite;
 mod formulas;
 mod magnitudes;
 mod modification;
+mod parts;
 mod questions;
 mod readers;
-mod shares;
 mod sharing;
 mod step;
 #[cfg(test)]

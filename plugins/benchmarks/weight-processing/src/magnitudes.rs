@@ -10,7 +10,7 @@ use crate::array::Array;
 use crate::expected::Raw;
 use crate::formulas::{Formula, Formulas};
 use crate::questions::{arrays, in_compatibility_mode, variant};
-use crate::{EXPLAINED, MODULE, shares};
+use crate::{EXPLAINED, MODULE, parts};
 
 pub(crate) struct WeightMagnitudes;
 
@@ -30,8 +30,8 @@ impl Benchmark for WeightMagnitudes {
         in_compatibility_mode(model)?;
         let formulas = Formulas::new(&model.spec, &model.processing).all();
         let processing = &model.processing;
-        shares::checks(model, &variant(processing), formulas, |share| {
-            shares::raw_and_processed(model, processing, share)
+        parts::checks(model, &variant(processing), formulas, |part| {
+            parts::raw_and_processed(model, processing, part)
         })
     }
 
@@ -46,7 +46,7 @@ impl Benchmark for WeightMagnitudes {
         };
         let (raw, processed) = (arrays(raw), arrays(processed));
         let formulas = Formulas::new(&model.spec, &model.processing).all();
-        let formulas = shares::asked(formulas, planned);
+        let formulas = parts::asked(formulas, planned);
         let mut strange = Vec::new();
         for formula in &formulas {
             strange.extend(complaint(

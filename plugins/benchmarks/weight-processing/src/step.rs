@@ -10,7 +10,7 @@ use tlbench_sdk::{
 use crate::formulas::{Formula, Formulas};
 use crate::questions::{arrays, in_compatibility_mode, variant};
 use crate::ulps::{Fit, verdict};
-use crate::{EXPLAINED, MODULE, shares};
+use crate::{EXPLAINED, MODULE, parts};
 
 /// A benchmark of the weights that one step is about: after that step alone, and after all.
 pub(crate) struct StepBenchmark {
@@ -89,8 +89,8 @@ impl StepBenchmark {
             let reason = format!("the model has no {}", self.needed);
             return Err(PluginError::unsupported(reason));
         }
-        shares::checks(model, &variant(processing), formulas, |share| {
-            shares::raw_and_processed(model, processing, share)
+        parts::checks(model, &variant(processing), formulas, |part| {
+            parts::raw_and_processed(model, processing, part)
         })
     }
 }
@@ -129,7 +129,7 @@ impl Benchmark for StepBenchmark {
         let (raw, weights) = (arrays(raw_answer), arrays(answer));
         let processing = &processed.request.processing;
         let formulas = (self.formulas)(&Formulas::new(&model.spec, processing));
-        let formulas = shares::asked(formulas, processed);
+        let formulas = parts::asked(formulas, processed);
         let fits = formulas
             .iter()
             .map(|formula| Fit::new(formula, &raw, &weights, model.dtype))

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tlbench_sdk::{Check, ModelInfo, Parameter, PlannedRequest, PluginError, Processing, Quantity};
+use tlbench_sdk::judge::in_parts;
+use tlbench_sdk::{Check, ModelInfo, PlannedRequest, PluginError, Processing, Quantity};
 
 use crate::formulas::Formula;
 use crate::questions::weights;
 
 /// Elements that are held at once.
-const SHARE: usize = 16 << 20;
+const PART: usize = 16 << 20;
 
 /// The check of `formulas`, or several if their weights are too many to hold.
 pub(crate) fn checks(
@@ -17,18 +18,19 @@ pub(crate) fn checks(
     formulas: Vec<Formula>,
     requests: impl Fn(&[Formula]) -> Result<Vec<PlannedRequest>, PluginError>,
 ) -> Result<Vec<Check>, PluginError> {
-    let shares = shares(model, formulas);
-    let count = shares.len();
-    let check = |(index, share): (usize, Vec<Formula>)| {
+    let parameters = model.parameters.iter();
+    let sizes: BTreeMap<&str, usize> = parameters
+        .map(|parameter| (parameter.name.as_str(), parameter.elements()))
+        .collect();
+    let elements = |formula: &Formula| sizes.get(formula.name.as_str()).copied().unwrap_or(0);
+    let check = |(variant, part): (String, Vec<Formula>)| {
         Ok(Check {
-            variant: match count {
-                1 => variant.to_owned(),
-                _ => format!("{variant}.part_{}", index + 1),
-            },
-            requests: requests(&share)?,
+            variant,
+            requests: requests(&part)?,
         })
     };
-    shares.into_iter().enumerate().map(check).collect()
+    let parts = in_parts(variant, formulas, PART, elements).into_iter();
+    parts.map(check).collect()
 }
 
 /// Asks for the raw weights that `formulas` are made of, and for what came of them.
@@ -57,25 +59,4 @@ pub(crate) fn asked(formulas: Vec<Formula>, planned: &PlannedRequest) -> Vec<For
     let capture: BTreeSet<&Quantity> = planned.request.capture.iter().collect();
     let is_asked = |formula: &Formula| capture.contains(&Quantity::Weight(formula.name.clone()));
     formulas.into_iter().filter(is_asked).collect()
-}
-
-fn shares(model: &ModelInfo, formulas: Vec<Formula>) -> Vec<Vec<Formula>> {
-    let parameters = model.parameters.iter();
-    let sizes: BTreeMap<&str, usize> = parameters
-        .map(|parameter| (parameter.name.as_str(), Parameter::elements(parameter)))
-        .collect();
-    let mut shares: Vec<Vec<Formula>> = vec![Vec::new()];
-    let mut held = 0;
-    for formula in formulas {
-        let size = sizes.get(formula.name.as_str()).copied().unwrap_or(0);
-        let last = shares.len() - 1;
-        if held + size > SHARE && !shares[last].is_empty() {
-            shares.push(vec![formula]);
-            held = size;
-        } else {
-            shares[last].push(formula);
-            held += size;
-        }
-    }
-    shares
 }
