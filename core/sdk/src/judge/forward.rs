@@ -32,8 +32,8 @@ pub fn plan_forward(model: &ModelInfo, variant: &str, request: TraceRequest) -> 
     }
 }
 
-/// Goes on with a check of [`plan_forward`]: asks for the local run, or compares `quantities`, which are among those that
-/// were asked for. The logits are compared by fixed tolerances as well, where there are some.
+/// Goes on with a check of [`plan_forward`]: asks for the local run, or compares what `is_compared` of all that was asked
+/// for. The logits are compared by fixed tolerances as well, where there are some.
 ///
 /// In the local run every hook of the request is set to the truth, as in those that the local floors were measured in: a
 /// check that asks for few hooks gives errors more room to add up than the floors know of.
@@ -43,7 +43,7 @@ pub fn plan_forward(model: &ModelInfo, variant: &str, request: TraceRequest) -> 
 pub fn judge_forward(
     model: &ModelInfo,
     check: &Check,
-    quantities: &[Quantity],
+    is_compared: impl Fn(&Quantity) -> bool,
     answers: &[Trace],
     tolerance: Option<Tolerance>,
 ) -> Result<Forward, PluginError> {
@@ -62,7 +62,9 @@ pub fn judge_forward(
         [truth, subject, local] => {
             let comparison = Comparison::new(model, request, truth)?;
             let answers = [truth, subject, local];
-            let findings = compare(&comparison, quantities, answers, tolerance)?;
+            let asked = request.capture.iter().filter(|one| is_compared(one));
+            let quantities: Vec<Quantity> = asked.cloned().collect();
+            let findings = compare(&comparison, &quantities, answers, tolerance)?;
             Ok(Forward::Done(findings))
         }
         _ => Err(wrong_count(answers)),

@@ -105,15 +105,9 @@ fn judge(
     answers: &[Trace],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Judgement, PluginError> {
-    let asked = check.requests.first().map(|asked| &asked.request.capture);
-    let quantities: Vec<Quantity> = asked
-        .into_iter()
-        .flatten()
-        .filter(|quantity| quantity.as_hook().is_some_and(&wanted))
-        .cloned()
-        .collect();
+    let is_wanted = |quantity: &Quantity| quantity.as_hook().is_some_and(&wanted);
     Ok(
-        match judge_forward(model, check, &quantities, answers, None)? {
+        match judge_forward(model, check, is_wanted, answers, None)? {
             Forward::Local(requests) => Judgement::More(requests),
             Forward::Done(findings) => Judgement::Verdict(findings.verdict(model, "hooks")),
         },
