@@ -1,11 +1,10 @@
 //! An open checkpoint: what was answered when it was opened, and the worker for what comes up later.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use tlbench_checkpoint::{Floors, RecordedAnswer, Recording};
-use tlbench_python_worker::{Pool, Python, from_blob, to_blob};
+use tlbench_python_worker::{Pool, Python, absolute, from_blob, to_blob};
 use tlbench_sdk::{
     DType, ErrorKind, Host, OpenRequest, PluginError, Quantity, SourceInfo, Stimulus, TensorMap,
     Trace, TraceRequest, TraceSource,
@@ -239,19 +238,4 @@ fn precision_for(subject: DType) -> Result<DType, PluginError> {
             "hf-python measures no rounding of {subject}"
         ))),
     }
-}
-
-fn absolute(folder: &Path) -> Result<String, PluginError> {
-    let folder = std::path::absolute(folder).map_err(|error| {
-        PluginError::io(format!(
-            "cannot tell where {} is: {error}",
-            folder.display()
-        ))
-    })?;
-    folder.to_str().map(str::to_owned).ok_or_else(|| {
-        PluginError::invalid_input(format!(
-            "{} is no UTF-8, which Python is told in",
-            folder.display()
-        ))
-    })
 }

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod ending;
+mod folder;
 mod frame;
 mod options;
 mod pipes;
@@ -20,6 +21,7 @@ mod tensors;
 mod tests;
 mod worker;
 
+pub use folder::absolute;
 pub use pool::{Pool, Python};
 pub use program::{Library, Program};
 pub use protocol::Method;

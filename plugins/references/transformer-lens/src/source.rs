@@ -1,10 +1,9 @@
 //! A checkpoint that is open in Python, in one of its roles.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use tlbench_checkpoint::ModelFolder;
-use tlbench_python_worker::{Pool, Python, from_blob, to_blob};
+use tlbench_python_worker::{Pool, Python, absolute, from_blob, to_blob};
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
     DType, Evaluation, Host, OpenRequest, Parameter, PluginError, Quantity, Role, SourceInfo,
@@ -183,19 +182,4 @@ fn absent(request: &OpenRequest) -> Vec<Absent> {
             neutral: weight.neutral,
         })
         .collect()
-}
-
-fn absolute(folder: &Path) -> Result<String, PluginError> {
-    let absolute = std::path::absolute(folder).map_err(|error| {
-        PluginError::io(format!(
-            "cannot tell where {} is: {error}",
-            folder.display()
-        ))
-    })?;
-    absolute.to_str().map(str::to_owned).ok_or_else(|| {
-        PluginError::invalid_input(format!(
-            "{} is no UTF-8, which Python is told in",
-            folder.display()
-        ))
-    })
 }
