@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tlbench_sdk::calibration::true_inputs;
 use tlbench_sdk::compare::{Axes, Floor, Region, STORAGE_ROUNDING, compare, log_softmax};
 use tlbench_sdk::{
     ATTENTION_MASK, DType, Evaluation, PluginError, Quantity, SourceInfo, Tensor, Trace,
@@ -47,15 +48,10 @@ impl RoundingReference {
             return Ok(BTreeMap::new());
         };
         let cumulative = self.errors(request, truth, &region)?;
-        // Hooks behind a gate are not set to the truth: which are shown differs with what else is asked for.
-        let hooks = self.exact.hooks().iter().filter(|hook| hook.gate.is_none());
-        let hooks = hooks.filter_map(|hook| {
-            let value = truth.value(&Quantity::hook(&hook.name))?;
-            Some((hook.name.clone(), value.clone()))
-        });
+        let hooks = true_inputs(self.exact.hooks(), &truth.values);
         // There is nothing to overwrite with the truth in a run that is edited, differentiated or cut.
         let local = if request.is_plain() {
-            self.errors(&request.clone().local(hooks.collect()), truth, &region)?
+            self.errors(&request.clone().local(hooks), truth, &region)?
         } else {
             BTreeMap::new()
         };

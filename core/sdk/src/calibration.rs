@@ -199,16 +199,9 @@ impl Calibration {
         (tokens(&request.inputs) < tokens(longest)).then_some(longest)
     }
 
-    /// The question in which each component starts from the truth, if that makes sense for `request`. Hooks behind a gate
-    /// are not set to it: which are shown differs with what else is asked for, and floors must not.
+    /// The question in which each component starts from the truth, if that makes sense for `request`.
     fn local_question(&self, request: &TraceRequest, truth: &Values) -> Option<TraceRequest> {
-        let hooks = self.hooks.iter().filter(|hook| hook.gate.is_none());
-        let hooks: TensorMap = hooks
-            .filter_map(|hook| {
-                let value = truth.get(&Quantity::hook(&hook.name))?;
-                Some((hook.name.clone(), value.clone()))
-            })
-            .collect();
+        let hooks = true_inputs(&self.hooks, truth);
         let is_alone = request.interventions.is_empty() && request.generate.is_none();
         if hooks.is_empty() || !is_alone {
             return None;
@@ -261,6 +254,18 @@ impl Calibration {
         }
         Ok(measurements)
     }
+}
+
+/// The values that a local run sets hooks to, when floors are measured. Hooks behind a gate are not set: which are shown
+/// differs with what else is asked for, and floors must not.
+pub fn true_inputs(hooks: &[HookPoint], truth: &Values) -> TensorMap {
+    let hooks = hooks.iter().filter(|hook| hook.gate.is_none());
+    hooks
+        .filter_map(|hook| {
+            let value = truth.get(&Quantity::hook(&hook.name))?;
+            Some((hook.name.clone(), value.clone()))
+        })
+        .collect()
 }
 
 /// Whether it is computed, rather than chosen or stored.
