@@ -192,19 +192,20 @@ fn value_biases(
         let Some(branch) = &layer_spec.attn else {
             continue;
         };
-        let Some(bias) = &branch.body.v.bias else {
-            continue;
+        let attention = &branch.body;
+        let mut bias = match &attention.v.bias {
+            Some(bias) => part(weights, bias)?.to_f64_vec(),
+            None => vec![0.0; attention.n_kv_heads * attention.d_head],
         };
-        let mut bias = part(weights, bias)?.to_f64_vec();
         let norm_bias = branch.input_norm().and_then(|norm| norm.bias.as_ref());
         if let Some(norm_bias) = norm_bias.filter(|_| folded) {
-            let weight = part(weights, &branch.body.v.weight)?.to_f64_vec();
+            let weight = part(weights, &attention.v.weight)?.to_f64_vec();
             let norm_bias = part(weights, norm_bias)?.to_f64_vec();
             for (bias, row) in bias.iter_mut().zip(weight.chunks(norm_bias.len().max(1))) {
                 *bias += row.iter().zip(&norm_bias).map(|(w, b)| w * b).sum::<f64>();
             }
         }
-        let shape = [branch.body.n_kv_heads, branch.body.d_head];
+        let shape = [attention.n_kv_heads, attention.d_head];
         biases.insert(layer, Tensor::from_vec(bias, &shape)?);
     }
     Ok(biases)

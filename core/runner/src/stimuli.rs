@@ -1,5 +1,6 @@
 //! The questions that a model is looked at with.
 
+mod edges;
 mod edits;
 mod generation;
 mod gradients;
@@ -30,8 +31,8 @@ pub(crate) struct Material<'a> {
 
 /// The questions for a model. What benchmarks compare is theirs to choose, by the kind of question:
 ///
-/// - values: of the text in full, and thinner of a single token, the longest context that `max_tokens` allows, and a
-///   batch with padding on either side;
+/// - values: of the text in full, and thinner of a single token, the longest context that `max_tokens` allows, every
+///   length at which the model changes its behaviour, and a batch with padding on either side;
 /// - gradients: of a projection of the logits in full, and thinner of others;
 /// - edits of the text, one in each row;
 /// - generation from the beginning of the text, and from a padded batch.
@@ -59,7 +60,7 @@ fn values(material: &Material<'_>, context: usize) -> Result<Vec<Stimulus>, Plug
     let (text, pad) = (material.text, material.pad);
     let batch = batch_rows(text, context);
     let long = spread(material.spec.d_vocab, context);
-    let row = |id, row: &[i64]| Stimulus::from_rows(id, &[row.to_vec()], Padding::Right, pad);
+    let row = |id: &str, row: &[i64]| Stimulus::from_rows(id, &[row.to_vec()], Padding::Right, pad);
     let padded = |id, padding| Stimulus::from_rows(id, &batch, padding, pad);
     let stream: &[&str] = &["hook_resid_post"];
     let thin: &[&str] = &["hook_resid_post", "attn.hook_pattern"];
@@ -71,14 +72,19 @@ fn values(material: &Material<'_>, context: usize) -> Result<Vec<Stimulus>, Plug
         let hooks = hooks.map(|hook| Quantity::hook(&hook.name));
         stimulus.showing(hooks.chain([Quantity::Logits, Quantity::LossPerToken, Quantity::Loss]))
     };
-    Ok(vec![
+    let mut list = vec![
         showing(row("text", text)?, None),
         showing(row("single", &text[..1])?, Some(thin)),
         // Patterns grow with the square of the length.
         showing(row("full_context", &long)?, Some(stream)),
         showing(padded("left_padded", Padding::Left)?, Some(thin)),
         showing(padded("right_padded", Padding::Right)?, Some(thin)),
-    ])
+    ];
+    for length in edges::lengths(material.spec, context) {
+        let id = format!("length_{length}");
+        list.push(showing(row(&id, &long[..length])?, Some(stream)));
+    }
+    Ok(list)
 }
 
 /// Rows of unequal length, of the text's tokens shifted against each other.

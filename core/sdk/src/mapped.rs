@@ -112,19 +112,17 @@ fn hook(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Mapping
         }
         "attn.hook_v" | "attn.hook_z" if processing.has(ProcessingStep::FoldValueBiases) => {
             let layer = layer_of(name)?;
-            let attention = &spec.layers.get(layer)?.attn.as_ref()?.body;
+            let branch = spec.layers.get(layer)?.attn.as_ref()?;
+            let attention = &branch.body;
             let heads = if name.ends_with("hook_z") {
                 attention.n_heads
             } else {
                 attention.n_kv_heads
             };
+            let has_bias = processing.has_value_bias(branch);
             Some(Mapping {
                 source: Quantity::hook(name),
-                change: attention
-                    .v
-                    .bias
-                    .is_some()
-                    .then_some(Change::LessValueBias { layer, heads }),
+                change: has_bias.then_some(Change::LessValueBias { layer, heads }),
             })
         }
         // What a head adds contains its share of the values' bias, and no implementation of HF's shows it.
@@ -151,7 +149,8 @@ fn gradient(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Map
         }
         "attn.hook_pattern" if processing.has(ProcessingStep::FoldValueBiases) => {
             let layer = layer_of(name)?;
-            let has_bias = spec.layers.get(layer)?.attn.as_ref()?.body.v.bias.is_some();
+            let branch = spec.layers.get(layer)?.attn.as_ref()?;
+            let has_bias = processing.has_value_bias(branch);
             let of_z = of(&format!("blocks.{layer}.attn.hook_z"));
             Some(Mapping {
                 source: of(name),

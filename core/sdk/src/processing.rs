@@ -116,6 +116,13 @@ impl Processing {
             .collect()
     }
 
+    /// Whether the values of this branch have a bias at the time when biases are folded: one of their own, or one that
+    /// the bias of a folded norm has become.
+    pub fn has_value_bias(&self, branch: &Branch<AttentionSpec>) -> bool {
+        let norm_shifts = branch.input_norm().is_some_and(|norm| norm.bias.is_some());
+        branch.body.v.bias.is_some() || (self.has(ProcessingStep::FoldLn) && norm_shifts)
+    }
+
     /// Whether no step is taken.
     pub fn is_raw(&self) -> bool {
         self.0.is_empty()

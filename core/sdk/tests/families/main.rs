@@ -13,6 +13,7 @@ mod check;
 mod gemma2;
 mod gpt_neox;
 mod llama;
+mod mapped;
 mod mixtral;
 mod nonsense;
 mod parts;

@@ -236,9 +236,6 @@ fn contribution<T>(hook: String, branch: &Branch<T>) -> Result<Summand, &'static
 
 /// Whether the output of attention has a bias: its own, or one that folding made.
 fn has_output_bias(branch: &Branch<AttentionSpec>, processing: &Processing) -> bool {
-    let norm_shifts = branch.input_norm().is_some_and(|norm| norm.bias.is_some());
-    let has_value_bias =
-        branch.body.v.bias.is_some() || (processing.has(ProcessingStep::FoldLn) && norm_shifts);
     branch.body.o.bias.is_some()
-        || (processing.has(ProcessingStep::FoldValueBiases) && has_value_bias)
+        || (processing.has(ProcessingStep::FoldValueBiases) && processing.has_value_bias(branch))
 }
