@@ -97,6 +97,13 @@ impl Calibration {
         }
     }
 
+    /// The same about someone who cannot choose how sums are cut.
+    #[must_use]
+    pub fn in_one_order(mut self) -> Self {
+        self.pieces = pieces(true);
+        self
+    }
+
     /// Where truth and floors come from, for a provenance.
     pub fn precision(&self) -> String {
         let orders = match self.pieces.len() {
