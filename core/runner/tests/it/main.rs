@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod families;
 mod faults;
 mod kill_matrix;
 mod library;
