@@ -18,6 +18,8 @@ use crate::inputs::Inputs;
 pub struct KvCache {
     /// By row, whether each position is a token.
     attention_mask: Vec<Vec<bool>>,
+    /// How far the positions of each run went. Some rotations depend on it.
+    lengths: Vec<i64>,
     layers: BTreeMap<usize, Layer>,
 }
 
@@ -82,6 +84,11 @@ impl KvCache {
         self.attention_mask.get(row).map_or(&[], Vec::as_slice)
     }
 
+    /// One more than the largest position of each run so far.
+    pub(crate) fn lengths(&self) -> &[i64] {
+        &self.lengths
+    }
+
     /// Whether `inputs` can go on from here.
     pub(crate) fn check(&self, inputs: &Inputs) -> Result<(), EngineError> {
         let batch = self.attention_mask.len();
@@ -113,6 +120,7 @@ impl KvCache {
 
     /// Makes the positions of a run that has ended part of the past.
     pub(crate) fn advance(&mut self, inputs: &Inputs) {
+        self.lengths.push(inputs.length());
         self.attention_mask.resize(inputs.batch, Vec::new());
         for (row, past) in self.attention_mask.iter_mut().enumerate() {
             past.extend(inputs.tokens(row));

@@ -126,19 +126,45 @@ impl Inputs {
         &self.attention_mask[row * self.pos..][..self.pos]
     }
 
+    /// One more than the largest position, padding included: what HF takes for the length of a call.
+    pub(crate) fn length(&self) -> i64 {
+        self.position_ids.iter().max().map_or(0, |last| last + 1)
+    }
+
     /// Whether each query sees each key, `[batch, pos, key_pos]`; the keys are those of `past` and then those here.
     /// Distances count places in the sequence, padding included, as HF's masks do.
     pub(crate) fn visible(&self, mask: Mask, past: Option<&KvCache>) -> Vec<bool> {
         let start = past.map_or(0, KvCache::len);
         let mut visible = Vec::with_capacity(self.batch * self.pos * (start + self.pos));
         for row in 0..self.batch {
-            let before = past.map_or(&[][..], |past| past.tokens(row));
+            let tokens = self.keys(row, past);
+            let first = match mask {
+                Mask::Band { .. } => 0,
+                // HF's first chunk begins behind the padding on the left.
+                Mask::Chunked { .. } => tokens.iter().take_while(|&&token| !token).count(),
+            };
             for query in start..start + self.pos {
-                let keys = before.iter().chain(self.tokens(row)).enumerate();
-                visible.extend(keys.map(|(key, token)| *token && mask.sees(query, key)));
+                let sees = |key: usize| {
+                    query >= first && key >= first && mask.sees(query - first, key - first)
+                };
+                let keys = tokens.iter().enumerate();
+                visible.extend(keys.map(|(key, &token)| token && sees(key)));
             }
         }
         visible
+    }
+
+    /// The position of each key, those of `past` first, counted over the tokens of its row, `[batch, key_pos]`.
+    pub(crate) fn key_positions(&self, past: Option<&KvCache>) -> Vec<i64> {
+        (0..self.batch)
+            .flat_map(|row| counted(&self.keys(row, past)))
+            .collect()
+    }
+
+    /// Whether each key of `row` is a token, those of `past` first.
+    fn keys(&self, row: usize, past: Option<&KvCache>) -> Vec<bool> {
+        let before = past.map_or(&[][..], |past| past.tokens(row));
+        [before, self.tokens(row)].concat()
     }
 
     /// Whether the token at `row`, `pos` is real.

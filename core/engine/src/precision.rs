@@ -47,6 +47,11 @@ impl Precision {
         }
     }
 
+    /// `exact`, of f64, as it would be stored.
+    pub(crate) fn rounded(self, exact: &Tensor) -> Result<Tensor> {
+        self.store(exact.to_dtype(self.computed())?)
+    }
+
     /// `value` as it would be stored.
     pub(crate) fn store(self, value: Tensor) -> Result<Tensor> {
         match self {

@@ -259,6 +259,10 @@ impl Whole<'_> {
         let hook = quantity.as_hook().and_then(|name| self.hook(name));
         let (axis, keys) =
             hook.map_or((None, None), |hook| (axis(hook, &Dim::Pos), key_axis(hook)));
+        if let (None, Some(_), Some(last)) = (axis, keys, pieces.last()) {
+            // Keys alone: the last piece has all of them.
+            return Ok((*last).clone());
+        }
         let Some(axis) = axis else {
             return Err(EngineError::Unanswerable(format!("`{quantity}` in chunks")));
         };

@@ -1,24 +1,33 @@
 //! Softmax attention, with its hooks.
 
+mod head_norm;
+mod projection;
+
 use candle_core::Tensor;
-use tlbench_sdk::spec::{AttentionSpec, Mask, PositionSpec};
+use tlbench_sdk::spec::{AlibiSpec, AttentionSpec, Mask, NormOrder, PositionSpec, RotarySpec};
 
 use super::{Linear, Run};
 use crate::error::EngineError;
 use crate::ops;
 use crate::weights::Loader;
+use head_norm::{QkNorm, Side};
+use projection::Projection;
 
-/// Multi-head attention.
+/// Multi-head attention, with any number of key and value heads.
 pub(crate) struct Attention {
     name: String,
     layer: usize,
     pub(crate) n_heads: usize,
-    d_head: usize,
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    pub(crate) n_kv_heads: usize,
+    q: Projection,
+    k: Projection,
+    v: Projection,
     o: Linear,
+    norm: Option<QkNorm>,
+    clip: Option<f64>,
+    position: Position,
     scale: f64,
+    softcap: Option<f64>,
     mask: Mask,
 }
 
@@ -30,6 +39,13 @@ pub(crate) enum AttentionInput {
     PerHead([Tensor; 3]),
 }
 
+/// What tells positions apart inside attention.
+enum Position {
+    None,
+    Rotary(RotarySpec),
+    Alibi(AlibiSpec),
+}
+
 impl Attention {
     pub(crate) fn load(
         loader: &Loader<'_>,
@@ -38,18 +54,34 @@ impl Attention {
         d_model: usize,
     ) -> Result<Self, EngineError> {
         let name = &format!("blocks.{layer}.attn");
-        refuse_unimplemented(name, spec)?;
+        check(name, spec)?;
+        let projection = |letter: &str, projection, heads| {
+            Projection::load(
+                loader,
+                name,
+                letter,
+                projection,
+                [heads, spec.d_head, d_model],
+            )
+        };
         let width = spec.n_heads * spec.d_head;
         Ok(Self {
             name: name.clone(),
             layer,
             n_heads: spec.n_heads,
-            d_head: spec.d_head,
-            q: loader.linear(&format!("{name}.q"), &spec.q, width, d_model)?,
-            k: loader.linear(&format!("{name}.k"), &spec.k, width, d_model)?,
-            v: loader.linear(&format!("{name}.v"), &spec.v, width, d_model)?,
+            n_kv_heads: spec.n_kv_heads,
+            q: projection("q", &spec.q, spec.n_heads)?,
+            k: projection("k", &spec.k, spec.n_kv_heads)?,
+            v: projection("v", &spec.v, spec.n_kv_heads)?,
             o: loader.linear(&format!("{name}.o"), &spec.o, d_model, width)?,
+            norm: match &spec.qk_norm {
+                Some(norms) => Some(QkNorm::load(loader, name, spec, norms)?),
+                None => None,
+            },
+            clip: spec.clip_qkv,
+            position: Position::of(name, &spec.position)?,
             scale: spec.scale,
+            softcap: spec.softcap,
             mask: spec.mask,
         })
     }
@@ -60,47 +92,76 @@ impl Attention {
         run: &mut Run<'_, '_>,
         input: &AttentionInput,
     ) -> Result<Tensor, EngineError> {
-        let q = self.heads(run, "hook_q", &self.q, input, 0)?;
-        let k = self.heads(run, "hook_k", &self.k, input, 1)?;
-        let v = self.heads(run, "hook_v", &self.v, input, 2)?;
-        let (k, v) = run.with_past(self.layer, k, v)?;
-        let z = self.mix(run, &q, &k, &v)?;
+        let [q_input, k_input, v_input] = input.each();
+        let q = self.q.forward(run, q_input)?;
+        let k = self.k.forward(run, k_input)?;
+        let v = self.v.forward(run, v_input)?;
+        let q = self.placed(run, &q, Side::Query)?;
+        let k = self.placed(run, &k, Side::Key)?;
+        let v = self.clipped(run, v)?;
+        let (k, v) = run.with_past(self.layer, by_head(&k)?, by_head(&v)?)?;
+        let (q, k) = self.shown(run, q, k)?;
+        let z = self.mix(run, &by_head(&q)?, &k, &v)?;
         self.output(run, &z)
     }
 
-    /// Queries, keys or values as the model goes on with them, `[batch, heads, pos, d_head]` as HF multiplies them.
-    fn heads(
+    /// Queries or keys `[batch, pos, heads, d_head]`, normed, clipped and rotated.
+    fn placed(&self, run: &mut Run<'_, '_>, x: &Tensor, side: Side) -> Result<Tensor, EngineError> {
+        let Some(norm) = &self.norm else {
+            let x = self.clipped(run, x.clone())?;
+            return self.rotated(run, x);
+        };
+        match norm.order {
+            NormOrder::BeforeRotary => {
+                let x = norm.forward(run, x, side)?;
+                let x = self.clipped(run, x)?;
+                self.rotated(run, x)
+            }
+            NormOrder::AfterRotary => {
+                let x = self.clipped(run, x.clone())?;
+                let x = self.rotated(run, x)?;
+                norm.forward(run, &x, side)
+            }
+        }
+    }
+
+    fn clipped(&self, run: &Run<'_, '_>, x: Tensor) -> Result<Tensor, EngineError> {
+        match self.clip {
+            Some(limit) => Ok(run.precision.store(ops::clip(&x, limit)?)?),
+            None => Ok(x),
+        }
+    }
+
+    fn rotated(&self, run: &mut Run<'_, '_>, x: Tensor) -> Result<Tensor, EngineError> {
+        let Position::Rotary(spec) = &self.position else {
+            return Ok(x);
+        };
+        let rotation = run.rotation(spec)?;
+        Ok(run.precision.store(ops::rotate(&x, &rotation)?)?)
+    }
+
+    /// Shows the queries `[batch, pos, n_heads, d_head]` and all keys `[batch, n_kv_heads, key_pos, d_head]`, those of
+    /// the past included, as the scores take them.
+    fn shown(
         &self,
         run: &mut Run<'_, '_>,
-        hook: &str,
-        linear: &Linear,
-        input: &AttentionInput,
-        index: usize,
-    ) -> Result<Tensor, EngineError> {
-        let heads = self.project(run, linear, input, index)?;
-        let heads = run.hook(&format!("{}.{hook}", self.name), heads)?;
-        Ok(heads.transpose(1, 2)?.contiguous()?)
+        q: Tensor,
+        k: Tensor,
+    ) -> Result<(Tensor, Tensor), EngineError> {
+        let Position::Rotary(_) = self.position else {
+            return Ok((q, k));
+        };
+        let q = run.hook(&self.hook("hook_rot_q"), q)?;
+        let name = self.hook("hook_rot_k");
+        if !run.probe.looks_at(&name) {
+            return Ok((q, k));
+        }
+        let k = run.hook(&name, by_head(&k)?)?;
+        Ok((q, by_head(&k)?))
     }
 
-    fn project(
-        &self,
-        run: &Run<'_, '_>,
-        linear: &Linear,
-        input: &AttentionInput,
-        index: usize,
-    ) -> Result<Tensor, EngineError> {
-        Ok(match input {
-            AttentionInput::Shared(x) => {
-                let (batch, pos, _) = x.dims3()?;
-                linear
-                    .forward(run, x)?
-                    .reshape((batch, pos, self.n_heads, self.d_head))?
-            }
-            AttentionInput::PerHead(inputs) => linear.forward_per_head(run, &inputs[index])?,
-        })
-    }
-
-    /// From queries `[batch, heads, pos, d_head]`, keys and values `[batch, heads, key_pos, d_head]` to `z [batch, pos, heads, d_head]`.
+    /// From queries `[batch, n_heads, pos, d_head]`, keys and values `[batch, n_kv_heads, key_pos, d_head]` to
+    /// `z [batch, pos, n_heads, d_head]`.
     fn mix(
         &self,
         run: &mut Run<'_, '_>,
@@ -108,25 +169,48 @@ impl Attention {
         k: &Tensor,
         v: &Tensor,
     ) -> Result<Tensor, EngineError> {
-        let visible = run.visible(self.mask);
-        let scores = run.arithmetic.matmul(q, &k.t()?)?;
-        let scores = run.precision.store(scores)?;
-        let scores = ops::mask_scores(&scores, self.scale, &visible)?;
-        let scores = run.hook(&format!("{}.hook_attn_scores", self.name), scores)?;
-        let pattern = run.hook(
-            &format!("{}.hook_pattern", self.name),
-            ops::softmax(&scores)?,
-        )?;
+        let scores = run.arithmetic.matmul(&self.grouped(q)?, &k.t()?)?;
+        let scores = self.masked(run, &self.ungrouped(&scores)?)?;
+        let scores = run.hook(&self.hook("hook_attn_scores"), scores)?;
+        let pattern = run.hook(&self.hook("hook_pattern"), ops::softmax(&scores)?)?;
         let z = run
             .arithmetic
-            .matmul(&pattern.contiguous()?, v)?
-            .transpose(1, 2)?
-            .contiguous()?;
-        run.hook(&format!("{}.hook_z", self.name), z)
+            .matmul(&self.grouped(&pattern.contiguous()?)?, v)?;
+        run.hook(&self.hook("hook_z"), by_head(&self.ungrouped(&z)?)?)
+    }
+
+    /// Products of queries and keys as scores: scaled, capped, biased, and hidden from one another.
+    fn masked(&self, run: &mut Run<'_, '_>, products: &Tensor) -> Result<Tensor, EngineError> {
+        let visible = run.visible(self.mask);
+        let (products, key_bias) = match &self.position {
+            // The product, its scale and the bias are one operation in torch.
+            Position::Alibi(spec) => (products.clone(), Some(run.alibi(spec)?)),
+            Position::None | Position::Rotary(_) => (run.precision.store(products.clone())?, None),
+        };
+        let scoring = ops::Scoring {
+            scale: self.scale,
+            softcap: self.softcap,
+            key_bias,
+        };
+        Ok(ops::mask_scores(&products, scoring, &visible)?)
+    }
+
+    /// From `[batch, n_heads, pos, _]` to `[batch, n_kv_heads, n_heads / n_kv_heads * pos, _]`: what one key head serves,
+    /// in one matrix.
+    fn grouped(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        let (batch, heads, pos, width) = x.dims4()?;
+        Ok(x.reshape((batch, self.n_kv_heads, heads / self.n_kv_heads * pos, width))?)
+    }
+
+    /// The way back.
+    fn ungrouped(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        let (batch, kv_heads, rows, width) = x.dims4()?;
+        let pos = kv_heads * rows / self.n_heads;
+        Ok(x.reshape((batch, self.n_heads, pos, width))?)
     }
 
     fn output(&self, run: &mut Run<'_, '_>, z: &Tensor) -> Result<Tensor, EngineError> {
-        let hook = format!("{}.hook_result", self.name);
+        let hook = self.hook("hook_result");
         if run.probe.looks_at(&hook) {
             let result = self.o.result_per_head(run, z)?;
             let result = run.hook(&hook, result)?;
@@ -136,25 +220,57 @@ impl Attention {
         }
         Ok(self.o.forward(run, &z.flatten_from(2)?)?)
     }
+
+    fn hook(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
+    }
 }
 
-fn refuse_unimplemented(name: &str, spec: &AttentionSpec) -> Result<(), EngineError> {
-    let features = [
-        (
-            spec.n_kv_heads != spec.n_heads,
-            "fewer key and value heads than query heads",
-        ),
-        (spec.clip_qkv.is_some(), "clipping of q, k and v"),
-        (spec.qk_norm.is_some(), "norms of queries and keys"),
-        (
-            spec.position != PositionSpec::None,
-            "positions inside attention",
-        ),
-        (spec.softcap.is_some(), "a softcap of the scores"),
-        (spec.sinks.is_some(), "attention sinks"),
-    ];
-    match features.iter().find(|(asked, _)| *asked) {
-        Some((_, feature)) => Err(EngineError::not_implemented(name, *feature)),
-        None => Ok(()),
+impl Position {
+    fn of(name: &str, spec: &PositionSpec) -> Result<Self, EngineError> {
+        match spec {
+            PositionSpec::None => Ok(Self::None),
+            PositionSpec::Rotary(rotary) => Ok(Self::Rotary(rotary.clone())),
+            PositionSpec::Alibi(alibi) => Ok(Self::Alibi(alibi.clone())),
+            PositionSpec::RelativeBias(_) => Err(EngineError::not_implemented(
+                name,
+                "a learned bias per distance",
+            )),
+        }
     }
+}
+
+/// Refuses what the engine does not have, and counts that do not fit each other.
+fn check(name: &str, spec: &AttentionSpec) -> Result<(), EngineError> {
+    if spec.sinks.is_some() {
+        return Err(EngineError::not_implemented(name, "attention sinks"));
+    }
+    let (heads, kv_heads) = (spec.n_heads, spec.n_kv_heads);
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+        let expected = format!("a multiple of n_kv_heads = {kv_heads}");
+        let field = format!("{name}: n_heads");
+        return Err(EngineError::request(&field, expected, heads.to_string()));
+    }
+    match &spec.position {
+        PositionSpec::Alibi(alibi) if alibi.slopes.len() != heads => Err(EngineError::request(
+            &format!("{name}: slopes"),
+            heads.to_string(),
+            alibi.slopes.len().to_string(),
+        )),
+        PositionSpec::Rotary(rotary)
+            if !rotary.dim.is_multiple_of(2) || rotary.dim > spec.d_head =>
+        {
+            Err(EngineError::request(
+                &format!("{name}: rotary dim"),
+                format!("an even number up to d_head = {}", spec.d_head),
+                rotary.dim.to_string(),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Between `[batch, pos, heads, _]`, as hooks show it, and `[batch, heads, pos, _]`, as it is multiplied.
+fn by_head(x: &Tensor) -> Result<Tensor, EngineError> {
+    Ok(x.transpose(1, 2)?.contiguous()?)
 }

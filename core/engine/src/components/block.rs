@@ -89,12 +89,19 @@ impl Block {
         if !names().any(|name| run.probe.looks_at(name)) {
             return Ok(AttentionInput::Shared(norm.forward(run, stream)?));
         }
-        let copies = run.hook(&attn_in, per_head(stream, attention.n_heads)?)?;
         let [q, k, v] = &inputs;
+        let (for_queries, for_keys) = if attention.n_heads == attention.n_kv_heads {
+            let copies = run.hook(&attn_in, per_head(stream, attention.n_heads)?)?;
+            (copies.clone(), copies)
+        } else {
+            // One copy per query head cannot feed fewer key and value heads.
+            let copies = |heads| per_head(stream, heads);
+            (copies(attention.n_heads)?, copies(attention.n_kv_heads)?)
+        };
         let copies = [
-            run.hook(q, copies.clone())?,
-            run.hook(k, copies.clone())?,
-            run.hook(v, copies)?,
+            run.hook(q, for_queries)?,
+            run.hook(k, for_keys.clone())?,
+            run.hook(v, for_keys)?,
         ];
         if !names().any(|name| run.probe.is_passed_through(name)) {
             return Ok(AttentionInput::Shared(norm.forward(run, stream)?));

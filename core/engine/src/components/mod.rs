@@ -6,6 +6,7 @@ mod embedding;
 mod linear;
 mod mlp;
 mod norm;
+mod rotary;
 mod unembed;
 
 pub(crate) use block::Block;
@@ -17,14 +18,15 @@ pub(crate) use unembed::{Logits, Unembed};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tlbench_sdk::spec::Mask;
+use tlbench_sdk::spec::{AlibiSpec, Mask, RotarySpec};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::arithmetic::Arithmetic;
 use crate::cache::KvCache;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
+use crate::ops::Rotation;
 use crate::precision::Precision;
 use crate::probe::Probe;
 use crate::tape::{Operand, Tape};
@@ -41,6 +43,7 @@ pub(crate) struct Run<'a, 'r> {
     /// The past, for a run that goes on from one or is gone on from.
     past: Option<&'a mut KvCache>,
     masks: HashMap<Mask, Arc<Vec<bool>>>,
+    rotations: Vec<(RotarySpec, Rotation)>,
 }
 
 impl<'a, 'r> Run<'a, 'r> {
@@ -59,6 +62,7 @@ impl<'a, 'r> Run<'a, 'r> {
             tape: None,
             past,
             masks: HashMap::new(),
+            rotations: Vec::new(),
         }
     }
 
@@ -106,6 +110,35 @@ impl<'a, 'r> Run<'a, 'r> {
                 .entry(mask)
                 .or_insert_with(|| Arc::new(inputs.visible(mask, past))),
         )
+    }
+
+    /// How far queries and keys are turned at each position; computed once per kind of rotation.
+    fn rotation(&mut self, spec: &RotarySpec) -> Result<Rotation, EngineError> {
+        if let Some((_, known)) = self.rotations.iter().find(|(known, _)| known == spec) {
+            return Ok(known.clone());
+        }
+        let past = self.past.as_deref().map_or(&[][..], KvCache::lengths);
+        let lengths: Vec<i64> = past.iter().copied().chain([self.inputs.length()]).collect();
+        let rotation = rotary::rotation(spec, &lengths, self.inputs, self.precision)?;
+        self.rotations.push((spec.clone(), rotation.clone()));
+        Ok(rotation)
+    }
+
+    /// What is added to the scores of each key, `[batch, heads, key_pos]`.
+    fn alibi(&self, spec: &AlibiSpec) -> Result<Tensor, EngineError> {
+        let positions = self.inputs.key_positions(self.past.as_deref());
+        let (batch, heads) = (self.inputs.batch, spec.slopes.len());
+        let key_pos = positions.len() / batch;
+        let biases = positions.chunks(key_pos).flat_map(|row| {
+            let biases = |slope: &f64| {
+                row.iter()
+                    .map(|&at| slope * at as f64)
+                    .collect::<Vec<f64>>()
+            };
+            spec.slopes.iter().flat_map(biases).collect::<Vec<f64>>()
+        });
+        let biases = Tensor::from_vec(biases.collect(), (batch, heads, key_pos), &Device::Cpu)?;
+        Ok(self.precision.rounded(&biases)?)
     }
 
     /// The keys and values of the past and then these, `[batch, n_kv_heads, key_pos, d_head]`.

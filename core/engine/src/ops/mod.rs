@@ -3,9 +3,11 @@
 
 mod activation;
 mod affine;
+mod clip;
 mod kernel;
 mod norm;
 mod product;
+mod rotary;
 mod round;
 mod scores;
 #[cfg(test)]
@@ -13,11 +15,13 @@ mod tests;
 
 pub(crate) use activation::activate;
 pub(crate) use affine::scale_and_shift;
+pub(crate) use clip::clip;
 pub(crate) use kernel::{Kernel, Real, run as run_kernel};
 pub(crate) use norm::{norm_scale, normalize};
 pub(crate) use product::product;
+pub(crate) use rotary::{Rotation, rotate};
 pub(crate) use round::{Narrow, round};
-pub(crate) use scores::{mask_scores, softmax};
+pub(crate) use scores::{Scoring, mask_scores, softmax};
 
 use candle_core::{CpuStorage, Error, Layout, Result, Shape, WithDType};
 use rayon::prelude::*;

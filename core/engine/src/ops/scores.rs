@@ -2,16 +2,31 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::kernel::Real;
 use super::{Kernel, elements, fill_rows, in_precision, run_kernel, storage};
 
-/// `scores [batch, heads, pos, key_pos]` times `scale`, with -inf where `visible [batch, pos, key_pos]` is false.
-pub(crate) fn mask_scores(scores: &Tensor, scale: f64, visible: &Arc<Vec<bool>>) -> Result<Tensor> {
-    scores.contiguous()?.apply_op1(MaskScores {
-        scale,
+/// What is done to the product of a query and a key.
+#[derive(Clone)]
+pub(crate) struct Scoring {
+    /// The factor on it.
+    pub(crate) scale: f64,
+    /// `cap * tanh(score / cap)`.
+    pub(crate) softcap: Option<f64>,
+    /// What is added for each key, `[batch, heads, key_pos]`.
+    pub(crate) key_bias: Option<Tensor>,
+}
+
+/// The products `[batch, heads, pos, key_pos]` as scores, with -inf where `visible [batch, pos, key_pos]` is false.
+pub(crate) fn mask_scores(
+    products: &Tensor,
+    scoring: Scoring,
+    visible: &Arc<Vec<bool>>,
+) -> Result<Tensor> {
+    products.contiguous()?.apply_op1(MaskScores {
+        scoring,
         visible: Arc::clone(visible),
     })
 }
@@ -22,7 +37,7 @@ pub(crate) fn softmax(scores: &Tensor) -> Result<Tensor> {
 }
 
 struct MaskScores {
-    scale: f64,
+    scoring: Scoring,
     visible: Arc<Vec<bool>>,
 }
 
@@ -31,70 +46,112 @@ impl CustomOp1 for MaskScores {
         "mask-scores"
     }
 
-    fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, products: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         fn run<T: Real>(
             op: &MaskScores,
-            scores: &CpuStorage,
+            products: &CpuStorage,
             layout: &Layout,
         ) -> Result<(CpuStorage, Shape)> {
-            let values = elements::<T>(scores, layout)?;
-            let (batch, heads, pos, key_pos) = layout.shape().dims4()?;
-            let hidden = T::from_f64(f64::NEG_INFINITY);
-            if op.visible.len() != batch * pos * key_pos {
-                return Err(candle_core::Error::Msg(format!(
-                    "a mask of {} entries",
-                    op.visible.len()
-                )));
-            }
-            Ok(storage(
-                op.scaled(values, heads * pos * key_pos, pos * key_pos, hidden),
-                layout.shape(),
-            ))
+            let values = elements::<T>(products, layout)?;
+            let sizes = op.sizes(layout.shape())?;
+            let biases = match &op.scoring.key_bias {
+                Some(biases) => Some(biases.flatten_all()?.to_vec1::<T>()?),
+                None => None,
+            };
+            let score = |scale: T, value: T| match op.scoring.softcap {
+                Some(cap) => T::from_f64(cap * ((value * scale).to_f64() / cap).tanh()),
+                None => value * scale,
+            };
+            let scale = T::from_f64(op.scoring.scale);
+            let mut out = vec![T::from_f64(f64::NEG_INFINITY); values.len()];
+            fill_rows(&mut out, sizes.key_pos, |row, out| {
+                let values = &values[row * sizes.key_pos..];
+                let seen = &op.visible[sizes.in_mask(row)..];
+                let biases = biases.as_ref().map(|biases| &biases[sizes.in_bias(row)..]);
+                for (key, out) in out.iter_mut().enumerate().filter(|(key, _)| seen[*key]) {
+                    *out = score(scale, values[key]);
+                    if let Some(biases) = biases {
+                        *out += biases[key];
+                    }
+                }
+            });
+            Ok(storage(out, layout.shape()))
         }
-        in_precision!(scores, run(self, scores, layout))
+        in_precision!(products, run(self, products, layout))
     }
 
-    fn bwd(&self, scores: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (_, heads, pos, key_pos) = scores.dims4()?;
+    fn bwd(&self, products: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let kernel = MaskBackward {
             forward: self,
-            per_row: heads * pos * key_pos,
-            per_head: pos * key_pos,
+            sizes: self.sizes(products.shape())?,
         };
-        run_kernel(&kernel, [grad], scores.dims()).map(Some)
+        run_kernel(&kernel, [products, grad], products.dims()).map(Some)
     }
 }
 
 impl MaskScores {
-    /// `values` times the scale, and `hidden` where nothing is seen; `per_row` of them belong to a row of the batch.
-    fn scaled<T: Real>(&self, values: &[T], per_row: usize, per_head: usize, hidden: T) -> Vec<T> {
-        let scale = T::from_f64(self.scale);
-        let mut out = vec![hidden; values.len()];
-        fill_rows(&mut out, per_head, |block, out| {
-            let start = block * per_head;
-            let visible = &self.visible[start / per_row * per_head..][..per_head];
-            for ((out, &value), &seen) in out.iter_mut().zip(&values[start..]).zip(visible) {
-                if seen {
-                    *out = value * scale;
-                }
-            }
-        });
-        out
+    fn sizes(&self, shape: &Shape) -> Result<Sizes> {
+        let (batch, heads, pos, key_pos) = shape.dims4()?;
+        if self.visible.len() != batch * pos * key_pos {
+            let entries = self.visible.len();
+            return Err(Error::Msg(format!("a mask of {entries} entries")));
+        }
+        if let Some(biases) = &self.scoring.key_bias
+            && biases.dims() != [batch, heads, key_pos]
+        {
+            return Err(Error::Msg(format!("biases {:?}", biases.dims())));
+        }
+        Ok(Sizes {
+            heads,
+            pos,
+            key_pos,
+        })
+    }
+}
+
+/// Where the row of one query in one head finds what is about its keys.
+struct Sizes {
+    heads: usize,
+    pos: usize,
+    key_pos: usize,
+}
+
+impl Sizes {
+    fn in_mask(&self, row: usize) -> usize {
+        (row / (self.heads * self.pos) * self.pos + row % self.pos) * self.key_pos
+    }
+
+    fn in_bias(&self, row: usize) -> usize {
+        row / self.pos * self.key_pos
     }
 }
 
 /// Nothing flows through what is hidden.
 struct MaskBackward<'a> {
     forward: &'a MaskScores,
-    per_row: usize,
-    per_head: usize,
+    sizes: Sizes,
 }
 
-impl Kernel<1> for MaskBackward<'_> {
-    fn run<T: Real>(&self, [grad]: [&[T]; 1]) -> Vec<T> {
-        let (per_row, per_head) = (self.per_row, self.per_head);
-        self.forward
-            .scaled(grad, per_row, per_head, T::from_f64(0.0))
+impl Kernel<2> for MaskBackward<'_> {
+    fn run<T: Real>(&self, [products, grad]: [&[T]; 2]) -> Vec<T> {
+        let (sizes, scoring) = (&self.sizes, &self.forward.scoring);
+        let scale = T::from_f64(scoring.scale);
+        let slope = |value: T| match scoring.softcap {
+            Some(cap) => {
+                let bent = ((value * scale).to_f64() / cap).tanh();
+                T::from_f64(scoring.scale * (1.0 - bent * bent))
+            }
+            None => scale,
+        };
+        let mut out = vec![T::from_f64(0.0); grad.len()];
+        fill_rows(&mut out, sizes.key_pos, |row, out| {
+            let start = row * sizes.key_pos;
+            let seen = &self.forward.visible[sizes.in_mask(row)..];
+            for (key, out) in out.iter_mut().enumerate().filter(|(key, _)| seen[*key]) {
+                *out = grad[start + key] * slope(products[start + key]);
+            }
+        });
+        out
     }
 }
 
@@ -179,15 +236,44 @@ mod tests {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
     }
 
+    fn scoring(scale: f64) -> Scoring {
+        Scoring {
+            scale,
+            softcap: None,
+            key_bias: None,
+        }
+    }
+
     #[test]
     fn hidden_keys_are_minus_infinity_in_every_head() {
         let visible = Arc::new(vec![true, false, true, true]);
-        let masked = mask_scores(&tensor(&[1.0; 8], &[1, 2, 2, 2]), 0.5, &visible).unwrap();
+        let products = tensor(&[1.0; 8], &[1, 2, 2, 2]);
+        let masked = mask_scores(&products, scoring(0.5), &visible).unwrap();
         let hidden = f64::NEG_INFINITY;
         assert_eq!(
             flat(&masked),
             [0.5, hidden, 0.5, 0.5, 0.5, hidden, 0.5, 0.5]
         );
+    }
+
+    #[test]
+    fn a_cap_bends_the_scaled_score_and_a_bias_is_added_to_what_comes_of_it() {
+        let scoring = Scoring {
+            softcap: Some(2.0),
+            key_bias: Some(tensor(&[10.0, 20.0, 30.0, 40.0], &[1, 2, 2])),
+            ..scoring(0.5)
+        };
+        let products = tensor(&[1.0, 2.0, 3.0, 4.0], &[1, 2, 1, 2]);
+        let visible = Arc::new(vec![true, true]);
+        let scores = mask_scores(&products, scoring, &visible).unwrap();
+        let capped = |product: f64| 2.0 * (product * 0.5 / 2.0).tanh();
+        let expected = [
+            capped(1.0) + 10.0,
+            capped(2.0) + 20.0,
+            capped(3.0) + 30.0,
+            capped(4.0) + 40.0,
+        ];
+        assert_eq!(flat(&scores), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use tlbench_sdk::noise;
-use tlbench_sdk::spec::{Activation, NormKind, TensorSource};
+use tlbench_sdk::spec::{Activation, NormKind, Pairing, TensorSource};
 
 use super::*;
 use crate::arithmetic::Arithmetic;
@@ -158,10 +158,42 @@ proptest! {
         seed: u64,
         (heads, pos, keys) in (1_usize..4, 1_usize..6, 1_usize..6),
         hidden in proptest::collection::vec(proptest::bool::ANY, 50),
+        softcap in proptest::option::of(0.3..3.0_f64),
+        biased: bool,
     ) {
         let visible = Arc::new(hidden[..2 * pos * keys].to_vec());
         let scores = random(seed, &[2, heads, pos, keys]);
-        agrees(&[scores], |[scores]| softmax(&mask_scores(scores, 0.7, &visible)?));
+        let key_bias = biased.then(|| random(seed ^ 1, &[2, heads, keys]));
+        let scoring = Scoring { scale: 0.7, softcap, key_bias };
+        agrees(&[scores], |[scores]| {
+            softmax(&mask_scores(scores, scoring.clone(), &visible)?)
+        });
+    }
+
+    #[test]
+    fn a_rotation(
+        seed: u64,
+        (pos, heads, pairs, rest) in (1_usize..4, 1_usize..4, 1_usize..4, 0_usize..3),
+        interleaved: bool,
+    ) {
+        let pairing = match interleaved {
+            true => Pairing::Interleaved,
+            false => Pairing::Half,
+        };
+        let [cos, sin] = [1, 2].map(|salt| random(seed ^ salt, &[2, pos, pairs]));
+        let rotation = Rotation { cos, sin, pairing };
+        let x = random(seed, &[2, pos, heads, 2 * pairs + rest]);
+        agrees(&[x], |[x]| rotate(x, &rotation));
+    }
+
+    #[test]
+    fn a_clip(seed: u64, count in 1_usize..50) {
+        // Away from its kinks, where there is no slope.
+        let limit = 0.5;
+        let x = random(seed, &[count]);
+        let near = x.to_vec1::<f64>().unwrap();
+        prop_assume!(near.iter().all(|value| (value.abs() - limit).abs() > 0.02));
+        agrees(&[x], |[x]| clip(x, limit));
     }
 
     #[test]

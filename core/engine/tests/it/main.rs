@@ -6,6 +6,7 @@
 )]
 
 mod activation_cache;
+mod attention;
 mod cache_options;
 mod chunks;
 mod closures;

@@ -1,7 +1,10 @@
 //! What the engine does not have yet, and checkpoints that do not fit, are refused by name.
 
 use tlbench_engine::Bridge;
-use tlbench_sdk::spec::{BranchInput, Cut, Mask, PositionSpec, Wiring};
+use tlbench_sdk::spec::{
+    AlibiSpec, BranchInput, Cut, Mask, Pairing, PositionSpec, RelativeBiasSpec, RotaryScaling,
+    RotarySpec, TensorSource, Wiring,
+};
 use tlbench_sdk::{DType, ModelSpec};
 
 use crate::model::Small;
@@ -13,13 +16,37 @@ fn a_spec_that_asks_for_more_is_refused_by_component() {
     let attention = |spec: &mut ModelSpec, edit: &dyn Fn(&mut tlbench_sdk::spec::AttentionSpec)| {
         edit(&mut spec.layers[1].attn.as_mut().unwrap().body);
     };
-    let edits: [&dyn Fn(&mut ModelSpec); 9] = [
+    let edits: [&dyn Fn(&mut ModelSpec); 12] = [
         &|spec| spec.layers[0].wiring = Wiring::Parallel,
-        &|spec| attention(spec, &|a| a.n_kv_heads = 1),
-        &|spec| attention(spec, &|a| a.softcap = Some(50.0)),
         &|spec| {
             attention(spec, &|a| {
-                a.position = PositionSpec::Alibi(tlbench_sdk::spec::AlibiSpec { slopes: vec![] })
+                a.sinks = Some(TensorSource::new(["ln_f.w"], [12]))
+            })
+        },
+        &|spec| {
+            attention(spec, &|a| {
+                a.position = PositionSpec::RelativeBias(RelativeBiasSpec {
+                    table: TensorSource::new(["ln_f.w"], [12]),
+                    n_buckets: 8,
+                    max_distance: 16,
+                })
+            })
+        },
+        &|spec| attention(spec, &|a| a.n_kv_heads = 1),
+        &|spec| attention(spec, &|a| a.n_kv_heads = 0),
+        &|spec| {
+            attention(spec, &|a| {
+                a.position = PositionSpec::Alibi(AlibiSpec { slopes: vec![0.5] })
+            })
+        },
+        &|spec| {
+            attention(spec, &|a| {
+                a.position = PositionSpec::Rotary(RotarySpec {
+                    dim: 6,
+                    pairing: Pairing::Half,
+                    theta: 10_000.0,
+                    scaling: RotaryScaling::None,
+                })
             })
         },
         &|spec| spec.layers[0].mlp.as_mut().unwrap().input = BranchInput::SharedNorm,

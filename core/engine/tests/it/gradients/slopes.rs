@@ -8,6 +8,7 @@ use tlbench_sdk::{
 };
 
 use super::{OBJECTIVES, dot, every_hook, every_parameter, gradient, gradient_request, norm};
+use crate::attention::kinds_of_attention;
 use crate::model::{Small, spec, weights_of};
 
 const STEP: f64 = 1e-4;
@@ -127,6 +128,17 @@ fn so_it_is_for_every_activation_and_norm_and_for_positions_with_an_offset() {
     let small = Small::of(spec);
     hooks_agree(&small, Padding::Left, &OBJECTIVES[1]);
     parameters_agree(&small, Padding::Right, &OBJECTIVES[1]);
+}
+
+#[test]
+fn so_they_are_for_every_kind_of_attention() {
+    for kind in kinds_of_attention() {
+        let small = Small::of(kind.spec);
+        for padding in [Padding::Left, Padding::Right] {
+            hooks_agree(&small, padding, &OBJECTIVES[1]);
+        }
+        parameters_agree(&small, Padding::Left, &OBJECTIVES[1]);
+    }
 }
 
 /// That the gradients of all parameters are the slope of the objective as all of them change.
