@@ -8,16 +8,20 @@ mod norm;
 mod product;
 mod round;
 mod scores;
+mod softcap;
+mod swiglu;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use activation::activate;
+pub(crate) use activation::{activate, sigmoid};
 pub(crate) use affine::scale_and_shift;
 pub(crate) use kernel::{Kernel, Real, run as run_kernel};
 pub(crate) use norm::{norm_scale, normalize};
 pub(crate) use product::product;
 pub(crate) use round::{Narrow, round};
 pub(crate) use scores::{mask_scores, softmax};
+pub(crate) use softcap::softcap;
+pub(crate) use swiglu::clamped_swiglu;
 
 use candle_core::{CpuStorage, Error, Layout, Result, Shape, WithDType};
 use rayon::prelude::*;
