@@ -94,7 +94,7 @@ impl Exit {
     ) -> Result<Self, EngineError> {
         let joins_alone = branch.sum_norm.is_none() && branch.residual == ResidualSource::Stream;
         if wiring == Wiring::Parallel && !joins_alone {
-            let feature = "a norm of the sum or a residual of its own, in parallel wiring,";
+            let feature = "a norm of the sum, or of the residual, in parallel wiring";
             return Err(EngineError::not_implemented(norm, feature));
         }
         let load = |name: &str, spec: &Option<_>| match spec {

@@ -1,7 +1,9 @@
 //! What the engine does not have yet, and checkpoints that do not fit, are refused by name.
 
 use tlbench_engine::Bridge;
-use tlbench_sdk::spec::{BranchInput, Cut, Mask, PositionSpec, Wiring};
+use tlbench_sdk::spec::{
+    Activation, BranchInput, Cut, Mask, MlpSpec, PositionSpec, ResidualSource, Wiring,
+};
 use tlbench_sdk::{DType, ModelSpec};
 
 use crate::model::Small;
@@ -13,8 +15,11 @@ fn a_spec_that_asks_for_more_is_refused_by_component() {
     let attention = |spec: &mut ModelSpec, edit: &dyn Fn(&mut tlbench_sdk::spec::AttentionSpec)| {
         edit(&mut spec.layers[1].attn.as_mut().unwrap().body);
     };
-    let edits: [&dyn Fn(&mut ModelSpec); 9] = [
-        &|spec| spec.layers[0].wiring = Wiring::Parallel,
+    let edits: [&dyn Fn(&mut ModelSpec); 10] = [
+        &|spec| {
+            spec.layers[0].wiring = Wiring::Parallel;
+            spec.layers[0].mlp.as_mut().unwrap().residual = ResidualSource::Input;
+        },
         &|spec| attention(spec, &|a| a.n_kv_heads = 1),
         &|spec| attention(spec, &|a| a.softcap = Some(50.0)),
         &|spec| {
@@ -22,8 +27,18 @@ fn a_spec_that_asks_for_more_is_refused_by_component() {
                 a.position = PositionSpec::Alibi(tlbench_sdk::spec::AlibiSpec { slopes: vec![] })
             })
         },
-        &|spec| spec.layers[0].mlp.as_mut().unwrap().input = BranchInput::SharedNorm,
-        &|spec| spec.unembed.logit_scale = 0.5,
+        &|spec| spec.layers[0].attn.as_mut().unwrap().input = BranchInput::SharedNorm,
+        &|spec| {
+            spec.layers[0].attn = None;
+            spec.layers[0].mlp.as_mut().unwrap().input = BranchInput::SharedNorm;
+        },
+        &|spec| match &mut spec.layers[0].mlp.as_mut().unwrap().body {
+            MlpSpec::Dense(dense) => {
+                let (alpha, limit) = (1.702, 7.0);
+                dense.activation = Activation::ClampedSwiglu { alpha, limit };
+            }
+            MlpSpec::Moe(_) => panic!("a dense MLP"),
+        },
         &|spec| spec.unembed.projection.weight.names = vec!["lm_haed".into()],
         &|spec| {
             spec.final_norm
