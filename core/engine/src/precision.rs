@@ -1,6 +1,7 @@
 //! What values are computed in, and what they are rounded to where they are stored.
 
 use candle_core::{DType as CandleDType, Result, Tensor};
+use half::{bf16, f16};
 use tlbench_sdk::DType;
 
 use crate::error::EngineError;
@@ -50,6 +51,17 @@ impl Precision {
     /// `exact`, of f64, as it would be stored.
     pub(crate) fn rounded(self, exact: &Tensor) -> Result<Tensor> {
         self.store(exact.to_dtype(self.computed())?)
+    }
+
+    /// `value` as a number of this type. torch keeps a number in f32 before it is one of a narrower type.
+    pub(crate) fn nearest(self, value: f64) -> f64 {
+        let single = value as f32;
+        match self {
+            Self::Double => value,
+            Self::Single => single.into(),
+            Self::Bf16 => bf16::from_f32(single).into(),
+            Self::F16 => f16::from_f32(single).into(),
+        }
     }
 
     /// `value` as it would be stored.

@@ -65,6 +65,7 @@ impl<'a> Probe<'a> {
             fired: BTreeSet::new(),
         };
         probe.check_names()?;
+        probe.check_gradients(hooks)?;
         Ok(probe)
     }
 
@@ -81,6 +82,18 @@ impl<'a> Probe<'a> {
                 "none of that name",
             ))
         })
+    }
+
+    fn check_gradients(&self, hooks: &[HookPoint]) -> Result<(), EngineError> {
+        let mut integers = hooks.iter().filter(|hook| hook.holds_integers());
+        match integers.find(|hook| self.looks_back_at(&hook.name)) {
+            Some(hook) => Err(EngineError::request(
+                &hook.name,
+                "a hook with a gradient",
+                "choices of experts, which have none",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Every hook that has to fire.

@@ -1,20 +1,43 @@
 //! One block: two branches on the residual stream.
 
 use candle_core::Tensor;
-use tlbench_sdk::spec::{Branch, BranchInput, LayerSpec, ResidualSource, Wiring};
+use tlbench_sdk::spec::{LayerSpec, ResidualSource, Wiring};
 
+use super::Run;
 use super::attention::{Attention, AttentionInput};
+use super::branch::{Exit, Reader, load_reader};
 use super::mlp::Mlp;
-use super::{Norm, Run};
 use crate::error::EngineError;
 use crate::probe::per_head;
 use crate::weights::Loader;
 
-/// A block of sequential wiring.
+/// Attention and MLP, one after the other or side by side.
 pub(crate) struct Block {
     name: String,
-    attn: Option<(Norm, Attention)>,
-    mlp: Option<(Norm, Mlp)>,
+    wiring: Wiring,
+    attn: Option<AttentionBranch>,
+    mlp: Option<MlpBranch>,
+}
+
+struct AttentionBranch {
+    reader: Reader,
+    body: Attention,
+    exit: Exit,
+}
+
+struct MlpBranch {
+    /// `None`: it reads what attention reads.
+    reader: Option<Reader>,
+    body: Mlp,
+    exit: Exit,
+}
+
+/// What a branch has read and written.
+struct Passed {
+    /// What its body has read.
+    input: Tensor,
+    /// What it adds.
+    output: Tensor,
 }
 
 impl Block {
@@ -25,27 +48,40 @@ impl Block {
         d_model: usize,
     ) -> Result<Self, EngineError> {
         let name = format!("blocks.{index}");
-        if spec.wiring != Wiring::Sequential {
-            return Err(EngineError::not_implemented(
-                &name,
-                "parallel attention and MLP",
-            ));
-        }
+        let part = |part: &str| format!("{name}.{part}");
         let attn = match &spec.attn {
-            Some(branch) => Some((
-                load_norm(loader, &format!("{name}.ln1"), branch, d_model)?,
-                Attention::load(loader, index, &branch.body, d_model)?,
-            )),
+            Some(branch) => {
+                let [norm, hook] = [part("ln1"), part("hook_attn_out")];
+                let reader = load_reader(loader, &norm, &branch.input, d_model)?;
+                Some(AttentionBranch {
+                    reader: reader.ok_or_else(|| no_norm_to_share(&norm))?,
+                    body: Attention::load(loader, index, &branch.body, d_model)?,
+                    exit: Exit::load(loader, [&norm, &hook], branch, spec.wiring, d_model)?,
+                })
+            }
             None => None,
         };
         let mlp = match &spec.mlp {
-            Some(branch) => Some((
-                load_norm(loader, &format!("{name}.ln2"), branch, d_model)?,
-                Mlp::load(loader, &format!("{name}.mlp"), &branch.body, d_model)?,
-            )),
+            Some(branch) => {
+                let [norm, hook] = [part("ln2"), part("hook_mlp_out")];
+                let reader = load_reader(loader, &norm, &branch.input, d_model)?;
+                if reader.is_none() && attn.is_none() {
+                    return Err(no_norm_to_share(&norm));
+                }
+                Some(MlpBranch {
+                    reader,
+                    body: Mlp::load(loader, &part("mlp"), &branch.body, d_model)?,
+                    exit: Exit::load(loader, [&norm, &hook], branch, spec.wiring, d_model)?,
+                })
+            }
             None => None,
         };
-        Ok(Self { name, attn, mlp })
+        Ok(Self {
+            name,
+            wiring: spec.wiring,
+            attn,
+            mlp,
+        })
     }
 
     /// `[batch, pos, d_model]` to the same shape.
@@ -54,24 +90,119 @@ impl Block {
         run: &mut Run<'_, '_>,
         stream: Tensor,
     ) -> Result<Tensor, EngineError> {
-        let mut stream = run.hook(&self.hook("hook_resid_pre"), stream)?;
-        if let Some((norm, attention)) = &self.attn {
-            let input = self.attention_input(run, norm, attention, &stream)?;
-            let out = attention.forward(run, &input)?;
-            let out = run.hook(&self.hook("hook_attn_out"), out)?;
-            stream = (stream + out)?;
+        let stream = run.hook(&self.hook("hook_resid_pre"), stream)?;
+        let after = match self.wiring {
+            Wiring::Sequential => self.one_after_the_other(run, &stream)?,
+            Wiring::Parallel => self.side_by_side(run, &stream)?,
+        };
+        run.hook(&self.hook("hook_resid_post"), after)
+    }
+
+    fn one_after_the_other(
+        &self,
+        run: &mut Run<'_, '_>,
+        before: &Tensor,
+    ) -> Result<Tensor, EngineError> {
+        let mut stream = before.clone();
+        let mut attended = None;
+        if let Some(branch) = &self.attn {
+            let passed = self.attend(run, branch, before)?;
+            stream = joined(run, &branch.exit, before, &passed)?;
             if self.mlp.is_some() {
                 stream = run.hook(&self.hook("hook_resid_mid"), stream)?;
             }
+            attended = Some(passed);
         }
-        if let Some((norm, mlp)) = &self.mlp {
-            let input = run.hook(&self.hook("hook_mlp_in"), stream.clone())?;
-            let input = norm.forward(run, &input)?;
-            let out = mlp.forward(run, &input)?;
-            let out = run.hook(&self.hook("hook_mlp_out"), out)?;
-            stream = (stream + out)?;
+        if let Some(branch) = &self.mlp {
+            let passed = self.feed_forward(run, branch, [before, &stream], attended.as_ref())?;
+            stream = joined(run, &branch.exit, &stream, &passed)?;
         }
-        run.hook(&self.hook("hook_resid_post"), stream)
+        Ok(stream)
+    }
+
+    fn side_by_side(&self, run: &mut Run<'_, '_>, before: &Tensor) -> Result<Tensor, EngineError> {
+        let attended = match &self.attn {
+            Some(branch) => Some(self.attend(run, branch, before)?),
+            None => None,
+        };
+        let fed = match &self.mlp {
+            Some(branch) => {
+                Some(self.feed_forward(run, branch, [before, before], attended.as_ref())?)
+            }
+            None => None,
+        };
+        // GPT-NeoX adds the two branches first.
+        let added = match (attended, fed) {
+            (Some(attended), Some(fed)) => run.precision.store((fed.output + attended.output)?)?,
+            (Some(passed), None) | (None, Some(passed)) => passed.output,
+            (None, None) => return Ok(before.clone()),
+        };
+        Ok((added + before)?)
+    }
+
+    fn attend(
+        &self,
+        run: &mut Run<'_, '_>,
+        branch: &AttentionBranch,
+        stream: &Tensor,
+    ) -> Result<Passed, EngineError> {
+        let AttentionBranch { reader, body, exit } = branch;
+        let input = self.attention_input(run, reader, body, stream)?;
+        let output = body.forward(run, &input)?;
+        let output = exit.leave(run, output)?;
+        let shares = self.mlp.as_ref().is_some_and(|mlp| mlp.reader.is_none());
+        let input = match input {
+            AttentionInput::Shared(input) => input,
+            AttentionInput::PerHead(_) if shares || exit.residual == ResidualSource::Input => {
+                reader.forward_copy(run, stream, stream)?
+            }
+            // Nobody else reads it.
+            AttentionInput::PerHead(_) => stream.clone(),
+        };
+        Ok(Passed { input, output })
+    }
+
+    /// The MLP branch on the stream as it is by now, in a block that it came to as `before`.
+    fn feed_forward(
+        &self,
+        run: &mut Run<'_, '_>,
+        branch: &MlpBranch,
+        [before, now]: [&Tensor; 2],
+        attended: Option<&Passed>,
+    ) -> Result<Passed, EngineError> {
+        let input = match (&branch.reader, &self.attn, attended) {
+            (None, Some(attn), Some(attended)) => {
+                self.shared_input(run, &attn.reader, before, &attended.input)?
+            }
+            (reader, ..) => {
+                let copy = run.hook(&self.hook("hook_mlp_in"), now.clone())?;
+                reader
+                    .as_ref()
+                    .unwrap_or(&Reader::Stream)
+                    .forward(run, &copy)?
+            }
+        };
+        let output = branch.body.forward(run, &input)?;
+        let output = branch.exit.leave(run, output)?;
+        Ok(Passed { input, output })
+    }
+
+    /// What attention reads; if somebody edits the MLP's copy of the stream, or asks for its gradient, that copy through
+    /// the same norm.
+    fn shared_input(
+        &self,
+        run: &mut Run<'_, '_>,
+        reader: &Reader,
+        stream: &Tensor,
+        attended: &Tensor,
+    ) -> Result<Tensor, EngineError> {
+        let hook = self.hook("hook_mlp_in");
+        let copy = run.hook(&hook, stream.clone())?;
+        if !run.probe.is_passed_through(&hook) {
+            return Ok(attended.clone());
+        }
+        reader.refuse_edited_gradients(run)?;
+        reader.forward_copy(run, stream, &copy)
     }
 
     /// The stream through the norm; split into copies per head, each with a norm of its own, only if somebody edits
@@ -79,7 +210,7 @@ impl Block {
     fn attention_input(
         &self,
         run: &mut Run<'_, '_>,
-        norm: &Norm,
+        norm: &Reader,
         attention: &Attention,
         stream: &Tensor,
     ) -> Result<AttentionInput, EngineError> {
@@ -117,29 +248,20 @@ impl Block {
     }
 }
 
-fn load_norm<T>(
-    loader: &Loader<'_>,
-    name: &str,
-    branch: &Branch<T>,
-    d_model: usize,
-) -> Result<Norm, EngineError> {
-    let unimplemented = [
-        (branch.output_norm.is_some(), "a norm of a branch's output"),
-        (branch.sum_norm.is_some(), "a norm of the sum"),
-        (branch.output_scale != 1.0, "a scale of a branch's output"),
-        (
-            branch.residual != ResidualSource::Stream,
-            "a residual taken after the norm",
-        ),
-    ];
-    if let Some((_, feature)) = unimplemented.iter().find(|(asked, _)| *asked) {
-        return Err(EngineError::not_implemented(name, *feature));
-    }
-    match &branch.input {
-        BranchInput::Norm(norm) => Norm::load(loader, name, norm, d_model),
-        BranchInput::Stream | BranchInput::SharedNorm => Err(EngineError::not_implemented(
-            name,
-            "a branch without a norm of its own",
-        )),
-    }
+/// The stream after a branch that is added alone.
+fn joined(
+    run: &mut Run<'_, '_>,
+    exit: &Exit,
+    stream: &Tensor,
+    passed: &Passed,
+) -> Result<Tensor, EngineError> {
+    let residual = match exit.residual {
+        ResidualSource::Stream => stream,
+        ResidualSource::Input => &passed.input,
+    };
+    exit.join(run, residual, &passed.output)
+}
+
+fn no_norm_to_share(norm: &str) -> EngineError {
+    EngineError::request(norm, "a norm of its own", "one that attention shares")
 }

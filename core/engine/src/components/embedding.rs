@@ -1,16 +1,19 @@
 //! From tokens and positions to the stream.
 
 use candle_core::Tensor;
-use tlbench_sdk::spec::{Cut, EmbeddingSpec, PositionTable};
+use tlbench_sdk::spec::{Cut, EmbeddingScale, EmbeddingSpec, PositionTable};
 use tlbench_sdk::{INPUT_IDS, POSITION_IDS};
 
-use super::Run;
+use super::{Norm, Run};
 use crate::error::EngineError;
+use crate::precision::Precision;
 use crate::weights::{Loader, Part};
 
-/// Token embedding, and learned positions.
+/// Token embedding, scaled and normed, and learned positions.
 pub(crate) struct Embedding {
     tokens: Part,
+    scale: Option<EmbeddingScale>,
+    norm: Option<Norm>,
     positions: Option<Positions>,
 }
 
@@ -26,15 +29,6 @@ impl Embedding {
         d_vocab: usize,
         d_model: usize,
     ) -> Result<Self, EngineError> {
-        if spec.scale.is_some() {
-            return Err(EngineError::not_implemented("embed", "an embedding scale"));
-        }
-        if spec.norm.is_some() {
-            return Err(EngineError::not_implemented(
-                "embed.ln",
-                "a norm of the embedding",
-            ));
-        }
         // Rows are gathered at every step: a transposed table is put in order once.
         let tokens = loader
             .part("embed.weight", &spec.tokens, &[d_vocab, d_model])?
@@ -44,12 +38,28 @@ impl Embedding {
             .as_ref()
             .map(|positions| Positions::load(loader, positions, d_model))
             .transpose()?;
-        Ok(Self { tokens, positions })
+        let norm = match &spec.norm {
+            Some(norm) => Some(Norm::load(loader, "embed.ln", norm, d_model)?),
+            None => None,
+        };
+        Ok(Self {
+            tokens,
+            scale: spec.scale.clone(),
+            norm,
+            positions,
+        })
     }
 
     /// `[batch, pos, d_model]`.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>) -> Result<Tensor, EngineError> {
-        let embed = gather(run, &self.tokens, INPUT_IDS)?;
+        let mut embed = gather(run, &self.tokens, INPUT_IDS)?;
+        if let Some(scale) = &self.scale {
+            let scaled = embed.affine(factor(scale, run.precision), 0.0)?;
+            embed = run.precision.store(scaled)?;
+        }
+        if let Some(norm) = &self.norm {
+            embed = norm.forward(run, &embed)?;
+        }
         let embed = run.hook("hook_embed", embed)?;
         let Some(positions) = &self.positions else {
             return Ok(embed);
@@ -88,6 +98,14 @@ impl Positions {
                 })?
                 .contiguous()?,
         })
+    }
+}
+
+/// The number that the embedding is multiplied by.
+fn factor(scale: &EmbeddingScale, precision: Precision) -> f64 {
+    match scale.rounded_to_weights {
+        true => precision.nearest(scale.value),
+        false => scale.value,
     }
 }
 

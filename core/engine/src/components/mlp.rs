@@ -1,19 +1,20 @@
 //! Feed-forward bodies, with their hooks.
 
 use candle_core::Tensor;
-use tlbench_sdk::spec::{Activation, DenseMlp, MlpSpec};
+use tlbench_sdk::spec::MlpSpec;
 
-use super::{Linear, Run};
+use super::Run;
+use super::moe::Moe;
+use super::network::{HiddenHooks, Network};
 use crate::error::EngineError;
-use crate::ops;
 use crate::weights::Loader;
 
-/// `W_out act(W_in x)`.
-pub(crate) struct Mlp {
-    name: String,
-    input: Linear,
-    output: Linear,
-    activation: Activation,
+/// A feed-forward body.
+pub(crate) enum Mlp {
+    /// One network for every token.
+    Dense(Network),
+    /// A router picks some of many networks for each token.
+    Moe(Moe),
 }
 
 impl Mlp {
@@ -23,38 +24,20 @@ impl Mlp {
         spec: &MlpSpec,
         d_model: usize,
     ) -> Result<Self, EngineError> {
-        match spec {
-            MlpSpec::Dense(dense) => Self::load_dense(loader, name, dense, d_model),
-            MlpSpec::Moe(_) => Err(EngineError::not_implemented(name, "a mixture of experts")),
-        }
-    }
-
-    fn load_dense(
-        loader: &Loader<'_>,
-        name: &str,
-        spec: &DenseMlp,
-        d_model: usize,
-    ) -> Result<Self, EngineError> {
-        if spec.gate.is_some() {
-            return Err(EngineError::not_implemented(name, "a gated MLP"));
-        }
-        if let Activation::ClampedSwiglu { .. } = spec.activation {
-            return Err(EngineError::not_implemented(name, "a gated activation"));
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            input: loader.linear(&format!("{name}.in"), &spec.input, spec.d_mlp, d_model)?,
-            output: loader.linear(&format!("{name}.out"), &spec.output, d_model, spec.d_mlp)?,
-            activation: spec.activation,
+        Ok(match spec {
+            MlpSpec::Dense(dense) => {
+                let hooks = HiddenHooks::of_dense(name, dense);
+                Self::Dense(Network::load(loader, name, dense, d_model, hooks)?)
+            }
+            MlpSpec::Moe(moe) => Self::Moe(Moe::load(loader, name, moe, d_model)?),
         })
     }
 
     /// `[batch, pos, d_model]` to the same shape.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor, EngineError> {
-        let pre = self.input.forward(run, x)?;
-        let pre = run.hook(&format!("{}.hook_pre", self.name), pre)?;
-        let post = ops::activate(&pre, self.activation)?;
-        let post = run.hook(&format!("{}.hook_post", self.name), post)?;
-        Ok(self.output.forward(run, &post)?)
+        match self {
+            Self::Dense(network) => network.forward(run, x, Run::hook),
+            Self::Moe(moe) => moe.forward(run, x),
+        }
     }
 }

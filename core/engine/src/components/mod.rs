@@ -2,11 +2,15 @@
 
 mod attention;
 mod block;
+mod branch;
 mod embedding;
 mod linear;
 mod mlp;
+mod moe;
+mod network;
 mod norm;
 mod rotary;
+mod router;
 mod unembed;
 
 pub(crate) use block::Block;
@@ -71,6 +75,14 @@ impl<'a, 'r> Run<'a, 'r> {
         match &self.tape {
             Some(tape) => tape.operand(part),
             None => Operand::constant(part.values.clone()),
+        }
+    }
+
+    /// Takes note of a use of `part` that its gradient does not see.
+    pub(crate) fn without_gradient(&self, part: &Part) -> candle_core::Result<()> {
+        match self.operand(part).wanted() {
+            Some((values, sink)) => sink.add(&values.zeros_like()?),
+            None => Ok(()),
         }
     }
 

@@ -5,11 +5,14 @@ use tlbench_sdk::spec::UnembedSpec;
 
 use super::{Linear, Run};
 use crate::error::EngineError;
+use crate::ops;
 use crate::weights::Loader;
 
 /// The head.
 pub(crate) struct Unembed {
     projection: Linear,
+    scale: f64,
+    softcap: Option<f64>,
 }
 
 /// Logits as they were computed, and as the model goes on with them.
@@ -36,14 +39,10 @@ impl Unembed {
         spec: &UnembedSpec,
         d_model: usize,
     ) -> Result<Self, EngineError> {
-        if spec.softcap.is_some() || spec.logit_scale != 1.0 {
-            return Err(EngineError::not_implemented(
-                "unembed",
-                "a scale or softcap of the logits",
-            ));
-        }
         Ok(Self {
             projection: loader.linear("unembed", &spec.projection, spec.d_vocab_out, d_model)?,
+            scale: spec.logit_scale,
+            softcap: spec.softcap,
         })
     }
 
@@ -54,8 +53,14 @@ impl Unembed {
         stream: Tensor,
     ) -> Result<Logits, EngineError> {
         let stream = run.hook("unembed.hook_in", stream)?;
-        let computed = self.projection.forward(run, &stream)?;
-        let computed = run.precision.store(computed)?;
+        let mut computed = self.projection.forward(run, &stream)?;
+        computed = run.precision.store(computed)?;
+        if self.scale != 1.0 {
+            computed = run.precision.store(computed.affine(self.scale, 0.0)?)?;
+        }
+        if let Some(cap) = self.softcap {
+            computed = run.precision.store(ops::softcap(&computed, cap)?)?;
+        }
         let edited = run.hook("unembed.hook_out", computed.clone())?;
         Ok(Logits { computed, edited })
     }

@@ -25,9 +25,15 @@ pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     x.contiguous()?.apply_op1(curve)
 }
 
-/// An activation of one number.
+/// `1 / (1 + exp(-x))`, element by element.
+pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(Curve::Sigmoid)
+}
+
+/// A function of one number.
 #[derive(Clone, Copy)]
 enum Curve {
+    Sigmoid,
     Gelu,
     GeluTanh,
     QuickGelu,
@@ -39,6 +45,7 @@ enum Curve {
 impl Curve {
     fn function<T: Real>(self) -> fn(T) -> T {
         match self {
+            Self::Sigmoid => T::sigmoid,
             Self::Gelu => T::gelu,
             Self::GeluTanh => T::gelu_tanh,
             Self::QuickGelu => |x| T::sigmoid_weighted(x, 1.702),
@@ -51,6 +58,7 @@ impl Curve {
     /// The derivative. At the kink of a ReLU it is 0, as in torch.
     fn slope<T: Real>(self) -> fn(T) -> T {
         match self {
+            Self::Sigmoid => T::sigmoid_slope,
             Self::Gelu => T::gelu_slope,
             Self::GeluTanh => T::gelu_tanh_slope,
             Self::QuickGelu => |x| T::sigmoid_weighted_slope(x, 1.702),
@@ -110,6 +118,8 @@ impl Kernel<2> for CurveBackward {
 
 /// The functions behind HF's `ACT2FN` names (`transformers/activations.py`), and their derivatives.
 pub(crate) trait Curves: Sized {
+    fn sigmoid(self) -> Self;
+    fn sigmoid_slope(self) -> Self;
     fn gelu(self) -> Self;
     fn gelu_slope(self) -> Self;
     fn gelu_tanh(self) -> Self;
@@ -124,6 +134,15 @@ pub(crate) trait Curves: Sized {
 macro_rules! curves {
     ($float:ident, $erf:path) => {
         impl Curves for $float {
+            fn sigmoid(self) -> Self {
+                1.0 / (1.0 + (-self).exp())
+            }
+
+            fn sigmoid_slope(self) -> Self {
+                let sigmoid = Curves::sigmoid(self);
+                sigmoid * (1.0 - sigmoid)
+            }
+
             fn gelu(self) -> Self {
                 0.5 * self * (1.0 + $erf(self * std::$float::consts::FRAC_1_SQRT_2))
             }

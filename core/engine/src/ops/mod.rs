@@ -10,10 +10,12 @@ mod product;
 mod rotary;
 mod round;
 mod scores;
+mod softcap;
+mod swiglu;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use activation::activate;
+pub(crate) use activation::{activate, sigmoid};
 pub(crate) use affine::scale_and_shift;
 pub(crate) use clip::clip;
 pub(crate) use kernel::{Kernel, Real, run as run_kernel};
@@ -22,6 +24,8 @@ pub(crate) use product::product;
 pub(crate) use rotary::{Rotation, rotate};
 pub(crate) use round::{Narrow, round};
 pub(crate) use scores::{Scoring, mask_scores, softmax};
+pub(crate) use softcap::softcap;
+pub(crate) use swiglu::clamped_swiglu;
 
 use candle_core::{CpuStorage, Error, Layout, Result, Shape, WithDType};
 use rayon::prelude::*;

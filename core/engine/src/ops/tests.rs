@@ -154,6 +154,27 @@ proptest! {
     }
 
     #[test]
+    fn a_sigmoid_and_a_softcap(seed: u64, cap in 0.5_f64..4.0, count in 1_usize..50) {
+        let x = (random(seed, &[count]) * 3.0).unwrap();
+        agrees(&[x], |[x]| softcap(&sigmoid(x)?, cap));
+    }
+
+    #[test]
+    fn a_clamped_gate(seed: u64, alpha in 0.5_f64..2.0, count in 1_usize..50) {
+        // No value lies at a kink, which is at 1 or -1.
+        let off_the_kinks = |value: &f64| match (value.abs() - 1.0).abs() < 0.1 {
+            true => 0.5 * value,
+            false => *value,
+        };
+        let [gate, up] = [1, 2].map(|salt| {
+            let values: Vec<f64> = noise(seed ^ salt, count);
+            let values = values.iter().map(off_the_kinks).collect::<Vec<f64>>();
+            Tensor::from_vec(values, count, &Device::Cpu).unwrap()
+        });
+        agrees(&[gate, up], |[gate, up]| clamped_swiglu(gate, up, alpha, 1.0));
+    }
+
+    #[test]
     fn a_softmax_of_masked_scores(
         seed: u64,
         (heads, pos, keys) in (1_usize..4, 1_usize..6, 1_usize..6),
@@ -234,6 +255,26 @@ fn a_relu_has_slope_0_at_its_kink() {
         let found = gradients.get(&x).unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(found, expected, "{activation:?}");
     }
+}
+
+#[test]
+fn a_clamped_gate_lets_the_gradient_through_at_its_bounds_and_not_beyond() {
+    let at = |values: [f64; 5]| Var::from_slice(&values, 5, &Device::Cpu).unwrap();
+    let (gate, up) = (
+        at([0.5, 2.0, 2.1, 0.5, 0.5]),
+        at([0.5, 0.5, 0.5, -2.0, -2.1]),
+    );
+    let output = clamped_swiglu(&gate, &up, 1.702, 2.0).unwrap();
+    let gradients = output.sum_all().unwrap().backward().unwrap();
+    let flows = |variable: &Var| {
+        let gradient = gradients.get(variable).unwrap().to_vec1::<f64>().unwrap();
+        gradient
+            .into_iter()
+            .map(|by| by != 0.0)
+            .collect::<Vec<bool>>()
+    };
+    assert_eq!(flows(&gate), [true, true, false, true, true]);
+    assert_eq!(flows(&up), [true, true, true, true, false]);
 }
 
 #[test]

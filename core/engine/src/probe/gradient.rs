@@ -19,9 +19,15 @@ impl CapturedGradients {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn insert(&self, name: &str, gradient: Tensor) {
+    /// A norm that is read more than once shows its hooks each time: the gradient is the sum.
+    fn add(&self, name: &str, gradient: &Tensor) -> Result<()> {
         let mut gradients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        gradients.insert(name.to_owned(), gradient);
+        let sum = match gradients.get(name) {
+            Some(others) => (others + gradient)?,
+            None => gradient.clone(),
+        };
+        gradients.insert(name.to_owned(), sum);
+        Ok(())
     }
 }
 
@@ -82,7 +88,7 @@ impl CustomOp2 for HookOp {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         if let Some(captured) = &self.capture {
-            captured.insert(&self.name, grad.clone());
+            captured.add(&self.name, grad)?;
         }
         let mut is_edited = !self.gradient_edits.is_empty();
         let mut gradient = grad.clone();

@@ -185,7 +185,7 @@ fn layer(index: usize) -> LayerSpec {
 }
 
 /// A linear map stored as Conv1D stores it.
-fn linear(name: &str, inputs: usize, outputs: usize) -> ProjectionSpec {
+pub(crate) fn linear(name: &str, inputs: usize, outputs: usize) -> ProjectionSpec {
     ProjectionSpec {
         weight: TensorSource::new([format!("{name}.w")], [inputs, outputs]).cut(Cut::Transpose),
         bias: Some(TensorSource::new([format!("{name}.b")], [outputs])),
@@ -193,7 +193,7 @@ fn linear(name: &str, inputs: usize, outputs: usize) -> ProjectionSpec {
     }
 }
 
-fn norm(name: &str) -> NormSpec {
+pub(crate) fn norm(name: &str) -> NormSpec {
     NormSpec {
         kind: NormKind::LayerNorm,
         eps: 1e-5,

@@ -8,10 +8,8 @@ use tlbench_sdk::{
     DType, ModelSpec, Padding, Processing, ProcessingStep, Quantity, Tensor, TraceRequest,
 };
 
+use crate::features::{self, Feature};
 use crate::model::{D_MODEL, Small, ask, largest_difference};
-
-/// Changes the small model into another one that the engine runs.
-type Feature = (&'static str, fn(&mut ModelSpec));
 
 const FEATURES: [Feature; 9] = [
     ("untied head with a bias", |spec| {
@@ -80,18 +78,30 @@ fn projections(spec: &mut ModelSpec) -> impl Iterator<Item = &mut ProjectionSpec
 
 /// The small model, each feature alone, and pairs of them.
 fn models() -> Vec<(String, Small)> {
+    let all: Vec<Feature> = FEATURES.into_iter().chain(features::FEATURES).collect();
     let mut models = vec![("as it is".to_owned(), Small::new())];
-    for (index, (name, change)) in FEATURES.iter().enumerate() {
+    for (index, (name, change)) in all.iter().enumerate() {
         let mut spec = Small::new().spec;
         change(&mut spec);
         models.push(((*name).to_owned(), Small::of(spec.clone())));
-        for (other, further) in &FEATURES[index + 1..] {
+        // Features of families are combined with the plain ones alone: two of them may not go together.
+        for (other, further) in FEATURES.iter().skip(index + 1).chain(plain_for(index)) {
             let mut spec = spec.clone();
             further(&mut spec);
-            models.push((format!("{name}, {other}"), Small::of(spec)));
+            if spec.check().is_ok() {
+                models.push((format!("{name}, {other}"), Small::of(spec)));
+            }
         }
     }
     models
+}
+
+/// What a feature of a family is combined with.
+fn plain_for(index: usize) -> &'static [Feature] {
+    match index < FEATURES.len() {
+        true => &[],
+        false => &FEATURES,
+    }
 }
 
 fn questions() -> TraceRequest {

@@ -2,8 +2,8 @@
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::spec::{
-    AlibiSpec, BranchInput, Cut, Mask, Pairing, PositionSpec, RelativeBiasSpec, RotaryScaling,
-    RotarySpec, TensorSource, Wiring,
+    Activation, AlibiSpec, BranchInput, Cut, Mask, MlpSpec, Pairing, PositionSpec,
+    RelativeBiasSpec, ResidualSource, RotaryScaling, RotarySpec, TensorSource, Wiring,
 };
 use tlbench_sdk::{DType, ModelSpec};
 
@@ -16,8 +16,11 @@ fn a_spec_that_asks_for_more_is_refused_by_component() {
     let attention = |spec: &mut ModelSpec, edit: &dyn Fn(&mut tlbench_sdk::spec::AttentionSpec)| {
         edit(&mut spec.layers[1].attn.as_mut().unwrap().body);
     };
-    let edits: [&dyn Fn(&mut ModelSpec); 12] = [
-        &|spec| spec.layers[0].wiring = Wiring::Parallel,
+    let edits: [&dyn Fn(&mut ModelSpec); 13] = [
+        &|spec| {
+            spec.layers[0].wiring = Wiring::Parallel;
+            spec.layers[0].mlp.as_mut().unwrap().residual = ResidualSource::Input;
+        },
         &|spec| {
             attention(spec, &|a| {
                 a.sinks = Some(TensorSource::new(["ln_f.w"], [12]))
@@ -49,8 +52,18 @@ fn a_spec_that_asks_for_more_is_refused_by_component() {
                 })
             })
         },
-        &|spec| spec.layers[0].mlp.as_mut().unwrap().input = BranchInput::SharedNorm,
-        &|spec| spec.unembed.logit_scale = 0.5,
+        &|spec| spec.layers[0].attn.as_mut().unwrap().input = BranchInput::SharedNorm,
+        &|spec| {
+            spec.layers[0].attn = None;
+            spec.layers[0].mlp.as_mut().unwrap().input = BranchInput::SharedNorm;
+        },
+        &|spec| match &mut spec.layers[0].mlp.as_mut().unwrap().body {
+            MlpSpec::Dense(dense) => {
+                let (alpha, limit) = (1.702, 7.0);
+                dense.activation = Activation::ClampedSwiglu { alpha, limit };
+            }
+            MlpSpec::Moe(_) => panic!("a dense MLP"),
+        },
         &|spec| spec.unembed.projection.weight.names = vec!["lm_haed".into()],
         &|spec| {
             spec.final_norm

@@ -101,7 +101,7 @@ fn attention_branch(
     points.push(
         format!("{block}.hook_attn_out"),
         stream,
-        output.as_ref().map(HfTap::output),
+        added_tap(output.as_deref(), branch.output_scale),
     );
 }
 
@@ -195,8 +195,13 @@ fn mlp_branch(points: &mut Points, block: &str, stream: &[Dim], branch: &Branch<
     points.push(
         format!("{block}.hook_mlp_out"),
         stream,
-        output.map(HfTap::output),
+        added_tap(output, branch.output_scale),
     );
+}
+
+/// HF scales what a module gives where it adds it, so that no module shows what is added.
+fn added_tap(module: Option<&str>, scale: f64) -> Option<HfTap> {
+    module.filter(|_| scale == 1.0).map(HfTap::output)
 }
 
 fn dense_hooks(points: &mut Points, mlp: &str, dense: &DenseMlp) {
@@ -230,7 +235,8 @@ fn moe_hooks(points: &mut Points, mlp: &str, moe: &MoeSpec) {
     );
     for (index, expert) in moe.experts.iter().enumerate() {
         let hidden = [Dim::Batch, Dim::Pos, Dim::sized("d_mlp", expert.d_mlp)];
-        for stage in ["gate", "pre", "post"] {
+        let gate = expert.gate.as_ref().map(|_| "gate");
+        for stage in gate.into_iter().chain(["pre", "post"]) {
             points.push(format!("{mlp}.experts.{index}.hook_{stage}"), &hidden, None);
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn gradient_request(padding: Padding, objective: &Objective) -> Trace
 pub(super) fn every_hook(spec: &ModelSpec) -> Vec<Quantity> {
     hooks(spec)
         .into_iter()
+        .filter(|point| !point.holds_integers())
         .map(|point| Quantity::HookGradient(point.name))
         .collect()
 }

@@ -3,12 +3,13 @@
 use tlbench_engine::Bridge;
 use tlbench_sdk::spec::{Activation, MlpSpec, NormKind};
 use tlbench_sdk::{
-    ATTENTION_MASK, Action, DType, Intervention, Objective, Padding, Quantity, Target, Tensor,
-    TraceRequest, noise, projection_weights,
+    ATTENTION_MASK, Action, DType, Intervention, ModelSpec, Objective, Padding, Quantity, Target,
+    Tensor, TraceRequest, noise, projection_weights,
 };
 
 use super::{OBJECTIVES, dot, every_hook, every_parameter, gradient, gradient_request, norm};
 use crate::attention::kinds_of_attention;
+use crate::features::{FEATURES, spec_with};
 use crate::model::{Small, spec, weights_of};
 
 const STEP: f64 = 1e-4;
@@ -88,7 +89,8 @@ fn hooks_agree(small: &Small, padding: Padding, objective: &Objective) {
         let error = (found - expected).abs() / norm(&gradient).max(1e-3);
         assert!(
             error < 1e-8,
-            "{name}, {padding:?}, {objective:?}: {found} for {expected}"
+            "{}: {name}, {padding:?}, {objective:?}: {found} for {expected}",
+            small.spec.architecture
         );
     }
 }
@@ -173,7 +175,8 @@ fn parameters_agree(small: &Small, padding: Padding, objective: &Objective) {
         }
         assert!(
             (found - expected).abs() < 1e-8 * size.max(1e-2),
-            "{moved:?}, {padding:?}, {objective:?}: {found} for {expected}"
+            "{}: {moved:?}, {padding:?}, {objective:?}: {found} for {expected}",
+            small.spec.architecture
         );
     }
 }
@@ -183,4 +186,16 @@ fn the_gradients_of_tied_fused_and_all_other_parameters_are_slopes() {
     let small = Small::new();
     parameters_agree(&small, Padding::Left, &OBJECTIVES[0]);
     parameters_agree(&small, Padding::Right, &OBJECTIVES[1]);
+}
+
+#[test]
+fn the_gradients_of_all_hooks_and_parameters_of_every_feature_are_slopes() {
+    for (name, _) in FEATURES {
+        let small = Small::of(ModelSpec {
+            architecture: name.into(),
+            ..spec_with(name)
+        });
+        hooks_agree(&small, Padding::Left, &OBJECTIVES[1]);
+        parameters_agree(&small, Padding::Right, &OBJECTIVES[1]);
+    }
 }
