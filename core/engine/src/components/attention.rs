@@ -243,17 +243,17 @@ impl Position {
 /// Refuses what the engine does not have, and counts that do not fit each other.
 fn check(name: &str, spec: &AttentionSpec) -> Result<(), EngineError> {
     if spec.sinks.is_some() {
-        return Err(EngineError::not_implemented(name, "attention sinks"));
+        return Err(EngineError::not_implemented(name, "a sink per head"));
     }
     let (heads, kv_heads) = (spec.n_heads, spec.n_kv_heads);
     if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         let expected = format!("a multiple of n_kv_heads = {kv_heads}");
         let field = format!("{name}: n_heads");
-        return Err(EngineError::request(&field, expected, heads.to_string()));
+        return Err(EngineError::request(field, expected, heads.to_string()));
     }
     match &spec.position {
         PositionSpec::Alibi(alibi) if alibi.slopes.len() != heads => Err(EngineError::request(
-            &format!("{name}: slopes"),
+            format!("{name}: slopes"),
             heads.to_string(),
             alibi.slopes.len().to_string(),
         )),
@@ -261,7 +261,7 @@ fn check(name: &str, spec: &AttentionSpec) -> Result<(), EngineError> {
             if !rotary.dim.is_multiple_of(2) || rotary.dim > spec.d_head =>
         {
             Err(EngineError::request(
-                &format!("{name}: rotary dim"),
+                format!("{name}: rotary dim"),
                 format!("an even number up to d_head = {}", spec.d_head),
                 rotary.dim.to_string(),
             ))

@@ -12,7 +12,7 @@ use tlbench_sdk::{
 
 use crate::hooks::shape_of;
 use crate::model::{Small, ask, hook, largest_difference, logits, random};
-use features::{Feature, N_KV_HEADS, attention, features, length_dependent};
+use features::{D_HEAD, Feature, N_HEADS, N_KV_HEADS, attention, features, length_dependent};
 use plain::Plain;
 
 pub(crate) use features::features as kinds_of_attention;
@@ -105,6 +105,31 @@ fn an_edit_at_any_hook_of_attention_changes_the_logits_and_one_of_nothing_does_n
             let at = format!("{name}: {}", point.name);
             assert!(largest_difference(&before, &changed) > 1e-7, "{at}");
             assert!(largest_difference(&before, &same) < 1e-12, "{at}");
+        }
+    }
+}
+
+#[test]
+fn scores_are_products_of_what_the_rotation_shows_norms_after_it_included() {
+    let rotated = |f: &Feature| matches!(attention(&f.spec, 0).position, PositionSpec::Rotary(_));
+    for Feature { name, spec } in all().filter(rotated) {
+        let small = Small::of(spec);
+        let request = everything(&small.spec, &[ROW.to_vec()], Padding::Right);
+        let trace = small.bridge(DType::F64).run(&request).unwrap();
+        let shown = |letter| hook(&trace, &format!("blocks.0.attn.hook_{letter}")).to_f64_vec();
+        let [q, k, scores] = ["rot_q", "rot_k", "attn_scores"].map(shown);
+        for (index, score) in scores.iter().enumerate().filter(|(_, s)| s.is_finite()) {
+            let (row, key) = (index / ROW.len(), index % ROW.len());
+            let (head, query) = (row / ROW.len(), row % ROW.len());
+            let q = &q[(query * N_HEADS + head) * D_HEAD..][..D_HEAD];
+            let kv_head = head * N_KV_HEADS / N_HEADS;
+            let k = &k[(key * N_KV_HEADS + kv_head) * D_HEAD..][..D_HEAD];
+            let product: f64 = q.iter().zip(k).map(|(q, k)| q * k).sum();
+            let expected = attention(&small.spec, 0).scale * product;
+            assert!(
+                (score - expected).abs() < 1e-12,
+                "{name}: {score} for {expected}"
+            );
         }
     }
 }

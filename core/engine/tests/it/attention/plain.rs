@@ -25,12 +25,10 @@ impl Plain<'_> {
         let v: Vec<Heads> = v.into_iter().map(|v| self.clipped(v)).collect();
         let served = self.spec.n_heads / self.spec.n_kv_heads;
         let mut z = Vec::new();
-        for query in 0..q.len() {
+        for (query, q) in q.iter().enumerate() {
             for head in 0..self.spec.n_heads {
                 let scores: Vec<f64> = (0..k.len())
-                    .map(|key| {
-                        self.score(head, [query, key], &q[query][head], &k[key][head / served])
-                    })
+                    .map(|key| self.score(head, [query, key], &q[head], &k[key][head / served]))
                     .collect();
                 let sum: f64 = scores.iter().map(|score| score.exp()).sum();
                 for channel in 0..self.spec.d_head {
