@@ -20,7 +20,7 @@ def sensitise(model, centre: float = 1.0, faintest: float = 0.01) -> None:
         parameter = parameters[name]
         normal = torch.randn(parameter.shape, generator=generator)
         uniform = torch.rand(parameter.shape[:1], generator=generator)
-        if name.endswith(("embed_tokens.weight", "word_embeddings.weight")):
+        if name.endswith(("embed_in.weight", "embed_tokens.weight", "word_embeddings.weight")):
             parameter.copy_(normal * (faintest ** (1 - uniform))[:, None])
         elif name.endswith(".bias"):
             parameter.copy_(0.3 * normal)

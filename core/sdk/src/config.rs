@@ -135,6 +135,11 @@ impl ConfigReader {
             .filter(|value| !value.is_null())
     }
 
+    /// Whether `name` is there and `null`, for the few keys where HF tells that from an absent one.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.config.get(name).is_some_and(Value::is_null)
+    }
+
     /// A size: a whole number above 0.
     ///
     /// # Errors
@@ -163,6 +168,17 @@ impl ConfigReader {
                 .and_then(|n| usize::try_from(n).ok())
                 .filter(|&n| n > 0)
         })
+    }
+
+    /// A whole number that may be 0, or HF's default where the key is absent.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn count_or(&self, names: &[&str], default: usize) -> Result<usize, ConfigError> {
+        let count = |value: &Value| usize::try_from(value.as_u64()?).ok();
+        Ok(self
+            .typed(names, "a whole number", count)?
+            .unwrap_or(default))
     }
 
     /// A finite number, or HF's default where the key is absent.

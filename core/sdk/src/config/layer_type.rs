@@ -42,6 +42,17 @@ impl LayerType {
 }
 
 impl ConfigReader {
+    /// For a family whose queries see no later keys. HF's mask function asks every config whether that is so.
+    ///
+    /// # Errors
+    /// If the config says otherwise.
+    pub fn causal(&self) -> Result<(), ConfigError> {
+        if self.flag_or(&["is_causal"], true)? {
+            return Ok(());
+        }
+        Err(self.error(&["is_causal"], "true", "false"))
+    }
+
     /// The type of each layer, by HF's key `layer_types` or else by `default`.
     ///
     /// # Errors
