@@ -2,6 +2,7 @@
 
 mod activation;
 mod layer_type;
+mod null;
 mod rotary;
 
 use std::cell::RefCell;

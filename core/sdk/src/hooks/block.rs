@@ -2,8 +2,8 @@
 
 use super::{Dim, Gate, HookPoint, Points};
 use crate::spec::{
-    AttentionPort, AttentionSpec, Branch, BranchInput, DenseMlp, HeadNorm, HfTap, LayerSpec,
-    MlpSpec, ModelSpec, MoeSpec, NormOrder, Port, PositionSpec, TapStep, Wiring,
+    AttentionPort, AttentionSpec, Branch, BranchInput, DenseMlp, Extent, HfTap, LayerSpec, MlpSpec,
+    ModelSpec, MoeSpec, Port, PositionSpec, TapStep, Wiring,
 };
 
 pub(super) fn block_hooks(points: &mut Points, spec: &ModelSpec, index: usize, layer: &LayerSpec) {
@@ -132,30 +132,26 @@ fn attention_body(points: &mut Points, attn: &str, d_model: &Dim, attention: &At
             projection.tap.clone().map(|tap| tap.step(split)),
         );
     }
-    let head_norms = |points: &mut Points, wanted: NormOrder| {
-        if let Some(norms) = attention
-            .qk_norm
-            .as_ref()
-            .filter(|norms| norms.order == wanted)
-        {
-            head_norm(points, &format!("{attn}.q_norm"), &heads, &d_head, &norms.q);
-            head_norm(
-                points,
-                &format!("{attn}.k_norm"),
-                &kv_heads,
-                &d_head,
-                &norms.k,
-            );
+    if let Some(norms) = &attention.qk_norm {
+        for (letter, heads, count, norm) in [
+            ("q", &heads, attention.n_heads, &norms.q),
+            ("k", &kv_heads, attention.n_kv_heads, &norms.k),
+        ] {
+            let all = Dim::sized(&format!("{letter}_width"), count * attention.d_head);
+            let shape = match norm.extent {
+                Extent::Head => vec![Dim::Batch, Dim::Pos, heads.clone(), d_head.clone()],
+                Extent::AllHeads => vec![Dim::Batch, Dim::Pos, all],
+            };
+            points.push_norm(&format!("{attn}.{letter}_norm"), &shape, &norm.norm);
         }
-    };
-    head_norms(points, NormOrder::BeforeRotary);
+    }
+    // What the scores take: a norm after the rotation is in it too.
     if let PositionSpec::Rotary(_) = attention.position {
         let q_shape = [Dim::Batch, Dim::Pos, heads.clone(), d_head.clone()];
         let k_shape = [Dim::Batch, Dim::KeyPos, kv_heads.clone(), d_head.clone()];
         points.push(format!("{attn}.hook_rot_q"), &q_shape, tap(Port::Query));
         points.push(format!("{attn}.hook_rot_k"), &k_shape, tap(Port::Key));
     }
-    head_norms(points, NormOrder::AfterRotary);
     let square = [Dim::Batch, heads.clone(), Dim::Pos, Dim::KeyPos];
     points.push(
         format!("{attn}.hook_attn_scores"),
@@ -171,14 +167,6 @@ fn attention_body(points: &mut Points, attn: &str, d_model: &Dim, attention: &At
         &result,
         Some(Gate::AttnResult),
         None,
-    );
-}
-
-fn head_norm(points: &mut Points, name: &str, heads: &Dim, d_head: &Dim, norm: &HeadNorm) {
-    points.push_norm(
-        name,
-        &[Dim::Batch, Dim::Pos, heads.clone(), d_head.clone()],
-        &norm.norm,
     );
 }
 
