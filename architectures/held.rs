@@ -10,21 +10,21 @@ use tlbench_sdk::{
     ArchitectureAdapter, ConfigError, ConfigReader, HookPoint, ModelSpec, Tensor, hooks,
 };
 
-pub(crate) fn reader(config: &Value) -> ConfigReader {
+pub(crate) fn reader(config: Value) -> ConfigReader {
     let Value::Object(config) = config else {
         panic!("a config is an object")
     };
-    ConfigReader::new(config.clone())
+    ConfigReader::new(config)
 }
 
 pub(crate) fn try_spec(
     adapter: &impl ArchitectureAdapter,
-    config: &Value,
+    config: Value,
 ) -> Result<ModelSpec, ConfigError> {
     adapter.spec(&reader(config))
 }
 
-pub(crate) fn spec(adapter: &impl ArchitectureAdapter, config: &Value) -> ModelSpec {
+pub(crate) fn spec(adapter: &impl ArchitectureAdapter, config: Value) -> ModelSpec {
     try_spec(adapter, config).unwrap()
 }
 
@@ -60,14 +60,14 @@ pub(crate) fn refusals<const N: usize>(
     configs: [Value; N],
 ) -> String {
     configs
-        .map(|config| try_spec(adapter, &config).unwrap_err().to_string())
+        .map(|config| try_spec(adapter, config).unwrap_err().to_string())
         .join("\n")
 }
 
 /// Every key that HF writes is read, or known to change nothing; and no component names a key that nobody read.
 pub(crate) fn assert_keys_known(adapter: &impl ArchitectureAdapter, name: &str) {
     let config = config(name);
-    let reader = reader(&config);
+    let reader = reader(config.clone());
     let spec = adapter.spec(&reader).unwrap();
     let (read, neutral) = (reader.keys_read(), reader.keys_neutral());
     for key in config.as_object().into_iter().flat_map(Map::keys) {

@@ -22,7 +22,7 @@ const FIXTURES: [&str; 2] = ["five_heads", "post_norm_residual"];
 fn slopes(n_heads: usize) -> Vec<f64> {
     let spec = held::spec(
         &Bloom,
-        &json!({"hidden_size": 16 * n_heads, "n_head": n_heads, "n_layer": 1}),
+        json!({"hidden_size": 16 * n_heads, "n_head": n_heads, "n_layer": 1}),
     );
     match &spec.layers[0].attn.as_ref().unwrap().body.position {
         PositionSpec::Alibi(alibi) => alibi.slopes.clone(),
@@ -36,10 +36,7 @@ fn an_empty_config_is_hfs_default() {
         "vocab_size": 250_880, "hidden_size": 64, "n_layer": 2, "n_head": 8, "layer_norm_epsilon": 1e-5,
         "apply_residual_connection_post_layernorm": false, "tie_word_embeddings": true,
     });
-    assert_eq!(
-        held::spec(&Bloom, &json!({})),
-        held::spec(&Bloom, &defaults)
-    );
+    assert_eq!(held::spec(&Bloom, json!({})), held::spec(&Bloom, defaults));
 }
 
 #[test]
@@ -55,7 +52,7 @@ fn all_spellings_mean_the_same() {
                 "seq_length": 2048, "masked_softmax_fusion": true, "bias_dropout_fusion": true,
             }),
         );
-        assert_eq!(held::spec(&Bloom, &old), held::spec(&Bloom, &new), "{name}");
+        assert_eq!(held::spec(&Bloom, old), held::spec(&Bloom, new), "{name}");
     }
 }
 
@@ -82,7 +79,7 @@ fn every_key_that_hf_writes_is_known() {
 #[test]
 fn every_element_that_hf_writes_is_taken_once_and_the_tied_embedding_twice() {
     for name in FIXTURES {
-        let (spec, checkpoint) = (held::spec(&Bloom, &held::config(name)), held::tensors(name));
+        let (spec, checkpoint) = (held::spec(&Bloom, held::config(name)), held::tensors(name));
         held::assert_taken_once(&spec, &checkpoint, "transformer.word_embeddings.weight");
         held::assert_taken_once(
             &spec,
@@ -114,7 +111,7 @@ fn the_second_fixture_as_data() {
 fn one_layer(name: &str) -> ModelSpec {
     held::spec(
         &Bloom,
-        &held::respelled(name, &["n_layer"], json!({"n_layer": 1})),
+        held::respelled(name, &["n_layer"], json!({"n_layer": 1})),
     )
 }
 

@@ -22,7 +22,7 @@ use adapter::Gemma;
 const FIXTURES: [&str; 3] = ["gemma", "gemma2", "gemma3"];
 
 fn spec(config: Value) -> ModelSpec {
-    held::spec(&Gemma, &config)
+    held::spec(&Gemma, config)
 }
 
 fn attentions(spec: &ModelSpec) -> Vec<&AttentionSpec> {

@@ -37,7 +37,7 @@ fn small(kind: &str, more: Value) -> Value {
 }
 
 fn spec(config: Value) -> ModelSpec {
-    held::spec(&Mixtral, &config)
+    held::spec(&Mixtral, config)
 }
 
 fn attention(spec: &ModelSpec) -> &AttentionSpec {
@@ -50,11 +50,12 @@ fn mixtures(spec: &ModelSpec) -> Vec<Option<&MoeSpec>> {
         .layers
         .iter()
         .map(|layer| &layer.mlp.as_ref().unwrap().body);
-    let mixture = |body| match body {
-        &MlpSpec::Moe(ref moe) => Some(moe),
-        MlpSpec::Dense(_) => None,
-    };
-    bodies.map(mixture).collect()
+    bodies
+        .map(|body| match body {
+            MlpSpec::Moe(moe) => Some(moe),
+            MlpSpec::Dense(_) => None,
+        })
+        .collect()
 }
 
 #[test]
