@@ -26,22 +26,6 @@ impl ArchitectureAdapter for Gpt2 {
     }
 }
 
-/// The functions that HF's `ACT2FN` means by these names; the others among its names are no activation of ours.
-const ACTIVATIONS: &[(&str, Activation)] = &[
-    ("gelu_new", Activation::GeluTanh),
-    ("gelu_fast", Activation::GeluTanh),
-    ("gelu_accurate", Activation::GeluTanh),
-    ("gelu_pytorch_tanh", Activation::GeluTanh),
-    ("gelu_python_tanh", Activation::GeluTanh),
-    ("gelu", Activation::Gelu),
-    ("gelu_python", Activation::Gelu),
-    ("quick_gelu", Activation::QuickGelu),
-    ("silu", Activation::Silu),
-    ("swish", Activation::Silu),
-    ("relu", Activation::Relu),
-    ("relu2", Activation::ReluSquared),
-];
-
 /// Keys of `GPT2Config` without influence on the logits: training, other heads than the language model's, and the
 /// order of operations (`reorder_and_upcast_attn`). Nothing reads `n_ctx`, which original checkpoints have.
 const NEUTRAL: &[&str] = &[
@@ -94,7 +78,7 @@ impl Hyper {
             n_layers: config.size_or(&["num_hidden_layers", "n_layer"], 12)?,
             n_heads,
             d_mlp: config.size_or(&["n_inner"], 4 * d_model)?,
-            activation: config.choice_or(&["activation_function"], "gelu_new", ACTIVATIONS)?,
+            activation: config.activation_or(&["activation_function"], "gelu_new")?,
             eps: config.number_or(&["layer_norm_epsilon"], 1e-5)?,
             scaled: config.flag_or(&["scale_attn_weights"], true)?,
             scaled_by_layer: config.flag_or(&["scale_attn_by_inverse_layer_idx"], false)?,

@@ -1,11 +1,19 @@
 //! Reading `config.json`, key by key, so that nobody can forget one unnoticed.
 
+mod activation;
+mod layer_type;
+mod null;
+mod rotary;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
 use crate::error::PluginError;
+
+pub use layer_type::LayerType;
+pub use rotary::RotaryKeys;
 
 /// A key that does not hold what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +80,8 @@ const NEUTRAL: &[&str] = &[
 #[derive(Debug)]
 pub struct ConfigReader {
     config: Map<String, Value>,
+    /// The key of the config that this is the table of, and a dot.
+    within: String,
     read: RefCell<BTreeSet<String>>,
     neutral: RefCell<BTreeSet<String>>,
 }
@@ -82,9 +92,36 @@ impl ConfigReader {
         let neutral = NEUTRAL.iter().map(|&key| key.to_owned()).collect();
         Self {
             config,
+            within: String::new(),
             read: RefCell::default(),
             neutral: RefCell::new(neutral),
         }
+    }
+
+    /// The table under the first of `names` that is there; it counts as read as a whole, and its errors name `key.inner`.
+    ///
+    /// # Errors
+    /// If it is no table.
+    pub fn table(&self, names: &[&str]) -> Result<Option<Self>, ConfigError> {
+        let table = self.typed(names, "a table", Value::as_object)?;
+        let key = names.iter().find(|&&name| self.config.contains_key(name));
+        Ok(table.zip(key).map(|(table, key)| Self {
+            within: format!("{}{key}.", self.within),
+            ..Self::new(table.clone())
+        }))
+    }
+
+    /// Tensors of a quantised checkpoint are not the weights that a spec speaks of.
+    pub(crate) fn refuse_quantised(&self) -> Result<(), ConfigError> {
+        self.value(&["quantization_config"])
+            .map_or(Ok(()), |found| {
+                let expected = "nothing, as quantised weights are not read";
+                Err(ConfigError::new(
+                    "quantization_config",
+                    expected,
+                    shown(found),
+                ))
+            })
     }
 
     /// The value of the first of `names` that is there; `null` counts as absent, as it does for HF.
@@ -99,13 +136,18 @@ impl ConfigReader {
             .filter(|value| !value.is_null())
     }
 
+    /// Whether `name` is there and `null`, for the few keys where HF tells that from an absent one.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.config.get(name).is_some_and(Value::is_null)
+    }
+
     /// A size: a whole number above 0.
     ///
     /// # Errors
     /// If it is absent or something else.
     pub fn size(&self, names: &[&str]) -> Result<usize, ConfigError> {
         self.optional_size(names)?
-            .ok_or_else(|| absent(names, "a whole number above 0"))
+            .ok_or_else(|| self.error(names, "a whole number above 0", "nothing"))
     }
 
     /// A size, or HF's default where the key is absent.
@@ -127,6 +169,17 @@ impl ConfigReader {
                 .and_then(|n| usize::try_from(n).ok())
                 .filter(|&n| n > 0)
         })
+    }
+
+    /// A whole number that may be 0, or HF's default where the key is absent.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn count_or(&self, names: &[&str], default: usize) -> Result<usize, ConfigError> {
+        let count = |value: &Value| usize::try_from(value.as_u64()?).ok();
+        Ok(self
+            .typed(names, "a whole number", count)?
+            .unwrap_or(default))
     }
 
     /// A finite number, or HF's default where the key is absent.
@@ -177,13 +230,13 @@ impl ConfigReader {
         let word = match self.value(names) {
             None => default,
             Some(Value::String(word)) => word,
-            Some(other) => return Err(ConfigError::new(joined(names), expected(), shown(other))),
+            Some(other) => return Err(self.error(names, expected(), shown(other))),
         };
         choices
             .iter()
             .find(|(known, _)| *known == word)
             .map(|(_, choice)| choice.clone())
-            .ok_or_else(|| ConfigError::new(joined(names), expected(), format!("\"{word}\"")))
+            .ok_or_else(|| self.error(names, expected(), format!("\"{word}\"")))
     }
 
     /// Says that `keys` change nothing in the mathematics of inference (dropout rates, say).
@@ -203,6 +256,25 @@ impl ConfigReader {
         self.neutral.borrow().clone()
     }
 
+    /// A number, which HF's formulas need.
+    fn number(&self, names: &[&str]) -> Result<f64, ConfigError> {
+        self.optional_number(names)?
+            .ok_or_else(|| self.error(names, "a finite number", "nothing"))
+    }
+
+    fn error(
+        &self,
+        names: &[&str],
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> ConfigError {
+        let named: Vec<String> = names
+            .iter()
+            .map(|name| format!("{}{name}", self.within))
+            .collect();
+        ConfigError::new(named.join("` or `"), expected, found)
+    }
+
     fn typed<'a, T>(
         &'a self,
         names: &[&str],
@@ -210,19 +282,9 @@ impl ConfigReader {
         parse: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
         self.value(names)
-            .map(|value| {
-                parse(value).ok_or_else(|| ConfigError::new(joined(names), expected, shown(value)))
-            })
+            .map(|value| parse(value).ok_or_else(|| self.error(names, expected, shown(value))))
             .transpose()
     }
-}
-
-fn absent(names: &[&str], expected: &str) -> ConfigError {
-    ConfigError::new(joined(names), expected, "nothing")
-}
-
-fn joined(names: &[&str]) -> String {
-    names.join("` or `")
 }
 
 /// A value for an error message: whole if it is short.

@@ -135,6 +135,7 @@ impl FfiArchitecture for ArchitectureObject {
     fn spec(&self, config: FfiMessage) -> FfiResult<FfiMessage> {
         answer(&self.0, |adapter| {
             let config = ConfigReader::new(decode(config)?);
+            config.refuse_quantised()?;
             let spec = adapter.spec(&config)?;
             // JSON writes NaN as null; here it can still be named.
             spec.check()?;

@@ -8,6 +8,7 @@ mod attention;
 mod canonical;
 mod check;
 mod embedding;
+mod inner_model;
 mod mlp;
 mod norm;
 mod position;
@@ -19,6 +20,7 @@ pub use attention::{AttentionSpec, Extent, HeadNorm, HeadNorms, Mask, NormOrder}
 pub use canonical::{AbsentWeight, CanonicalWeight};
 pub use check::SpecError;
 pub use embedding::{EmbeddingScale, EmbeddingSpec, PositionTable, UnembedSpec};
+pub use inner_model::{InnerModel, config_keys};
 pub use mlp::{Activation, DenseMlp, MlpSpec, MoeSpec, Renormalise, RouterScore, ScoreOrder};
 pub use norm::{NormKind, NormSpec};
 pub use position::{AlibiSpec, Pairing, PositionSpec, RelativeBiasSpec, RotaryScaling, RotarySpec};

@@ -29,6 +29,7 @@ pub(crate) static PROGRAM: Program = Program {
         "loading",
         "main",
         "norms",
+        "operations",
         "parameters",
         "plain",
         "record",

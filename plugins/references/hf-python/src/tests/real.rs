@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tlbench_sdk::spec::HfTap;
+use tlbench_sdk::spec::{HfTap, Port};
 use tlbench_sdk::{Dim, HookPoint, Padding, Quantity, Stimulus, TraceRequest};
 
 use super::*;
@@ -146,4 +146,50 @@ fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
         .fold(0.0, f64::max);
     assert!(worst <= 1e-6, "{worst}");
     short
+}
+
+/// Bloom calls no registered attention, so that its softmax itself is watched.
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn attention_that_a_model_computes_by_itself_is_seen_at_its_operations() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../architectures/bloom/fixtures/five_heads");
+    let heads = Dim::Size {
+        name: "n_heads".to_owned(),
+        size: 5,
+    };
+    let square = |name: &str, order, port| HookPoint {
+        name: name.to_owned(),
+        shape: vec![Dim::Batch, heads.clone(), Dim::Pos, Dim::KeyPos],
+        order,
+        gate: None,
+        hf_tap: Some(HfTap::new("transformer.h.0.self_attention", port)),
+    };
+    let hooks = vec![
+        square("scores", 0, Port::Scores),
+        square("pattern", 1, Port::Pattern),
+    ];
+    let shown = [Quantity::hook("scores"), Quantity::hook("pattern")];
+    let stimulus = Stimulus::from_rows("text", &[vec![7, 8, 9]], Padding::Left, 0)
+        .unwrap()
+        .showing(shown.clone());
+    let request = OpenRequest {
+        hooks,
+        stimuli: vec![stimulus.clone()],
+        ..request(&folder, &python)
+    };
+    let source = HfPython::default()
+        .open(&request, &Listener::default())
+        .unwrap();
+    let trace = source.trace(&stimulus.request).unwrap();
+    let values = shown.map(|quantity| trace.value(&quantity).unwrap().to_f64_vec());
+    let [scores, pattern] = &values;
+    for (row, (scores, pattern)) in scores.chunks(3).zip(pattern.chunks(3)).enumerate() {
+        let total: f64 = scores.iter().map(|score| score.exp()).sum();
+        for (key, (score, share)) in scores.iter().zip(pattern).enumerate() {
+            assert!((score.exp() / total - share).abs() < 1e-6, "{row}, {key}");
+            assert_eq!(key > row % 3, *score == f64::NEG_INFINITY, "{row}, {key}");
+        }
+    }
 }

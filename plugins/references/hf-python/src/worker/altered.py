@@ -61,13 +61,13 @@ class Altered(Asking):
         """Gradients of parameters are shown and dropped one by one, so that there is never a copy of the whole model."""
         unseen = self._stimulus.named(PARAMETER_GRADIENT)
         names = {}
-        for name, parameter in parameters(self._model, sorted(unseen)).items():
-            names.setdefault(parameter, []).append(name)
+        for name, stored in parameters(self._model, sorted(unseen)).items():
+            names.setdefault(stored.parameter, []).append((name, stored))
 
         def show(parameter):
-            for name in names.get(parameter, ()):
+            for name, stored in names.get(parameter, ()):
                 unseen.discard(name)
-                saw(PARAMETER_GRADIENT + name, parameter.grad)
+                saw(PARAMETER_GRADIENT + name, stored.part(self._model, parameter.grad))
             parameter.grad = None
 
         handles = [parameter.register_post_accumulate_grad_hook(show) for parameter in self._model.parameters()]

@@ -24,6 +24,11 @@ def register():
     AttentionMaskInterface.register(NAME, eager_mask)
 
 
+def uses_interface(model):
+    """Whether a model, or its class, calls whatever attention is registered; others compute their own."""
+    return getattr(model, "_supports_attention_backend", False)
+
+
 @contextlib.contextmanager
 def watching(watchers):
     """Shows what passes through these attention modules."""
@@ -53,7 +58,8 @@ def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0
     scores = torch.matmul(query, key.transpose(-1, -2)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
-    scores = _show_scores(show, scores + attention_mask[..., : key.shape[-2]], attention_mask[..., : key.shape[-2]])
+    mask = attention_mask[..., : key.shape[-2]]
+    scores = show_scores(show, scores + mask, mask <= torch.finfo(mask.dtype).min / 2)
     pattern = torch.nn.functional.softmax(scores, dim=-1)
     if pattern.requires_grad:
         # A softmax is differentiated by what it returned, which must not be written to.
@@ -71,8 +77,8 @@ def _show_heads(show, port, heads):
     return turned.transpose(1, 2)
 
 
-def _show_scores(show, scores, mask):
+def show_scores(show, scores, hidden):
     """Shows -inf where the smallest number stands for it, which a row without any key to look at needs."""
     lowest = torch.finfo(scores.dtype).min
-    shown = scores.masked_fill(mask <= lowest / 2, -torch.inf)
+    shown = scores.masked_fill(hidden, -torch.inf)
     return shown.masked_fill(shown == -torch.inf, lowest) if show("scores", shown) else scores

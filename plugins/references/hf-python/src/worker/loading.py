@@ -8,6 +8,7 @@ import time
 import transformers
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
+from . import attention
 from .installed import numbers
 from .protocol import invalid_input, unsupported
 
@@ -33,18 +34,20 @@ class Checkpoint:
             raise invalid_input(f"transformers rejects {folder}/config.json: {_line(error)}") from error
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise unsupported(f"transformers has no causal language model for the model type `{self.model_type}`")
-        self.model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__
+        model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        self.model_class = model_class.__name__
+        self.uses_attention_interface = attention.uses_interface(model_class)
         # The tensors that transformers did not take; known once it was loaded.
         self.unused = []
 
-    def load(self, dtype, attention):
+    def load(self, dtype, attention_function):
         """A fresh model, in evaluation mode; refuses one that would be partly random."""
         started = time.monotonic()
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 **{_DTYPE: dtype},
-                attn_implementation=attention,
+                attn_implementation=attention_function,
                 local_files_only=True,
                 trust_remote_code=False,
                 # Reported below, by name.
@@ -52,7 +55,7 @@ class Checkpoint:
                 output_loading_info=True,
             )
         except Exception as error:
-            if attention in str(error):
+            if attention_function in str(error):
                 what = "does not compute attention through transformers' interface"
                 raise unsupported(f"{self.model_class} {what}") from error
             raise invalid_input(f"transformers cannot load {self.folder}: {_line(error)}") from error
@@ -62,6 +65,7 @@ class Checkpoint:
             raise invalid_input(_mismatch(mismatched[0], model))
         self.unused = sorted(report["unexpected_keys"])
         self._tell(dtype, time.monotonic() - started)
+        _compute_experts_one_by_one(model)
         return model.eval().requires_grad_(False)
 
     def _tell(self, dtype, seconds):
@@ -71,14 +75,20 @@ class Checkpoint:
             self._progress(f"{self.model_class} loaded as {str(dtype).removeprefix('torch.')} in {seconds:.1f} s")
 
 
-def switch_attention(model, attention):
+def switch_attention(model, implementation):
     """Makes `model` use another implementation; returns why it does not, if so."""
     try:
-        model.set_attn_implementation(attention)
+        model.set_attn_implementation(implementation)
     except Exception as error:
         return _line(error)
     chosen = model.config._attn_implementation
-    return None if chosen == attention else f"it keeps `{chosen}`"
+    return None if chosen == implementation else f"it keeps `{chosen}`"
+
+
+def _compute_experts_one_by_one(model):
+    """Grouped products are fast, but sums that nobody can split. Before 5, there is nothing else."""
+    if getattr(type(model), "_can_set_experts_implementation", bool)():
+        model.set_experts_implementation("eager")
 
 
 def _model_type(path):

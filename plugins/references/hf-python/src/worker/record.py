@@ -15,27 +15,31 @@ from .protocol import unsupported
 from .stimulus import DERIVED, GENERATED, HOOK, HOOK_GRADIENT, PARAMETER_GRADIENT
 
 
+_INTERFACE = "observed through the attention interface"
+_OPERATIONS = "observed at its operations"
+
+
 class Recorder:
     """Asks one checkpoint."""
 
     def __init__(self, checkpoint, hooks, dtype, progress):
         torch.use_deterministic_algorithms(True, warn_only=True)
         attention.register()
-        inside = any(hook.port in attention.PORTS for hook in hooks)
+        self._observed = _how_observed(checkpoint, hooks)
         self._checkpoint = checkpoint
-        self._setting = Setting(checkpoint, attention.NAME if inside else "eager", hooks, dtype, progress)
+        function = attention.NAME if self._observed == _INTERFACE else "eager"
+        self._setting = Setting(checkpoint, function, hooks, dtype, progress)
         # Derivatives are checked once, with the first question.
         self._is_checked = False
 
     def provenance(self):
         """Where the answers come from."""
-        inside = self._setting.attention == attention.NAME
         return {
             "transformers": transformers.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "model_class": self._checkpoint.model_class,
-            "attention": "eager, observed through the attention interface" if inside else "eager",
+            "attention": f"eager, {self._observed}" if self._observed else "eager",
             "threads": str(torch.get_num_threads()),
             "machine": platform.machine(),
         }
@@ -84,6 +88,13 @@ class Recorder:
 
     def _hidden(self, name):
         return unsupported(f"{self._checkpoint.model_class} in transformers does not show `{name}`")
+
+
+def _how_observed(checkpoint, hooks):
+    """How one sees inside of attention, if anybody looks there."""
+    if not any(hook.port in attention.PORTS for hook in hooks):
+        return None
+    return _INTERFACE if checkpoint.uses_attention_interface else _OPERATIONS
 
 
 def _kind(stimulus):

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 
-from . import attention, norms
+from . import attention, norms, operations
 from .protocol import internal, invalid_input, unsupported
 
 INPUT, OUTPUT = "input", "output"
@@ -91,7 +91,8 @@ class Instruments:
                     attached.callback(handle.remove)
                 if not ports.keys().isdisjoint(attention.PORTS):
                     watchers[module] = lambda port, value, ports=ports: self._show(ports, port, value)
-            attached.enter_context(attention.watching(watchers))
+            watching = attention.watching if attention.uses_interface(self._model) else operations.watching
+            attached.enter_context(watching(watchers))
             self._attached = attached.pop_all()
         return self
 
@@ -176,7 +177,7 @@ class Instruments:
         silent = [hook for hook in self._hooks if self._fired[hook.name] == 0]
         if any(hook.port in attention.PORTS for hook in silent):
             name = type(self._model).__name__
-            raise unsupported(f"{name} does not compute attention through transformers' interface")
+            raise unsupported(f"{name} does not show its attention, neither through transformers' interface nor at its operations")
         for hook in self._hooks:
             if (fired := self._fired[hook.name]) != 1:
                 raise invalid_input(f"the tap of `{hook.name}` at `{hook.module}` fired {fired} times in one pass")

@@ -1,0 +1,250 @@
+//! What `config.json` says, with HF's defaults.
+
+use tlbench_sdk::spec::{Activation, Mask, PositionSpec};
+use tlbench_sdk::{ConfigError, ConfigReader, LayerType, RotaryKeys};
+
+/// Which of HF's classes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Generation {
+    First,
+    Second,
+    Third,
+}
+
+const GENERATIONS: &[(&str, Generation)] = &[
+    ("gemma", Generation::First),
+    ("gemma2", Generation::Second),
+    ("gemma3_text", Generation::Third),
+];
+
+/// HF's defaults, where the generations differ.
+struct Defaults {
+    d_vocab: usize,
+    d_model: usize,
+    d_mlp: usize,
+    n_layers: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    n_ctx: usize,
+}
+
+impl Generation {
+    pub(crate) const fn class(self) -> &'static str {
+        match self {
+            Self::First => "GemmaForCausalLM",
+            Self::Second => "Gemma2ForCausalLM",
+            Self::Third => "Gemma3ForCausalLM",
+        }
+    }
+
+    const fn defaults(self) -> Defaults {
+        let second = Defaults {
+            d_vocab: 256_000,
+            d_model: 2304,
+            d_mlp: 9216,
+            n_layers: 26,
+            n_heads: 8,
+            n_kv_heads: 4,
+            n_ctx: 8192,
+        };
+        match self {
+            Self::First => Defaults {
+                d_model: 3072,
+                d_mlp: 24576,
+                n_layers: 28,
+                n_heads: 16,
+                n_kv_heads: 16,
+                ..second
+            },
+            Self::Second => second,
+            Self::Third => Defaults {
+                d_vocab: 262_208,
+                n_ctx: 131_072,
+                ..second
+            },
+        }
+    }
+}
+
+/// Keys without influence on the logits. `cache_implementation` says how keys are kept, and `_sliding_window_pattern` is
+/// what HF writes beside the layer types that it made from it.
+const NEUTRAL: &[&str] = &[
+    "_sliding_window_pattern",
+    "attention_dropout",
+    "cache_implementation",
+];
+
+/// Positions and mask of one layer.
+pub(crate) struct View {
+    pub(crate) position: PositionSpec,
+    pub(crate) mask: Mask,
+}
+
+/// What a model is made from.
+pub(crate) struct Hyper {
+    pub(crate) generation: Generation,
+    pub(crate) d_vocab: usize,
+    pub(crate) d_model: usize,
+    pub(crate) d_mlp: usize,
+    pub(crate) n_heads: usize,
+    pub(crate) n_kv_heads: usize,
+    pub(crate) d_head: usize,
+    pub(crate) n_ctx: usize,
+    pub(crate) eps: f64,
+    pub(crate) activation: Activation,
+    /// The root of it divides the scores.
+    pub(crate) query_scalar: f64,
+    pub(crate) score_cap: Option<f64>,
+    pub(crate) logit_cap: Option<f64>,
+    pub(crate) biased: bool,
+    pub(crate) tied: bool,
+    pub(crate) layers: Vec<View>,
+}
+
+impl Hyper {
+    pub(crate) fn read(config: &ConfigReader) -> Result<Self, ConfigError> {
+        config.neutral(NEUTRAL);
+        let generation = config.choice_or(&["model_type"], "gemma", GENERATIONS)?;
+        let defaults = generation.defaults();
+        config.causal()?;
+        refuse_bidirectional(config)?;
+        let d_model = config.size_or(&["hidden_size"], defaults.d_model)?;
+        let n_heads = config.size_or(&["num_attention_heads"], defaults.n_heads)?;
+        if generation != Generation::First && !d_model.is_multiple_of(n_heads) {
+            // No dimension follows from it, but HF insists.
+            let expected = format!("a multiple of num_attention_heads = {n_heads}");
+            let found = d_model.to_string();
+            return Err(ConfigError::new("hidden_size", expected, found));
+        }
+        let d_head = config.size_or(&["head_dim"], 256)?;
+        let n_ctx = config.size_or(&["max_position_embeddings"], defaults.n_ctx)?;
+        let n_layers = config.size_or(&["num_hidden_layers"], defaults.n_layers)?;
+        let query_scalar = match generation {
+            Generation::First => d_head as f64,
+            _ => config.number_or(&["query_pre_attn_scalar"], 256.0)?,
+        };
+        Ok(Self {
+            generation,
+            d_vocab: config.size_or(&["vocab_size"], defaults.d_vocab)?,
+            d_model,
+            d_mlp: config.size_or(&["intermediate_size"], defaults.d_mlp)?,
+            n_heads,
+            n_kv_heads: config.size_or(&["num_key_value_heads"], defaults.n_kv_heads)?,
+            d_head,
+            n_ctx,
+            eps: config.number_or(&["rms_norm_eps"], 1e-6)?,
+            activation: activation(config, generation)?,
+            query_scalar,
+            score_cap: score_cap(config, generation)?,
+            logit_cap: logit_cap(config, generation)?,
+            biased: config.flag_or(&["attention_bias"], false)?,
+            tied: config.flag_or(&["tie_word_embeddings"], true)?,
+            layers: views(config, generation, n_layers, d_head, n_ctx)?,
+        })
+    }
+}
+
+fn refuse_bidirectional(config: &ConfigReader) -> Result<(), ConfigError> {
+    if config.flag_or(&["use_bidirectional_attention"], false)? {
+        let expected = "false, as a language model sees what came before";
+        return Err(ConfigError::new(
+            "use_bidirectional_attention",
+            expected,
+            "true",
+        ));
+    }
+    Ok(())
+}
+
+fn activation(config: &ConfigReader, generation: Generation) -> Result<Activation, ConfigError> {
+    if generation != Generation::First {
+        return config.activation_or(&["hidden_activation"], "gelu_pytorch_tanh");
+    }
+    config.neutral(&["hidden_activation"]);
+    // The original releases say `gelu`, and HF takes it for what they mean.
+    Ok(
+        match config.activation_or(&["hidden_act"], "gelu_pytorch_tanh")? {
+            Activation::Gelu => Activation::GeluTanh,
+            other => other,
+        },
+    )
+}
+
+fn score_cap(config: &ConfigReader, generation: Generation) -> Result<Option<f64>, ConfigError> {
+    let key = "attn_logit_softcapping";
+    if generation == Generation::Second {
+        return config.unless_null(key, |names| config.number_or(names, 50.0));
+    }
+    config.neutral(&[key]);
+    Ok(None)
+}
+
+fn logit_cap(config: &ConfigReader, generation: Generation) -> Result<Option<f64>, ConfigError> {
+    let key = "final_logit_softcapping";
+    match generation {
+        Generation::First => {
+            config.neutral(&[key]);
+            Ok(None)
+        }
+        Generation::Second => config.unless_null(key, |names| config.number_or(names, 30.0)),
+        Generation::Third => config.optional_number(&[key]),
+    }
+}
+
+/// What each layer sees, and where it takes its positions from.
+fn views(
+    config: &ConfigReader,
+    generation: Generation,
+    n_layers: usize,
+    d_head: usize,
+    n_ctx: usize,
+) -> Result<Vec<View>, ConfigError> {
+    if generation == Generation::First {
+        let position = config.rotary(RotaryKeys::USUAL, d_head, n_ctx)?;
+        return Ok((0..n_layers)
+            .map(|_| View {
+                position: PositionSpec::Rotary(position.clone()),
+                mask: Mask::CAUSAL,
+            })
+            .collect());
+    }
+    let period = match generation {
+        Generation::Third => config.size_or(&["sliding_window_pattern"], 6)?,
+        _ => 2,
+    };
+    let types = config.layer_types(n_layers, |layer| {
+        if (layer + 1).is_multiple_of(period) {
+            LayerType::Full
+        } else {
+            LayerType::Sliding
+        }
+    })?;
+    let window = config.unless_null("sliding_window", |names| config.size_or(names, 4096))?;
+    types
+        .into_iter()
+        .map(|kind| {
+            let position = match (generation, kind) {
+                (Generation::Third, LayerType::Full) => {
+                    config.rotary_of(kind, theta("rope_theta", 1_000_000.0), d_head, n_ctx)?
+                }
+                (Generation::Third, LayerType::Sliding) => {
+                    let keys = theta("rope_local_base_freq", 10_000.0);
+                    config.rotary_of(kind, keys, d_head, n_ctx)?
+                }
+                _ => config.rotary(RotaryKeys::USUAL, d_head, n_ctx)?,
+            };
+            Ok(View {
+                position: PositionSpec::Rotary(position),
+                mask: kind.mask(window)?,
+            })
+        })
+        .collect()
+}
+
+fn theta(key: &'static str, default: f64) -> RotaryKeys {
+    RotaryKeys {
+        theta: key,
+        default_theta: default,
+        ..RotaryKeys::USUAL
+    }
+}

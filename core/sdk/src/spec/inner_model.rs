@@ -1,0 +1,58 @@
+//! Parts of the model under a language model's head, as nearly all families name and store them.
+
+use super::norm::{NormKind, NormSpec};
+use super::source::{ProjectionSpec, TensorSource};
+use super::tap::HfTap;
+
+/// The model under the head, by the name of its module (HF's `base_model_prefix`). A checkpoint may hold its tensors
+/// with that prefix, or without, as the inner model alone saves them.
+#[derive(Clone, Copy, Debug)]
+pub struct InnerModel(pub &'static str);
+
+impl InnerModel {
+    /// The path of one of its modules from the language model's root.
+    pub fn module(self, path: &str) -> String {
+        format!("{}.{path}", self.0)
+    }
+
+    /// One of its tensors.
+    pub fn tensor<const RANK: usize>(self, path: &str, shape: [usize; RANK]) -> TensorSource {
+        TensorSource::new([self.module(path), path.to_owned()], shape)
+    }
+
+    /// A `Linear`.
+    pub fn linear(self, path: &str, outputs: usize, inputs: usize, bias: bool) -> ProjectionSpec {
+        ProjectionSpec {
+            weight: self.tensor(&format!("{path}.weight"), [outputs, inputs]),
+            bias: bias.then(|| self.tensor(&format!("{path}.bias"), [outputs])),
+            tap: Some(HfTap::output(self.module(path))),
+        }
+    }
+
+    /// A `LayerNorm` with gain and bias.
+    pub fn layer_norm(self, path: &str, width: usize, eps: f64, keys: &[&str]) -> NormSpec {
+        NormSpec {
+            kind: NormKind::LayerNorm,
+            eps,
+            gain: Some(self.tensor(&format!("{path}.weight"), [width])),
+            gain_offset: 0.0,
+            bias: Some(self.tensor(&format!("{path}.bias"), [width])),
+            module: Some(self.module(path)),
+            config_keys: config_keys(keys),
+        }
+    }
+
+    /// An RMS norm with a gain.
+    pub fn rms_norm(self, path: &str, width: usize, eps: f64, keys: &[&str]) -> NormSpec {
+        NormSpec {
+            kind: NormKind::RmsNorm,
+            bias: None,
+            ..self.layer_norm(path, width, eps, keys)
+        }
+    }
+}
+
+/// The config keys that a component was made from.
+pub fn config_keys(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
