@@ -50,6 +50,39 @@ impl Inputs {
         self.real[row][pos] && self.real[row].get(pos + 1) == Some(&true)
     }
 
+    /// The length that the positions in `piece` speak of: one more than the last.
+    pub(crate) fn length(&self, piece: &Range<usize>) -> usize {
+        let positions = self.positions.iter().flat_map(|row| &row[piece.clone()]);
+        let last = positions.copied().max().unwrap_or(-1);
+        usize::try_from(last + 1).unwrap_or(0)
+    }
+
+    /// The positions in `piece`, `[batch, pos, 1, 1]`.
+    pub(crate) fn position_column(&self, piece: &Range<usize>) -> Result<Tensor> {
+        let positions = self.positions.iter().flat_map(|row| &row[piece.clone()]);
+        let positions: Vec<f64> = positions.map(|&position| position as f64).collect();
+        let shape = (self.batch(), piece.len(), 1, 1);
+        Ok(Tensor::from_vec(positions, shape, &Device::Cpu)?)
+    }
+
+    /// The place of each of the first `keys` keys among those that are no padding, `[batch, 1, 1, key_pos]`; that of
+    /// padding is 0.
+    pub(crate) fn counted_keys(&self, keys: usize) -> Result<Tensor> {
+        let mut places = Vec::with_capacity(self.batch() * keys);
+        for real in &self.real {
+            let mut count = 0.0;
+            for &is_real in &real[..keys] {
+                places.push(if is_real { count } else { 0.0 });
+                count += f64::from(u8::from(is_real));
+            }
+        }
+        Ok(Tensor::from_vec(
+            places,
+            (self.batch(), 1, 1, keys),
+            &Device::Cpu,
+        )?)
+    }
+
     /// Whether each query in `piece` sees each key up to its end, `[batch, 1, pos, key_pos]`. Distances count places in
     /// the sequence, padding included.
     pub(crate) fn visible(&self, mask: Mask, piece: &Range<usize>) -> Result<Tensor> {

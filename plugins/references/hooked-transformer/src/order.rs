@@ -48,6 +48,19 @@ impl Order {
         self.product(&rows, w)?.reshape((batch, pos, w.dim(1)?))
     }
 
+    /// The sum of `parts`: from the first on, or from the last.
+    pub(crate) fn sum(self, parts: &[Tensor]) -> Result<Tensor> {
+        let sum = |sum: Option<Tensor>, part: &Tensor| match sum {
+            Some(sum) => (sum + part).map(Some),
+            None => Ok(Some(part.clone())),
+        };
+        let sum = match self {
+            Self::Whole => parts.iter().try_fold(None, sum)?,
+            Self::Pieces(_) => parts.iter().rev().try_fold(None, sum)?,
+        };
+        sum.map_or_else(|| bail!("a sum of nothing"), Ok)
+    }
+
     /// `x [batch, pos, head, d_in]` times `w [head, d_in, d_out]`, each head by its own matrix.
     pub(crate) fn per_head(self, x: &Tensor, w: &Tensor) -> Result<Tensor> {
         let (batch, pos, heads, d_in) = x.dims4()?;

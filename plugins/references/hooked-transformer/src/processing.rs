@@ -3,7 +3,7 @@
 //! A norm that was folded stays, with gain 1 and bias 0: the function is the same, and so are the names.
 
 use candle_core::{D, Tensor};
-use tlbench_sdk::spec::{BranchInput, MlpSpec, NormKind, NormSpec};
+use tlbench_sdk::spec::{BranchInput, DenseMlp, MlpSpec, NormKind, NormSpec};
 use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};
 
 use crate::error::{Error, Result};
@@ -32,54 +32,83 @@ pub(crate) fn process(
 fn fold_ln(spec: &ModelSpec, weights: &mut Parameters) -> Result<()> {
     for (index, layer) in spec.layers.iter().enumerate() {
         let block = format!("blocks.{index}");
+        let mlp = format!("{block}.mlp");
         if let Some(branch) = &layer.attn
-            && let BranchInput::Norm(norm) = &branch.input
+            && let Some(norm) = branch.input_norm()
         {
             let ln = format!("{block}.ln1");
             for letter in ["Q", "K", "V"] {
-                fold_into(
-                    weights,
-                    norm,
-                    &ln,
-                    &format!("{block}.attn.W_{letter}"),
-                    &format!("{block}.attn.b_{letter}"),
-                )?;
+                fold_into(weights, norm, &ln, &format!("{block}.attn"), letter)?;
+            }
+            if let Some(sharing) = &layer.mlp
+                && sharing.input == BranchInput::SharedNorm
+            {
+                fold_into_mlp(weights, norm, &ln, &mlp, &sharing.body)?;
             }
             unfold_nothing(weights, &ln)?;
         }
         if let Some(branch) = &layer.mlp
-            && let (BranchInput::Norm(norm), MlpSpec::Dense(_)) = (&branch.input, &branch.body)
+            && let Some(norm) = branch.input_norm()
         {
-            let (ln, mlp) = (format!("{block}.ln2"), format!("{block}.mlp"));
-            fold_into(
-                weights,
-                norm,
-                &ln,
-                &format!("{mlp}.W_in"),
-                &format!("{mlp}.b_in"),
-            )?;
+            let ln = format!("{block}.ln2");
+            fold_into_mlp(weights, norm, &ln, &mlp, &branch.body)?;
             unfold_nothing(weights, &ln)?;
         }
     }
     if let Some(norm) = &spec.final_norm {
-        fold_into(weights, norm, "ln_final", "unembed.W_U", "unembed.b_U")?;
+        fold_into(weights, norm, "ln_final", "unembed", "U")?;
         unfold_nothing(weights, "ln_final")?;
     }
     Ok(())
 }
 
-/// Takes gain and bias of the norm `ln` into the weight `[.., d_model, out]` that reads it, and its bias `[.., out]`.
+/// Takes the norm `ln` into all that reads the input of `mlp`: a router, and each network's way in.
+fn fold_into_mlp(
+    weights: &mut Parameters,
+    norm: &NormSpec,
+    ln: &str,
+    mlp: &str,
+    body: &MlpSpec,
+) -> Result<()> {
+    if let MlpSpec::Moe(_) = body {
+        fold_into(weights, norm, ln, mlp, "gate")?;
+    }
+    for (name, network) in networks(mlp, body) {
+        fold_into(weights, norm, ln, &name, "in")?;
+        if network.gate.is_some() {
+            fold_into(weights, norm, ln, &name, "gate")?;
+        }
+    }
+    Ok(())
+}
+
+/// The networks of an MLP by name.
+fn networks<'a>(mlp: &str, body: &'a MlpSpec) -> Vec<(String, &'a DenseMlp)> {
+    match body {
+        MlpSpec::Dense(dense) => vec![(mlp.to_owned(), dense)],
+        MlpSpec::Moe(moe) => {
+            let experts = moe.experts.iter().enumerate();
+            let experts = experts.map(|(i, expert)| (format!("{mlp}.experts.{i}"), expert));
+            let shared = moe.shared.iter();
+            let shared = shared.map(|shared| (format!("{mlp}.shared"), &**shared));
+            experts.chain(shared).collect()
+        }
+    }
+}
+
+/// Takes gain and bias of the norm `ln` into `component.W_part [.., d_model, out]` that reads it, and its bias `[.., out]`.
 fn fold_into(
     weights: &mut Parameters,
     norm: &NormSpec,
     ln: &str,
-    weight_name: &str,
-    bias_name: &str,
+    component: &str,
+    part: &str,
 ) -> Result<()> {
-    let mut weight = weights.get(weight_name)?.clone();
+    let [weight_name, bias_name] = ["W", "b"].map(|kind| format!("{component}.{kind}_{part}"));
+    let mut weight = weights.get(&weight_name)?.clone();
     if let Some(b) = weights.find(&format!("{ln}.b")) {
         let moved = weight.broadcast_mul(&b.unsqueeze(1)?)?.sum(D::Minus2)?;
-        let bias = match weights.find(bias_name) {
+        let bias = match weights.find(&bias_name) {
             Some(bias) => (bias + moved)?,
             None => moved,
         };
@@ -112,9 +141,13 @@ fn unfold_nothing(weights: &mut Parameters, ln: &str) -> Result<()> {
 
 fn center_writing_weights(spec: &ModelSpec, weights: &mut Parameters) -> Result<()> {
     let mut writers = vec!["embed.W_E".to_owned(), "pos_embed.W_pos".to_owned()];
-    for index in 0..spec.layers.len() {
-        let parts = ["attn.W_O", "attn.b_O", "mlp.W_out", "mlp.b_out"];
-        writers.extend(parts.map(|part| format!("blocks.{index}.{part}")));
+    for (index, layer) in spec.layers.iter().enumerate() {
+        let block = format!("blocks.{index}");
+        writers.extend(["W_O", "b_O"].map(|part| format!("{block}.attn.{part}")));
+        let body = layer.mlp.iter().map(|branch| &branch.body);
+        for (name, _) in body.flat_map(|body| networks(&format!("{block}.mlp"), body)) {
+            writers.extend(["W_out", "b_out"].map(|part| format!("{name}.{part}")));
+        }
     }
     for name in writers {
         if let Some(weight) = weights.find(&name) {
@@ -143,7 +176,12 @@ fn fold_value_biases(spec: &ModelSpec, weights: &mut Parameters) -> Result<()> {
             continue;
         };
         let w_o = weights.get(&name("W_O"))?;
-        let moved = w_o.broadcast_mul(&b_v.unsqueeze(2)?)?.sum((0, 1))?;
+        let (heads, d_head, d_model) = w_o.dims3()?;
+        let kv_heads = b_v.dim(0)?;
+        // Each head of values serves consecutive heads of queries.
+        let by_value = w_o.reshape((kv_heads, heads / kv_heads, d_head, d_model))?;
+        let b_v_column = b_v.reshape((kv_heads, 1, d_head, 1))?;
+        let moved = by_value.broadcast_mul(&b_v_column)?.sum((0, 1, 2))?;
         let b_o = match weights.find(&name("b_O")) {
             Some(b_o) => (b_o + moved)?,
             None => moved,

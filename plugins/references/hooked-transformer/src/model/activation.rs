@@ -31,8 +31,29 @@ pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     })
 }
 
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
+/// What `gate` lets through of `x`.
+pub(crate) fn activate_gated(gate: &Tensor, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        // (x + 1) gate sigmoid(alpha gate), with both bounded first
+        Activation::ClampedSwiglu { alpha, limit } => {
+            let gate = clamped(gate, f64::NEG_INFINITY, limit)?;
+            let x = clamped(x, -limit, limit)?;
+            let passed = (&gate * sigmoid(&(&gate * alpha)?)?)?;
+            Ok(((x + 1.0)? * passed)?)
+        }
+        plain => Ok((activate(gate, plain)? * x)?),
+    }
+}
+
+pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor> {
     Ok((x.neg()?.exp()? + 1.0)?.recip()?)
+}
+
+/// `x` within `[low, high]`. The derivative at either end is 1, as in torch.
+pub(crate) fn clamped(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
+    let fixed = x.detach();
+    let bounded = fixed.clamp(low, high)?;
+    Ok(fixed.eq(&bounded)?.where_cond(x, &bounded)?)
 }
 
 /// Its derivative at 0 is 0, as in torch; that of candle's own is 1.

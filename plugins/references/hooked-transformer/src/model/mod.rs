@@ -3,10 +3,15 @@
 mod activation;
 mod attention;
 mod block;
+mod branch;
 mod embed;
 mod mlp;
+mod moe;
 mod norm;
 mod refusal;
+mod router;
+mod softcap;
+mod softmax;
 mod unembed;
 
 use tlbench_sdk::ModelSpec;
@@ -37,7 +42,7 @@ impl HookedTransformer {
         let blocks = spec.layers.iter().enumerate();
         let blocks = blocks.map(|(index, layer)| TransformerBlock::new(index, layer, weights));
         Ok(Self {
-            embed: Embed::new(weights)?,
+            embed: Embed::new(&spec.embedding, weights)?,
             pos_embed: match spec.embedding.positions {
                 Some(_) => Some(PosEmbed::new(weights)?),
                 None => None,
@@ -47,7 +52,7 @@ impl HookedTransformer {
                 .final_norm
                 .as_ref()
                 .map(|norm| Norm::new("ln_final", norm, weights)),
-            unembed: Unembed::new(weights)?,
+            unembed: Unembed::new(&spec.unembed, weights)?,
         })
     }
 

@@ -1,7 +1,7 @@
-//! Norms over the last dimension.
+//! Norms over channels.
 
 use candle_core::{D, Tensor};
-use tlbench_sdk::spec::{NormKind, NormSpec};
+use tlbench_sdk::spec::{Extent, HeadNorm, NormKind, NormSpec};
 
 use crate::error::Result;
 use crate::parameters::Parameters;
@@ -12,6 +12,8 @@ use crate::run::Run;
 pub(crate) struct Norm {
     name: String,
     kind: NormKind,
+    /// Of `[.., head, d_head]`: whether the mean is over one head or all. What has no heads is as one head.
+    extent: Extent,
     eps: f64,
     w: Option<Tensor>,
     b: Option<Tensor>,
@@ -22,9 +24,18 @@ impl Norm {
         Self {
             name: name.to_owned(),
             kind: spec.kind,
+            extent: Extent::Head,
             eps: spec.eps,
             w: weights.find(&format!("{name}.w")).cloned(),
             b: weights.find(&format!("{name}.b")).cloned(),
+        }
+    }
+
+    /// That of queries or keys, `[batch, pos, head, d_head]`.
+    pub(crate) fn of_heads(name: &str, spec: &HeadNorm, weights: &Parameters) -> Self {
+        Self {
+            extent: spec.extent,
+            ..Self::new(name, &spec.norm, weights)
         }
     }
 
@@ -60,24 +71,44 @@ impl Norm {
 
     fn centered(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self.kind {
-            NormKind::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
+            NormKind::LayerNorm => x.broadcast_sub(&self.mean(x)?)?,
             NormKind::RmsNorm => x.clone(),
         })
     }
 
     fn scale(&self, x: &Tensor) -> Result<Tensor> {
-        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
-        Ok((mean_square + self.eps)?.sqrt()?)
+        Ok((self.mean(&x.sqr()?)? + self.eps)?.sqrt()?)
+    }
+
+    /// `[.., 1]`; of all heads together, the same for each.
+    fn mean(&self, x: &Tensor) -> Result<Tensor> {
+        let last = x.mean_keepdim(D::Minus1)?;
+        Ok(match self.extent {
+            Extent::Head => last,
+            // Heads are of equal width.
+            Extent::AllHeads => {
+                let all = last.mean_keepdim(D::Minus2)?;
+                all.broadcast_as(last.shape())?.contiguous()?
+            }
+        })
     }
 
     fn affine(&self, normalized: Tensor) -> Result<Tensor> {
         let scaled = match &self.w {
-            Some(w) => normalized.broadcast_mul(w)?,
+            Some(w) => normalized.broadcast_mul(&self.per_channel(w, &normalized)?)?,
             None => normalized,
         };
         Ok(match &self.b {
-            Some(b) => scaled.broadcast_add(b)?,
+            Some(b) => scaled.broadcast_add(&self.per_channel(b, &scaled)?)?,
             None => scaled,
+        })
+    }
+
+    /// A gain or bias as it meets `x`: of all heads together it is `[head * d_head]`.
+    fn per_channel(&self, weight: &Tensor, x: &Tensor) -> Result<Tensor> {
+        Ok(match self.extent {
+            Extent::Head => weight.clone(),
+            Extent::AllHeads => weight.reshape((x.dim(D::Minus2)?, x.dim(D::Minus1)?))?,
         })
     }
 }

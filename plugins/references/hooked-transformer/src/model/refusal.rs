@@ -2,89 +2,70 @@
 
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
-    Activation, AttentionSpec, Branch, BranchInput, LayerSpec, MlpSpec, PositionSpec,
-    ResidualSource, Wiring,
+    Activation, AttentionSpec, DenseMlp, LayerSpec, MlpSpec, PositionSpec, ResidualSource, Wiring,
 };
 
 use crate::error::{Error, Result};
 
 /// Refuses a spec that asks for more than there is, naming the component and what it asks for.
 pub(crate) fn refuse_unimplemented(spec: &ModelSpec) -> Result<()> {
-    first(
-        "embed",
-        &[
-            (spec.embedding.scale.is_some(), "an embedding scale"),
-            (spec.embedding.norm.is_some(), "a norm of the embedding"),
-        ],
-    )?;
     for (index, layer) in spec.layers.iter().enumerate() {
         refuse_layer(&format!("blocks.{index}"), layer)?;
-    }
-    first(
-        "unembed",
-        &[
-            (spec.unembed.logit_scale != 1.0, "a scale of the logits"),
-            (spec.unembed.softcap.is_some(), "a softcap of the logits"),
-        ],
-    )
-}
-
-fn refuse_layer(block: &str, layer: &LayerSpec) -> Result<()> {
-    let parallel = layer.wiring == Wiring::Parallel;
-    first(block, &[(parallel, "parallel attention and MLP")])?;
-    if let Some(branch) = &layer.attn {
-        let name = format!("{block}.attn");
-        refuse_branch(&name, branch)?;
-        refuse_attention(&name, &branch.body)?;
-    }
-    if let Some(branch) = &layer.mlp {
-        let name = format!("{block}.mlp");
-        refuse_branch(&name, branch)?;
-        refuse_mlp(&name, &branch.body)?;
     }
     Ok(())
 }
 
-fn refuse_branch<T>(name: &str, branch: &Branch<T>) -> Result<()> {
-    let has_norm = matches!(branch.input, BranchInput::Norm(_));
-    let from_stream = branch.residual == ResidualSource::Stream;
+fn refuse_layer(block: &str, layer: &LayerSpec) -> Result<()> {
+    if let Some(branch) = &layer.attn {
+        refuse_attention(&format!("{block}.attn"), &branch.body)?;
+    }
+    let Some(branch) = &layer.mlp else {
+        return Ok(());
+    };
+    let name = format!("{block}.mlp");
+    let is_parallel = layer.wiring == Wiring::Parallel && layer.attn.is_some();
+    let has_source = branch.residual == ResidualSource::Input || branch.sum_norm.is_some();
     first(
-        name,
-        &[
-            (!has_norm, "a branch without a norm of its own"),
-            (branch.output_norm.is_some(), "a norm of a branch's output"),
-            (branch.sum_norm.is_some(), "a norm of the sum"),
-            (branch.output_scale != 1.0, "a scale of a branch's output"),
-            (!from_stream, "a residual taken after the norm"),
-        ],
-    )
+        &name,
+        &[(
+            is_parallel && has_source,
+            "a residual of its own beside attention",
+        )],
+    )?;
+    refuse_mlp(&name, &branch.body)
 }
 
 fn refuse_attention(name: &str, spec: &AttentionSpec) -> Result<()> {
-    let positions = spec.position != PositionSpec::None;
+    let is_biased = matches!(spec.position, PositionSpec::RelativeBias(_));
     first(
         name,
         &[
-            (
-                spec.n_kv_heads != spec.n_heads,
-                "fewer key and value heads than query heads",
-            ),
-            (spec.clip_qkv.is_some(), "clipping of q, k and v"),
-            (spec.qk_norm.is_some(), "norms of queries and keys"),
-            (positions, "positions inside attention"),
-            (spec.softcap.is_some(), "a softcap of the scores"),
+            (is_biased, "a learned bias by distance"),
             (spec.sinks.is_some(), "attention sinks"),
         ],
     )
 }
 
 fn refuse_mlp(name: &str, spec: &MlpSpec) -> Result<()> {
-    let MlpSpec::Dense(dense) = spec else {
-        return first(name, &[(true, "a mixture of experts")]);
-    };
-    let gated =
-        dense.gate.is_some() || matches!(dense.activation, Activation::ClampedSwiglu { .. });
-    first(name, &[(gated, "a gated MLP")])
+    match spec {
+        MlpSpec::Dense(dense) => refuse_ungated(name, dense),
+        MlpSpec::Moe(moe) => {
+            for (index, expert) in moe.experts.iter().enumerate() {
+                let ungated = expert.gate.is_none();
+                let name = format!("{name}.experts.{index}");
+                first(&name, &[(ungated, "an expert without a gate")])?;
+            }
+            moe.shared.as_ref().map_or(Ok(()), |shared| {
+                refuse_ungated(&format!("{name}.shared"), shared)
+            })
+        }
+    }
+}
+
+fn refuse_ungated(name: &str, dense: &DenseMlp) -> Result<()> {
+    let needs_gate = matches!(dense.activation, Activation::ClampedSwiglu { .. });
+    let ungated = needs_gate && dense.gate.is_none();
+    first(name, &[(ungated, "a gated activation without a gate")])
 }
 
 /// Refuses the first feature that is asked for.

@@ -1,16 +1,19 @@
 //! From the residual stream to logits.
 
 use candle_core::Tensor;
+use tlbench_sdk::spec::UnembedSpec;
 
-use super::mlp::with_bias;
+use super::mlp::Linear;
+use super::softcap::softcap;
 use crate::error::Result;
 use crate::parameters::Parameters;
 use crate::run::Run;
 
-/// `x W_U + b_U`.
+/// `softcap(scale (x W_U + b_U))`, with the parts that there are.
 pub(crate) struct Unembed {
-    w_u: Tensor,
-    b_u: Option<Tensor>,
+    head: Linear,
+    scale: f64,
+    cap: Option<f64>,
 }
 
 /// `[batch, pos, d_vocab_out]`: as they were computed, and as what follows takes them.
@@ -22,16 +25,22 @@ pub(crate) struct Logits {
 }
 
 impl Unembed {
-    pub(crate) fn new(weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(spec: &UnembedSpec, weights: &Parameters) -> Result<Self> {
         Ok(Self {
-            w_u: weights.get("unembed.W_U")?.clone(),
-            b_u: weights.find("unembed.b_U").cloned(),
+            head: Linear::new("unembed", "U", weights)?,
+            scale: spec.logit_scale,
+            cap: spec.softcap,
         })
     }
 
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: Tensor) -> Result<Logits> {
         let x = run.hook("unembed.hook_in", x)?;
-        let computed = with_bias(run.order.linear(&x, &self.w_u)?, self.b_u.as_ref())?;
+        let logits = self.head.forward(run, &x)?;
+        let logits = match self.scale {
+            1.0 => logits,
+            scale => (logits * scale)?,
+        };
+        let computed = softcap(logits, self.cap)?;
         let edited = run.hook("unembed.hook_out", computed.clone())?;
         Ok(Logits { computed, edited })
     }

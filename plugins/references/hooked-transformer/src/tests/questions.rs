@@ -1,7 +1,7 @@
 //! What is refused and in which words, and what floors there are.
 
 use tlbench_sdk::spec::NormKind;
-use tlbench_sdk::spec::{Activation, MlpSpec, Wiring};
+use tlbench_sdk::spec::{Activation, MlpSpec, TensorSource};
 use tlbench_sdk::{
     Action, DType, ErrorKind, GradientRequest, Intervention, Objective, Padding, Processing,
     ProcessingStep, Quantity, Stimulus, Target, TraceRequest, TraceSource, hooks,
@@ -11,12 +11,9 @@ use super::small::{D_MODEL, Small, padded, question, spec, with_heads};
 
 #[test]
 fn a_spec_that_asks_for_more_is_refused_by_component() {
-    let mut parallel = spec();
-    parallel.layers[1].wiring = Wiring::Parallel;
-    let mut capped = spec();
-    capped.unembed.softcap = Some(30.0);
-    let mut clipped = spec();
-    clipped.layers[0].attn.as_mut().unwrap().body.clip_qkv = Some(8.0);
+    let mut sinking = spec();
+    let sinks = TensorSource::new(["sinks"], [3]);
+    sinking.layers[0].attn.as_mut().unwrap().body.sinks = Some(sinks);
     let mut gated = spec();
     if let MlpSpec::Dense(dense) = &mut gated.layers[0].mlp.as_mut().unwrap().body {
         dense.activation = Activation::ClampedSwiglu {
@@ -24,7 +21,7 @@ fn a_spec_that_asks_for_more_is_refused_by_component() {
             limit: 7.0,
         };
     }
-    let messages = [parallel, capped, clipped, gated].map(|spec| {
+    let messages = [sinking, gated].map(|spec| {
         let error = crate::model::refuse_unimplemented(&spec).unwrap_err();
         let error = tlbench_sdk::PluginError::from(error);
         assert_eq!(error.kind, ErrorKind::Unsupported);

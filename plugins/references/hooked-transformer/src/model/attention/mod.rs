@@ -1,23 +1,38 @@
-//! Multi-head softmax attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762)).
+//! Multi-head softmax attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762)), whose heads of keys and values
+//! may each serve several of queries ([Ainslie et al. 2023](https://arxiv.org/abs/2305.13245)).
 
-use candle_core::{D, Tensor};
-use tlbench_sdk::spec::{AttentionSpec, Mask};
+mod frequencies;
+mod rotary;
+mod scores;
 
+use candle_core::Tensor;
+use tlbench_sdk::spec::{AttentionSpec, NormOrder, PositionSpec};
+
+use self::rotary::Rotary;
+use self::scores::Scores;
+use super::activation::clamped;
+use super::norm::Norm;
+use super::softmax::softmax;
 use crate::error::Result;
 use crate::parameters::Parameters;
 use crate::run::Run;
 
-/// The weights are those of each head: `W_Q`, `W_K`, `W_V [n_heads, d_model, d_head]`, `W_O [n_heads, d_head, d_model]`.
+/// The weights are those of each head: `W_Q [n_heads, d_model, d_head]`, `W_K`, `W_V [n_kv_heads, d_model, d_head]`,
+/// `W_O [n_heads, d_head, d_model]`.
 pub(crate) struct Attention {
     name: String,
     layer: usize,
     q: Projection,
     k: Projection,
     v: Projection,
+    norms: Option<QueryKeyNorms>,
+    clip: Option<f64>,
+    rotary: Option<Rotary>,
+    scores: Scores,
+    /// Heads of queries per head of keys and values.
+    served: usize,
     w_o: Tensor,
     b_o: Option<Tensor>,
-    scale: f64,
-    mask: Mask,
 }
 
 /// `x W [head, d_model, d_head] + b [head, d_head]`.
@@ -25,6 +40,12 @@ struct Projection {
     hook: String,
     w: Tensor,
     b: Option<Tensor>,
+}
+
+struct QueryKeyNorms {
+    q: Norm,
+    k: Norm,
+    order: NormOrder,
 }
 
 /// What queries, keys and values are made from, `[batch, pos, head, d_model]` each.
@@ -44,14 +65,25 @@ impl Attention {
                 b: weights.find(&format!("{name}.b_{letter}")).cloned(),
             })
         };
+        let norms = spec.qk_norm.as_ref().map(|norms| QueryKeyNorms {
+            q: Norm::of_heads(&format!("{name}.q_norm"), &norms.q, weights),
+            k: Norm::of_heads(&format!("{name}.k_norm"), &norms.k, weights),
+            order: norms.order,
+        });
         Ok(Self {
             q: projection("Q")?,
             k: projection("K")?,
             v: projection("V")?,
+            norms,
+            clip: spec.clip_qkv,
+            rotary: match &spec.position {
+                PositionSpec::Rotary(rotary) => Some(Rotary::new(rotary)),
+                _ => None,
+            },
+            scores: Scores::new(spec),
+            served: spec.n_heads / spec.n_kv_heads,
             w_o: weights.get(&format!("{name}.W_O"))?.clone(),
             b_o: weights.find(&format!("{name}.b_O")).cloned(),
-            scale: spec.scale,
-            mask: spec.mask,
             name,
             layer,
         })
@@ -66,12 +98,14 @@ impl Attention {
         let q = self.q.forward(run, &inputs.q)?;
         let k = self.k.forward(run, &inputs.k)?;
         let v = self.v.forward(run, &inputs.v)?;
+        let [q, k] = self.positioned(run, [q, k])?;
+        let v = self.clipped(v)?;
         let [k, v] = run.cache.append(self.layer, [k, v])?;
+        let [k, v] = [repeated(&k, self.served)?, repeated(&v, self.served)?];
         let [q, k, v] = [q, k, v].map(|heads| heads.transpose(1, 2)?.contiguous());
         let (q, k, v) = (q?, k?, v?);
 
-        let scores = (run.order.product(&q, &k.t()?.contiguous()?)? * self.scale)?;
-        let scores = masked(&scores, &run.visible(self.mask)?)?;
+        let scores = self.scores.forward(run, &q, &k)?;
         let scores = run.hook(&format!("{}.hook_attn_scores", self.name), scores)?;
         let pattern = run.hook(&format!("{}.hook_pattern", self.name), softmax(&scores)?)?;
         let z = run.order.product(&pattern.contiguous()?, &v)?;
@@ -84,6 +118,42 @@ impl Attention {
             Some(b_o) => sum.broadcast_add(b_o)?,
             None => sum,
         })
+    }
+
+    /// Queries and keys as they meet: normed, clipped and rotated.
+    fn positioned(&self, run: &mut Run<'_, '_>, heads: [Tensor; 2]) -> Result<[Tensor; 2]> {
+        let [q, k] = self.normed(run, NormOrder::BeforeRotary, heads)?;
+        let (mut q, mut k) = (self.clipped(q)?, self.clipped(k)?);
+        if let Some(rotary) = &self.rotary {
+            let angles = rotary.angles(run, q.dtype())?;
+            q = rotary.rotate(&q, &angles)?;
+            k = rotary.rotate(&k, &angles)?;
+            q = run.hook(&format!("{}.hook_rot_q", self.name), q)?;
+            k = run.hook(&format!("{}.hook_rot_k", self.name), k)?;
+        }
+        self.normed(run, NormOrder::AfterRotary, [q, k])
+    }
+
+    fn normed(
+        &self,
+        run: &mut Run<'_, '_>,
+        now: NormOrder,
+        [q, k]: [Tensor; 2],
+    ) -> Result<[Tensor; 2]> {
+        match &self.norms {
+            Some(norms) if norms.order == now => {
+                let q = norms.q.forward(run, &q)?;
+                Ok([q, norms.k.forward(run, &k)?])
+            }
+            _ => Ok([q, k]),
+        }
+    }
+
+    fn clipped(&self, heads: Tensor) -> Result<Tensor> {
+        match self.clip {
+            Some(bound) => clamped(&heads, -bound, bound),
+            None => Ok(heads),
+        }
     }
 
     /// What the heads write, from `z [batch, pos, head, d_head]`. Where nothing hangs on what each of them writes, it is one
@@ -113,21 +183,14 @@ impl Projection {
     }
 }
 
-/// `scores [batch, head, pos, key_pos]` with -inf where `visible [batch, 1, pos, key_pos]` is 0.
-fn masked(scores: &Tensor, visible: &Tensor) -> Result<Tensor> {
-    let visible = visible.broadcast_as(scores.shape())?.contiguous()?;
-    let hidden = (scores.ones_like()? * f64::NEG_INFINITY)?;
-    Ok(visible.where_cond(scores, &hidden)?)
-}
-
-/// Over the last dimension. A row that sees nothing is 0.
-fn softmax(scores: &Tensor) -> Result<Tensor> {
-    // A constant, as a shift of all scores changes nothing.
-    let max = scores.detach().max_keepdim(D::Minus1)?;
-    let sees_nothing = max.eq(f64::NEG_INFINITY)?;
-    let max = sees_nothing.where_cond(&max.zeros_like()?, &max)?;
-    let exp = scores.broadcast_sub(&max)?.exp()?;
-    let sum = exp.sum_keepdim(D::Minus1)?;
-    let sum = sees_nothing.where_cond(&sum.ones_like()?, &sum)?;
-    Ok(exp.broadcast_div(&sum)?)
+/// `[batch, pos, head, d_head]` with each head `times` in a row.
+fn repeated(heads: &Tensor, times: usize) -> Result<Tensor> {
+    if times == 1 {
+        return Ok(heads.clone());
+    }
+    let (batch, pos, count, d_head) = heads.dims4()?;
+    let copies = heads
+        .unsqueeze(3)?
+        .broadcast_as((batch, pos, count, times, d_head))?;
+    Ok(copies.reshape((batch, pos, count * times, d_head))?)
 }
