@@ -150,10 +150,12 @@ impl Block {
         let input = self.attention_input(run, reader, body, stream)?;
         let output = body.forward(run, &input)?;
         let output = exit.leave(run, output)?;
-        let shares = self.mlp.as_ref().is_some_and(|mlp| mlp.reader.is_none());
+        // A use of the norm that nothing comes of would be a gradient that is missing.
+        let is_read_again = exit.residual == ResidualSource::Input
+            || (self.shares_norm() && !run.probe.is_passed_through(&self.hook("hook_mlp_in")));
         let input = match input {
             AttentionInput::Shared(input) => input,
-            AttentionInput::PerHead(_) if shares || exit.residual == ResidualSource::Input => {
+            AttentionInput::PerHead(_) if is_read_again => {
                 reader.forward_copy(run, stream, stream)?
             }
             // Nobody else reads it.
@@ -241,6 +243,11 @@ impl Block {
         Ok(AttentionInput::PerHead(
             norm.forward_copies(run, stream, &copies)?,
         ))
+    }
+
+    /// Whether the MLP reads what attention reads.
+    fn shares_norm(&self) -> bool {
+        self.mlp.as_ref().is_some_and(|mlp| mlp.reader.is_none())
     }
 
     fn hook(&self, name: &str) -> String {

@@ -114,14 +114,14 @@ impl Exit {
     pub(super) fn leave(
         &self,
         run: &mut Run<'_, '_>,
-        output: Tensor,
+        mut output: Tensor,
     ) -> Result<Tensor, EngineError> {
-        let mut output = run.precision.store(output)?;
         if let Some(norm) = &self.norm {
+            output = run.precision.store(output)?;
             output = norm.forward(run, &output)?;
         }
         if self.scale != 1.0 {
-            output = output.affine(self.scale, 0.0)?;
+            output = run.precision.store(output)?.affine(self.scale, 0.0)?;
         }
         run.hook(&self.hook, output)
     }

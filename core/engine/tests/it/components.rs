@@ -2,10 +2,12 @@
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    Action, DType, HookPoint, Intervention, Padding, Quantity, Target, Tensor, hooks,
+    Action, DType, GradientRequest, HookPoint, Intervention, Objective, Padding, Quantity, Target,
+    Tensor, hooks,
 };
 
 use crate::features::{FEATURES, LIMIT, spec_with};
+use crate::gradients::{every_hook, every_parameter};
 use crate::model::{Small, ask, hook, largest_difference, logits, random};
 
 const ROWS: [[i64; 5]; 2] = [[3, 1, 4, 22, 5], [9, 2, 6, 7, 20]];
@@ -125,6 +127,49 @@ fn in_narrow_types_every_feature_stays_near_the_truth_and_shows_values_of_the_ty
                 let values = trace.value(&quantity).unwrap().to_f64_vec();
                 let stored: Vec<f64> = values.iter().copied().map(rounded).collect();
                 assert_eq!(values, stored, "{feature} in {dtype}: {quantity}");
+            }
+        }
+    }
+}
+
+#[test]
+fn set_to_its_own_values_every_feature_computes_them_again() {
+    for (feature, small) in features() {
+        let points = hooks(&small.spec);
+        let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+        let (request, bridge) = (
+            ask(&rows(), Padding::Right, &names),
+            small.bridge(DType::F64),
+        );
+        let truth = bridge.run(&request).unwrap();
+        // Copies per head are set by nobody: what follows would be computed from them.
+        let fixed = points.iter().filter(|point| point.gate.is_none());
+        let fixed = fixed.map(|point| (point.name.clone(), hook(&truth, &point.name)));
+        let local = bridge.run(&request.clone().local(fixed.collect())).unwrap();
+        for name in names {
+            let pairs = [&truth, &local].map(|trace| hook(trace, name).to_f64_vec());
+            let pairs = pairs[0].iter().zip(&pairs[1]);
+            let error = pairs.filter(|(value, _)| value.is_finite());
+            let error = error.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(error < 1e-12, "{feature}: {name} by {error}");
+        }
+    }
+}
+
+#[test]
+fn in_narrow_types_every_hook_and_parameter_of_every_feature_has_a_gradient() {
+    for (feature, small) in features() {
+        for dtype in [DType::BF16, DType::F16] {
+            let mut request = ask(&rows(), Padding::Left, &[]);
+            let objective = Objective::Projection { seed: 5 };
+            request.gradients = Some(GradientRequest { objective });
+            request.capture = every_hook(&small.spec);
+            request.capture.extend(every_parameter(&small.spec));
+            let trace = small.bridge(dtype).run(&request).unwrap();
+            for quantity in &request.capture {
+                let gradient = trace.value(quantity).unwrap().to_f64_vec();
+                let is_finite = gradient.iter().all(|value| value.is_finite());
+                assert!(is_finite, "{feature} in {dtype}: {quantity}");
             }
         }
     }

@@ -220,6 +220,8 @@ fn dense_hooks(points: &mut Points, mlp: &str, dense: &DenseMlp) {
     points.push(format!("{mlp}.hook_post"), &hidden, dense.post_tap.clone());
 }
 
+/// The score of every expert, the experts that are chosen, and what happens inside each: 0 at tokens that it does not
+/// serve.
 fn moe_hooks(points: &mut Points, mlp: &str, moe: &MoeSpec) {
     let experts = Dim::sized("n_experts", moe.experts.len());
     let chosen = Dim::sized("top_k", moe.top_k);
