@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use candle_core::{DType, Tensor};
+use tlbench_sdk::spec::Cut;
 use tlbench_sdk::{Evaluation, Quantity, Target, TraceRequest};
 
 use crate::convert::from_candle;
@@ -19,6 +20,8 @@ const STACK: usize = 1 << 30;
 /// The stored parameter that each `param_grad:NAME` of `request` is about.
 pub(crate) struct WantedParameters<'a> {
     stored: BTreeMap<&'a str, &'a str>,
+    /// From a stored gradient to that of a canonical weight.
+    cuts: &'a BTreeMap<String, Vec<Cut>>,
 }
 
 impl<'a> WantedParameters<'a> {
@@ -40,6 +43,7 @@ impl<'a> WantedParameters<'a> {
         });
         Ok(Self {
             stored: stored.collect::<Result<_, _>>()?,
+            cuts: &model.cuts,
         })
     }
 
@@ -58,13 +62,26 @@ impl<'a> WantedParameters<'a> {
         for gradient in tape.finish() {
             let (stored, gradient) = gradient?;
             let gradient = from_candle(&gradient)?;
-            let names = self.stored.iter().filter(|(_, name)| **name == stored);
-            found.extend(names.map(|(&name, _)| {
+            for (&name, _) in self.stored.iter().filter(|(_, name)| **name == stored) {
                 let quantity = Quantity::ParameterGradient(name.to_owned());
-                (quantity, gradient.clone())
-            }));
+                found.push((quantity, self.cut(name, gradient.clone())?));
+            }
         }
         Ok(found)
+    }
+
+    fn cut(
+        &self,
+        name: &str,
+        gradient: tlbench_sdk::Tensor,
+    ) -> Result<tlbench_sdk::Tensor, EngineError> {
+        let cuts = self.cuts.get(name).into_iter().flatten();
+        let mut cuts = cuts.filter(|cut| !matches!(cut, Cut::Add { .. }));
+        cuts.try_fold(gradient, |gradient, cut| cut.apply(&gradient))
+            .map_err(|source| EngineError::Cut {
+                component: name.to_owned(),
+                source,
+            })
     }
 }
 

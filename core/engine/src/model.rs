@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use tlbench_sdk::spec::Mask;
+use tlbench_sdk::spec::{Cut, Mask};
 use tlbench_sdk::{HookPoint, ModelSpec, hooks};
 
 use crate::canonical_weights::CanonicalWeights;
@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) hooks: Vec<HookPoint>,
     /// The stored name of each parameter, by every name that it may be asked for.
     pub(crate) parameters: BTreeMap<String, String>,
+    /// How each weight that is stored under its canonical name is cut, as a step of processing may leave it as it was.
+    pub(crate) cuts: BTreeMap<String, Vec<Cut>>,
     pub(crate) n_ctx: Option<usize>,
     pub(crate) d_vocab_out: usize,
     /// Whether some query sees keys that come after it, so that a run cannot be cut into pieces.
@@ -45,6 +47,7 @@ impl Model {
             precision: weights.precision,
             hooks: hooks(spec),
             parameters: stored_names(spec, &weights.parameters),
+            cuts: canonical_cuts(spec),
             n_ctx: spec.n_ctx,
             d_vocab_out: spec.unembed.d_vocab_out,
             sees_ahead: spec
@@ -99,6 +102,14 @@ fn stored_names(spec: &ModelSpec, parameters: &Parameters) -> BTreeMap<String, S
     let stored: Vec<String> = stored_names.values().cloned().collect();
     stored_names.extend(stored.into_iter().map(|name| (name.clone(), name)));
     stored_names
+}
+
+fn canonical_cuts(spec: &ModelSpec) -> BTreeMap<String, Vec<Cut>> {
+    let weights = spec.weights().into_iter();
+    let stored_so = weights.filter(|weight| weight.source.names.contains(&weight.name));
+    stored_so
+        .map(|weight| (weight.name, weight.source.cut))
+        .collect()
 }
 
 fn sees_ahead(mask: Mask) -> bool {

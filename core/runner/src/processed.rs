@@ -45,9 +45,11 @@ impl<'a> ProcessedReference<'a> {
             let mut mapped = stimulus.clone();
             let request = &mut mapped.request;
             request.processing = processing.clone();
-            request
-                .capture
-                .retain(|quantity| Mapping::new(self.spec, processing, quantity).is_some());
+            let shows = |needed: &Quantity| stimulus.shows(needed);
+            request.capture.retain(|quantity| {
+                let mapping = Mapping::new(self.spec, processing, quantity);
+                mapping.is_some_and(|mapping| mapping.needs().iter().all(shows))
+            });
             let is_edit = !request.interventions.is_empty();
             request
                 .interventions

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::hooks::{layer_of, short_name};
 use crate::processing::{Processing, ProcessingStep};
-use crate::spec::{ModelSpec, NormKind};
+use crate::spec::{ModelSpec, NormKind, ResidualSource, Wiring};
 use crate::tensor::{ShapeError, Tensor};
 use crate::trace::{Quantity, Trace};
 
@@ -27,6 +27,8 @@ pub struct Mapping {
 enum Change {
     /// Less its mean over the last dimension.
     Centre,
+    /// Less the means of these, where the stream has another part that keeps its own.
+    LessMeansOf(Vec<Quantity>),
     /// Less the bias of the values of this layer, for each of so many query heads or for each key and value head.
     LessValueBias { layer: usize, heads: usize },
     /// Less the product of that bias and this gradient: what the pattern's gradient loses with the values.
@@ -63,8 +65,10 @@ impl Mapping {
     /// All raw quantities that it takes.
     pub fn needs(&self) -> Vec<Quantity> {
         let mut needs = vec![self.source.clone()];
-        if let Some(Change::LessBiasTimesGradient { of_z, .. }) = &self.change {
-            needs.push(of_z.clone());
+        match &self.change {
+            Some(Change::LessBiasTimesGradient { of_z, .. }) => needs.push(of_z.clone()),
+            Some(Change::LessMeansOf(written)) => needs.extend(written.iter().cloned()),
+            Some(Change::Centre | Change::LessValueBias { .. }) | None => {}
         }
         needs
     }
@@ -75,6 +79,10 @@ impl Mapping {
         match &self.change {
             None => Some(value.clone()),
             Some(Change::Centre) => centred(value).ok(),
+            Some(Change::LessMeansOf(written)) => {
+                let written = written.iter().map(|one| raw.value(one));
+                less_means(value, &written.collect::<Option<Vec<_>>>()?)
+            }
             Some(Change::LessValueBias { layer, heads }) => {
                 less_bias(value, biases.get(layer)?, *heads)
             }
@@ -105,10 +113,14 @@ fn hook(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Mapping
     match short_name(name) {
         // A norm of the embedding takes its mean out already, and gives it one of its own.
         "hook_embed" if spec.embedding.norm.is_some() => same(),
-        "hook_embed" | "hook_pos_embed" | "hook_resid_pre" | "hook_resid_mid"
-        | "hook_resid_post" | "hook_attn_out" | "hook_mlp_out" | "hook_attn_in"
-        | "hook_q_input" | "hook_k_input" | "hook_v_input" | "hook_mlp_in" => {
+        "hook_embed" | "hook_pos_embed" | "hook_attn_out" | "hook_mlp_out" => {
             Some(Mapping::new_if(centred, Quantity::hook(name)))
+        }
+        "hook_resid_pre" | "hook_resid_mid" | "hook_resid_post" | "hook_attn_in"
+        | "hook_q_input" | "hook_k_input" | "hook_v_input" | "hook_mlp_in"
+            if centred =>
+        {
+            Some(stream(spec, name))
         }
         "attn.hook_v" | "attn.hook_z" if processing.has(ProcessingStep::FoldValueBiases) => {
             let layer = layer_of(name)?;
@@ -136,6 +148,49 @@ fn hook(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Mapping
         )),
         _ => same(),
     }
+}
+
+/// The stream at the hook `name`, once what is written to it is centred.
+fn stream(spec: &ModelSpec, name: &str) -> Mapping {
+    let source = Quantity::hook(name);
+    let change = match written(spec, name) {
+        None => Some(Change::Centre),
+        Some(written) if written.is_empty() => None,
+        Some(written) => Some(Change::LessMeansOf(written)),
+    };
+    Mapping { source, change }
+}
+
+/// The outputs that were added to the stream at the hook `name` since it was what a norm gives, which keeps its mean;
+/// `None` if it is nothing but what was written.
+fn written(spec: &ModelSpec, name: &str) -> Option<Vec<Quantity>> {
+    let mut written = spec.embedding.norm.is_some().then(Vec::new);
+    let here = layer_of(name).unwrap_or_default();
+    for (index, layer) in spec.layers.iter().enumerate().take(here + 1) {
+        let has_split = layer.wiring == Wiring::Sequential;
+        let (attn, mlp) = match (short_name(name), index == here) {
+            (_, false) | ("hook_resid_post", true) => (true, true),
+            ("hook_resid_mid" | "hook_mlp_in", true) => (has_split, false),
+            (_, true) => (false, false),
+        };
+        let residual_of_attn = layer.attn.as_ref().map(|branch| branch.residual);
+        let residual_of_mlp = layer.mlp.as_ref().map(|branch| branch.residual);
+        for (is_added, residual, out) in [
+            (attn, residual_of_attn, "hook_attn_out"),
+            (mlp, residual_of_mlp, "hook_mlp_out"),
+        ] {
+            let Some(residual) = residual.filter(|_| is_added) else {
+                continue;
+            };
+            if residual == ResidualSource::Input {
+                written = Some(Vec::new());
+            }
+            if let Some(written) = &mut written {
+                written.push(Quantity::hook(format!("blocks.{index}.{out}")));
+            }
+        }
+    }
+    written
 }
 
 fn gradient(spec: &ModelSpec, processing: &Processing, name: &str) -> Option<Mapping> {
@@ -198,6 +253,29 @@ fn centred(value: &Tensor) -> Result<Tensor, ShapeError> {
         }
     }
     Tensor::from_vec(values, value.shape())
+}
+
+/// `value [.., width]` less the mean over the width of each of `written`, which have its shape or, where it has a copy
+/// per head, `[batch, pos, width]`.
+fn less_means(value: &Tensor, written: &[&Tensor]) -> Option<Tensor> {
+    let width = *value.shape().last()?;
+    let copies = match value.shape() {
+        [_, _, copies, _] => *copies,
+        _ => 1,
+    };
+    let mut values = value.to_f64_vec();
+    for one in written {
+        let one = one.to_f64_vec();
+        if one.len() * copies != values.len() {
+            return None;
+        }
+        let rows = values.chunks_mut(copies * width).zip(one.chunks(width));
+        for (values, one) in rows {
+            let mean = one.iter().sum::<f64>() / width as f64;
+            values.iter_mut().for_each(|value| *value -= mean);
+        }
+    }
+    Tensor::from_vec(values, value.shape()).ok()
 }
 
 /// `value [batch, pos, heads, d_head]` less `bias [n_kv_heads, d_head]`.

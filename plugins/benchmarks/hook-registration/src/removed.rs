@@ -2,8 +2,8 @@
 
 use tlbench_sdk::judge::{answer_of, quantity_text, wrong_count};
 use tlbench_sdk::{
-    Action, Benchmark, BenchmarkInfo, Check, Intervention, Judgement, ModelInfo, PlannedRequest,
-    PluginError, Quantity, Severity, Target, Trace, TraceRequest, Verdict,
+    Action, Benchmark, BenchmarkInfo, Check, HookPoint, Intervention, Judgement, ModelInfo,
+    PlannedRequest, PluginError, Quantity, Severity, Target, Trace, TraceRequest, Verdict,
 };
 
 use crate::{MODULE, first_of, hooks, richest};
@@ -28,7 +28,7 @@ impl Benchmark for HooksRemoved {
         let plain = model.request(richest(model)?.request.inputs.clone(), capture);
         let edited = TraceRequest {
             capture: vec![Quantity::Logits],
-            interventions: hooks(model, false).iter().filter_map(halved).collect(),
+            interventions: model.hooks.iter().filter_map(halved).collect(),
             ..plain.clone()
         };
         Ok(vec![Check {
@@ -81,7 +81,9 @@ fn compared(before: &Trace, after: &Trace) -> Verdict {
     Verdict::new(Severity::Danger, first_of(&changed))
 }
 
-fn halved(hook: &Quantity) -> Option<Intervention> {
-    let target = Target::Hook(hook.as_hook()?.to_owned());
-    Some(Intervention::new(target, Action::Scale { factor: 0.5 }))
+/// Half of a choice of experts is none.
+fn halved(hook: &HookPoint) -> Option<Intervention> {
+    let target = Target::Hook(hook.name.clone());
+    let is_halved = hook.gate.is_none() && !hook.holds_integers();
+    is_halved.then(|| Intervention::new(target, Action::Scale { factor: 0.5 }))
 }
