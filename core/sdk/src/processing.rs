@@ -123,6 +123,12 @@ impl Processing {
         branch.body.v.bias.is_some() || (self.has(ProcessingStep::FoldLn) && norm_shifts)
     }
 
+    /// Whether the output of this branch has a bias once all steps are taken: its own, or what folding has moved there.
+    pub fn has_output_bias(&self, branch: &Branch<AttentionSpec>) -> bool {
+        let moves = self.has(ProcessingStep::FoldValueBiases) && self.has_value_bias(branch);
+        branch.body.o.bias.is_some() || moves
+    }
+
     /// Whether no step is taken.
     pub fn is_raw(&self) -> bool {
         self.0.is_empty()

@@ -37,5 +37,8 @@ fn the_old_spelling_of_rotary_keys_means_the_same() {
     let old = json!({"rotary_pct": 0.25, "rotary_emb_base": 10_000});
     let old = held::respelled("parallel", &["rope_parameters"], old);
     let new = held::config("parallel");
-    assert_eq!(held::spec(&GptNeox, old.clone()), held::spec(&GptNeox, new.clone()));
+    assert_eq!(
+        held::spec(&GptNeox, old.clone()),
+        held::spec(&GptNeox, new.clone())
+    );
 }

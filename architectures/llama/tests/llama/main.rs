@@ -50,7 +50,11 @@ fn every_element_that_hf_writes_is_taken_once_and_a_tied_embedding_twice() {
         } else {
             ""
         };
-        held::assert_taken_once(&held::spec(&adapter, config.clone()), &held::tensors(name), twice);
+        held::assert_taken_once(
+            &held::spec(&adapter, config.clone()),
+            &held::tensors(name),
+            twice,
+        );
     }
 }
 

@@ -1,9 +1,9 @@
 //! What adds up in a model of this spec, and what cannot be said of it.
 
+use tlbench_sdk::Processing;
 use tlbench_sdk::spec::{
     AttentionSpec, Branch, LayerSpec, ModelSpec, NormKind, NormSpec, ResidualSource, Wiring,
 };
-use tlbench_sdk::{Processing, ProcessingStep};
 
 /// The value at a hook, told by values at others.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,7 +165,9 @@ impl Identities {
             self.leave_out(out, "a norm stands between the heads and it");
             return;
         }
-        let bias = has_output_bias(branch, processing).then(|| format!("{block}.attn.b_O"));
+        let bias = processing
+            .has_output_bias(branch)
+            .then(|| format!("{block}.attn.b_O"));
         let claim = Claim::Heads {
             heads: format!("{block}.attn.hook_result"),
             bias,
@@ -232,10 +234,4 @@ fn contribution<T>(hook: String, branch: &Branch<T>) -> Result<Summand, &'static
         let factor = branch.output_scale;
         Ok(Summand { hook, factor })
     }
-}
-
-/// Whether the output of attention has a bias: its own, or one that folding made.
-fn has_output_bias(branch: &Branch<AttentionSpec>, processing: &Processing) -> bool {
-    branch.body.o.bias.is_some()
-        || (processing.has(ProcessingStep::FoldValueBiases) && processing.has_value_bias(branch))
 }

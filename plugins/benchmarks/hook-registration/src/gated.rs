@@ -31,12 +31,7 @@ impl Benchmark for GatedHooksFire {
         let inputs = &richest(model)?.request.inputs;
         let mut capture = gated.clone();
         capture.extend(hooks(model, false).into_iter().filter(is_neighbour));
-        let biases = model.spec.weights().into_iter().map(|weight| weight.name);
-        capture.extend(
-            biases
-                .filter(|name| name.ends_with(".b_O"))
-                .map(Quantity::Weight),
-        );
+        capture.extend(output_biases(model).map(Quantity::Weight));
         let mut requests = vec![PlannedRequest::subject(
             model.request(inputs.clone(), capture),
         )];
@@ -97,4 +92,14 @@ fn is_neighbour(quantity: &Quantity) -> bool {
     quantity
         .as_hook()
         .is_some_and(|name| ends.iter().any(|end| name.ends_with(end)))
+}
+
+/// The biases of attention outputs, among them those that folding makes.
+fn output_biases(model: &ModelInfo) -> impl Iterator<Item = String> {
+    let layers = model.spec.layers.iter().enumerate();
+    layers.filter_map(|(index, layer)| {
+        let branch = layer.attn.as_ref()?;
+        let is_there = model.processing.has_output_bias(branch);
+        is_there.then(|| format!("blocks.{index}.attn.b_O"))
+    })
 }

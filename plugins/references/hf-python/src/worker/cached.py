@@ -24,15 +24,22 @@ class Generating(Asking):
 
     @torch.no_grad()
     def _run(self, saw, hooks):
-        context = getattr(self._model.config, "max_position_embeddings", None)
         with self._refusing_inputs():
-            self._truth[GENERATED] = generated(_step(self._model), self._stimulus, context)
+            self._truth[GENERATED] = generated(_step(self._model), self._stimulus, _context(self._model.config))
 
     def measure_rounding(self):
         pass
 
     def rounded(self):
         return {GENERATED: self._truth[GENERATED].contiguous()}
+
+
+def _context(config):
+    """How long a row can get; None: as long as it likes, since dynamic scaling is there to go beyond the trained context."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if rope.get("rope_type", rope.get("type")) == "dynamic":
+        return None
+    return getattr(config, "max_position_embeddings", None)
 
 
 def _step(model):

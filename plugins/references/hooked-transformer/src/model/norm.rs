@@ -12,8 +12,6 @@ use crate::run::Run;
 pub(crate) struct Norm {
     name: String,
     kind: NormKind,
-    /// Of `[.., head, d_head]`: whether the mean is over one head or all. What has no heads is as one head.
-    extent: Extent,
     eps: f64,
     w: Option<Tensor>,
     b: Option<Tensor>,
@@ -24,18 +22,9 @@ impl Norm {
         Self {
             name: name.to_owned(),
             kind: spec.kind,
-            extent: Extent::Head,
             eps: spec.eps,
             w: weights.find(&format!("{name}.w")).cloned(),
             b: weights.find(&format!("{name}.b")).cloned(),
-        }
-    }
-
-    /// That of queries or keys, `[batch, pos, head, d_head]`.
-    pub(crate) fn of_heads(name: &str, spec: &HeadNorm, weights: &Parameters) -> Self {
-        Self {
-            extent: spec.extent,
-            ..Self::new(name, &spec.norm, weights)
         }
     }
 
@@ -71,44 +60,49 @@ impl Norm {
 
     fn centered(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self.kind {
-            NormKind::LayerNorm => x.broadcast_sub(&self.mean(x)?)?,
+            NormKind::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
             NormKind::RmsNorm => x.clone(),
         })
     }
 
     fn scale(&self, x: &Tensor) -> Result<Tensor> {
-        Ok((self.mean(&x.sqr()?)? + self.eps)?.sqrt()?)
-    }
-
-    /// `[.., 1]`; of all heads together, the same for each.
-    fn mean(&self, x: &Tensor) -> Result<Tensor> {
-        let last = x.mean_keepdim(D::Minus1)?;
-        Ok(match self.extent {
-            Extent::Head => last,
-            // Heads are of equal width.
-            Extent::AllHeads => {
-                let all = last.mean_keepdim(D::Minus2)?;
-                all.broadcast_as(last.shape())?.contiguous()?
-            }
-        })
+        Ok((x.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?)
     }
 
     fn affine(&self, normalized: Tensor) -> Result<Tensor> {
         let scaled = match &self.w {
-            Some(w) => normalized.broadcast_mul(&self.per_channel(w, &normalized)?)?,
+            Some(w) => normalized.broadcast_mul(w)?,
             None => normalized,
         };
         Ok(match &self.b {
-            Some(b) => scaled.broadcast_add(&self.per_channel(b, &scaled)?)?,
+            Some(b) => scaled.broadcast_add(b)?,
             None => scaled,
         })
     }
+}
 
-    /// A gain or bias as it meets `x`: of all heads together it is `[head * d_head]`.
-    fn per_channel(&self, weight: &Tensor, x: &Tensor) -> Result<Tensor> {
-        Ok(match self.extent {
-            Extent::Head => weight.clone(),
-            Extent::AllHeads => weight.reshape((x.dim(D::Minus2)?, x.dim(D::Minus1)?))?,
-        })
+/// A norm of queries or keys.
+pub(crate) struct HeadsNorm {
+    norm: Norm,
+    extent: Extent,
+}
+
+impl HeadsNorm {
+    pub(crate) fn new(name: &str, spec: &HeadNorm, weights: &Parameters) -> Self {
+        Self {
+            norm: Norm::new(name, &spec.norm, weights),
+            extent: spec.extent,
+        }
+    }
+
+    /// `[batch, pos, head, d_head]` to the same shape; all heads together are one vector, `[batch, pos, head * d_head]`.
+    pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor> {
+        match self.extent {
+            Extent::Head => self.norm.forward(run, x),
+            Extent::AllHeads => {
+                let together = self.norm.forward(run, &x.flatten_from(2)?)?;
+                Ok(together.reshape(x.shape())?)
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use tlbench_sdk::spec::{AttentionSpec, NormOrder, PositionSpec};
 use self::rotary::Rotary;
 use self::scores::Scores;
 use super::activation::clamped;
-use super::norm::Norm;
+use super::norm::HeadsNorm;
 use super::softmax::softmax;
 use crate::error::Result;
 use crate::parameters::Parameters;
@@ -43,8 +43,8 @@ struct Projection {
 }
 
 struct QueryKeyNorms {
-    q: Norm,
-    k: Norm,
+    q: HeadsNorm,
+    k: HeadsNorm,
     order: NormOrder,
 }
 
@@ -66,8 +66,8 @@ impl Attention {
             })
         };
         let norms = spec.qk_norm.as_ref().map(|norms| QueryKeyNorms {
-            q: Norm::of_heads(&format!("{name}.q_norm"), &norms.q, weights),
-            k: Norm::of_heads(&format!("{name}.k_norm"), &norms.k, weights),
+            q: HeadsNorm::new(&format!("{name}.q_norm"), &norms.q, weights),
+            k: HeadsNorm::new(&format!("{name}.k_norm"), &norms.k, weights),
             order: norms.order,
         });
         Ok(Self {
