@@ -37,8 +37,27 @@ fn the_old_spelling_of_rotary_keys_means_the_same() {
     let old = json!({"rotary_pct": 0.25, "rotary_emb_base": 10_000});
     let old = held::respelled("parallel", &["rope_parameters"], old);
     let new = held::config("parallel");
-    assert_eq!(
-        held::spec(&GptNeox, old.clone()),
-        held::spec(&GptNeox, new.clone())
-    );
+    assert_eq!(held::spec(&GptNeox, old), held::spec(&GptNeox, new));
+}
+
+#[test]
+fn fixtures_as_hooks() {
+    for (name, _) in FIXTURES {
+        let spec = held::spec(&GptNeox, held::config(name));
+        insta::assert_snapshot!(format!("{name}_as_hooks"), held::hook_lines(&spec));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_key_expected_and_found() {
+    insta::assert_snapshot!(held::refusals(
+        &GptNeox,
+        [
+            json!({"hidden_size": 30, "num_attention_heads": 4}),
+            json!({"hidden_act": "gelu_10"}),
+            json!({"use_parallel_residual": 1}),
+            json!({"rope_parameters": {"rope_type": "su"}}),
+            json!({"rotary_pct": 0.01}),
+        ]
+    ));
 }

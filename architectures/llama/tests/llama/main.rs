@@ -50,11 +50,7 @@ fn every_element_that_hf_writes_is_taken_once_and_a_tied_embedding_twice() {
         } else {
             ""
         };
-        held::assert_taken_once(
-            &held::spec(&adapter, config.clone()),
-            &held::tensors(name),
-            twice,
-        );
+        held::assert_taken_once(&held::spec(&adapter, config), &held::tensors(name), twice);
     }
 }
 
@@ -77,9 +73,46 @@ fn the_old_spelling_of_rotary_keys_means_the_same() {
         let old = json!({"rope_scaling": scaling, "rope_theta": theta});
         let old = held::respelled(name, &["rope_parameters"], old);
         assert_eq!(
-            held::spec(&adapter, old.clone()),
-            held::spec(&adapter, config.clone()),
+            held::spec(&adapter, old),
+            held::spec(&adapter, config),
             "{name}"
         );
     }
+}
+
+#[test]
+fn fixtures_as_hooks() {
+    for (adapter, name) in fixtures() {
+        let spec = held::spec(&adapter, held::config(name));
+        insta::assert_snapshot!(format!("{name}_as_hooks"), held::hook_lines(&spec));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_key_expected_and_found() {
+    let rope = |rope: serde_json::Value| json!({"rope_parameters": rope});
+    insta::assert_snapshot!(held::refusals(
+        &LlamaLike(LLAMA),
+        [
+            json!({"hidden_size": 30, "num_attention_heads": 4}),
+            json!({"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 4}),
+            json!({"hidden_act": "gelu_10"}),
+            json!({"attention_bias": "yes"}),
+            rope(json!({"rope_type": "su"})),
+            rope(json!({"rope_type": "llama3", "factor": 8.0})),
+            rope(json!({"rope_type": "longrope", "short_factor": [1.0, "x"]})),
+            rope(json!({"rope_theta": -1.0})),
+            json!({"rope_scaling": {"type": "linear"}}),
+        ]
+    ));
+    insta::assert_snapshot!(
+        "windows",
+        held::refusals(
+            &LlamaLike(QWEN2),
+            [
+                json!({"num_hidden_layers": 2, "layer_types": ["full_attention"]}),
+                json!({"num_hidden_layers": 1, "layer_types": ["chunked_attention"]}),
+            ]
+        )
+    );
 }
