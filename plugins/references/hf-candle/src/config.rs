@@ -20,6 +20,10 @@ impl Config {
             spell_rope(&mut keys, &rope);
         }
         spell_windows(&mut keys)?;
+        if let Some(count) = keys.get("num_local_experts").cloned() {
+            // Qwen's port knows the older name alone.
+            keys.entry("num_experts").or_insert(count);
+        }
         let model_type = keys.get("model_type").and_then(Value::as_str);
         Ok(Self {
             model_type: model_type.unwrap_or_default().to_owned(),
@@ -64,8 +68,9 @@ fn spell_windows(keys: &mut Map<String, Value>) -> Result<()> {
     if keys.get("use_sliding_window") == Some(&Value::Bool(false))
         && keys.get("sliding_window").is_none_or(Value::is_null)
     {
-        // Qwen-2's port asks for a window also where it uses none.
+        // Qwen's ports ask for a window also where they use none.
         keys.insert("sliding_window".to_owned(), Value::from(0));
+        keys.entry("max_window_layers").or_insert(Value::from(0));
     }
     keys.entry("use_flash_attn").or_insert(Value::Bool(false));
     let is_gemma3 = keys.contains_key("rope_local_base_freq");

@@ -23,11 +23,8 @@ pub(crate) enum Error {
         source: serde_json::Error,
     },
     /// The port's own loader refuses the weights.
-    #[error("candle-transformers' `{model_type}` cannot load the checkpoint: {source}")]
-    Load {
-        model_type: String,
-        source: candle_core::Error,
-    },
+    #[error("candle-transformers' `{model_type}` cannot load the checkpoint: {reason}")]
+    Load { model_type: String, reason: String },
     /// The question has no answer here.
     #[error("candle-transformers' models {0}")]
     Unanswerable(&'static str),
@@ -48,11 +45,16 @@ pub(crate) enum Error {
     #[error(transparent)]
     Sdk(#[from] PluginError),
     /// The port failed while it ran.
-    #[error("candle-transformers: {0}")]
+    #[error("candle-transformers: {}", first_line(&.0.to_string()))]
     Candle(#[from] candle_core::Error),
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// candle puts a backtrace below.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
 
 impl From<Error> for PluginError {
     fn from(error: Error) -> Self {

@@ -1,5 +1,8 @@
 //! candle-transformers' models behind one face.
 
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+
 use candle_core::{Device, Result as CandleResult, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{
@@ -7,7 +10,7 @@ use candle_transformers::models::{
 };
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, first_line};
 
 /// A model with its cache.
 pub(crate) trait Port {
@@ -24,7 +27,8 @@ type Open = fn(&Config, VarBuilder<'static>) -> Result<Box<dyn Port>>;
 /// By `model_type`.
 const PORTS: &[(&str, Open)] = &[
     ("gemma", |config, weights| {
-        let model = load(config, gemma::Model::new(false, &config.read()?, weights))?;
+        let hyper = config.read()?;
+        let model = load(config, || gemma::Model::new(false, &hyper, weights))?;
         Ok(caching(
             model,
             gemma::Model::forward,
@@ -32,7 +36,8 @@ const PORTS: &[(&str, Open)] = &[
         ))
     }),
     ("gemma2", |config, weights| {
-        let model = load(config, gemma2::Model::new(false, &config.read()?, weights))?;
+        let hyper = config.read()?;
+        let model = load(config, || gemma2::Model::new(false, &hyper, weights))?;
         Ok(caching(
             model,
             gemma2::Model::forward,
@@ -40,7 +45,8 @@ const PORTS: &[(&str, Open)] = &[
         ))
     }),
     ("gemma3_text", |config, weights| {
-        let model = load(config, gemma3::Model::new(false, &config.read()?, weights))?;
+        let hyper = config.read()?;
+        let model = load(config, || gemma3::Model::new(false, &hyper, weights))?;
         Ok(caching(
             model,
             gemma3::Model::forward,
@@ -50,7 +56,7 @@ const PORTS: &[(&str, Open)] = &[
     ("llama", |config, weights| {
         let hyper = config.read::<llama::LlamaConfig>()?.into_config(false);
         let dtype = weights.dtype();
-        let model = load(config, llama::Llama::load(weights, &hyper))?;
+        let model = load(config, || llama::Llama::load(weights, &hyper))?;
         let empty = llama::Cache::new(true, dtype, &hyper, &Device::Cpu)?;
         let cache = empty.clone();
         Ok(Box::new(Llama {
@@ -60,7 +66,8 @@ const PORTS: &[(&str, Open)] = &[
         }))
     }),
     ("mistral", |config, weights| {
-        let model = load(config, mistral::Model::new(&config.read()?, weights))?;
+        let hyper = config.read()?;
+        let model = load(config, || mistral::Model::new(&hyper, weights))?;
         Ok(caching(
             model,
             mistral::Model::forward,
@@ -69,7 +76,7 @@ const PORTS: &[(&str, Open)] = &[
     }),
     ("mixtral", |config, weights| {
         let hyper = config.read()?;
-        let model = load(config, mixtral::Model::new(&hyper, weights.clone()))?;
+        let model = load(config, || mixtral::Model::new(&hyper, weights.clone()))?;
         Ok(Box::new(Mixtral {
             model,
             hyper,
@@ -77,10 +84,8 @@ const PORTS: &[(&str, Open)] = &[
         }))
     }),
     ("qwen2", |config, weights| {
-        let model = load(
-            config,
-            qwen2::ModelForCausalLM::new(&config.read()?, weights),
-        )?;
+        let hyper = config.read()?;
+        let model = load(config, || qwen2::ModelForCausalLM::new(&hyper, weights))?;
         Ok(caching(
             model,
             qwen2::ModelForCausalLM::forward,
@@ -88,10 +93,8 @@ const PORTS: &[(&str, Open)] = &[
         ))
     }),
     ("qwen3", |config, weights| {
-        let model = load(
-            config,
-            qwen3::ModelForCausalLM::new(&config.read()?, weights),
-        )?;
+        let hyper = config.read()?;
+        let model = load(config, || qwen3::ModelForCausalLM::new(&hyper, weights))?;
         Ok(caching(
             model,
             qwen3::ModelForCausalLM::forward,
@@ -99,10 +102,8 @@ const PORTS: &[(&str, Open)] = &[
         ))
     }),
     ("qwen3_moe", |config, weights| {
-        let model = load(
-            config,
-            qwen3_moe::ModelForCausalLM::new(&config.read()?, weights),
-        )?;
+        let hyper = config.read()?;
+        let model = load(config, || qwen3_moe::ModelForCausalLM::new(&hyper, weights))?;
         Ok(caching(
             model,
             qwen3_moe::ModelForCausalLM::forward,
@@ -110,7 +111,8 @@ const PORTS: &[(&str, Open)] = &[
         ))
     }),
     ("starcoder2", |config, weights| {
-        let model = load(config, starcoder2::Model::new(&config.read()?, weights))?;
+        let hyper = config.read()?;
+        let model = load(config, || starcoder2::Model::new(&hyper, weights))?;
         Ok(caching(
             model,
             starcoder2::Model::forward,
@@ -133,11 +135,25 @@ pub(crate) fn open(config: &Config, weights: VarBuilder<'static>) -> Result<Box<
     open(config, weights)
 }
 
-fn load<T>(config: &Config, loaded: CandleResult<T>) -> Result<T> {
-    loaded.map_err(|source| Error::Load {
+/// What a port's own loader makes of the checkpoint; some panic where others return an error.
+fn load<T>(config: &Config, load: impl FnOnce() -> CandleResult<T>) -> Result<T> {
+    let loaded = panic::catch_unwind(AssertUnwindSafe(load));
+    let reason = match loaded {
+        Ok(Ok(model)) => return Ok(model),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => said(&*panic),
+    };
+    Err(Error::Load {
         model_type: config.model_type().to_owned(),
-        source,
+        reason: first_line(&reason).to_owned(),
     })
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic".to_owned())
 }
 
 /// A model that keeps its cache itself.

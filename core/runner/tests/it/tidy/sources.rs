@@ -125,8 +125,12 @@ fn plugins_never_print_and_never_exit() {
 }
 
 #[test]
-fn candle_is_named_by_the_engine_and_by_the_second_opinion_on_it() {
-    let places = ["core/engine/", "plugins/references/hooked-transformer/"];
+fn candle_is_named_by_who_computes_with_it() {
+    let places = [
+        "core/engine/",
+        "plugins/references/hf-candle/",
+        "plugins/references/hooked-transformer/",
+    ];
     let sources = sources(&ALL);
     let named: BTreeSet<&str> = sources
         .iter()
