@@ -1,11 +1,9 @@
 //! From Bloom's `config.json` to its spec.
 
-use std::collections::BTreeMap;
-
 use tlbench_sdk::spec::{
-    Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec,
-    HfTap, InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, ProjectionSpec,
-    ResidualSource, TapStep, TensorSource, UnembedSpec, Wiring, config_keys,
+    Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec,
+    FusedHeads, HfTap, InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec,
+    ResidualSource, StreamEnds, Wiring, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -49,6 +47,7 @@ struct Hyper {
     d_model: usize,
     n_layers: usize,
     n_heads: usize,
+    d_head: usize,
     eps: f64,
     residual: ResidualSource,
     causal: bool,
@@ -63,20 +62,13 @@ impl Hyper {
         // The older spelling of the width wins, as HF lets it overwrite the other.
         let d_model = config.size_or(&["n_embed", "hidden_size"], 64)?;
         let n_heads = config.size_or(&["num_attention_heads", "n_head"], 8)?;
-        if !d_model.is_multiple_of(n_heads) {
-            let expected = format!("a multiple of n_head = {n_heads}");
-            return Err(ConfigError::new(
-                "hidden_size",
-                expected,
-                d_model.to_string(),
-            ));
-        }
         let post_norm = config.flag_or(&["apply_residual_connection_post_layernorm"], false)?;
         Ok(Self {
             d_vocab: config.size_or(&["vocab_size"], 250_880)?,
             d_model,
             n_layers: config.size_or(&["num_hidden_layers", "n_layer"], 2)?,
             n_heads,
+            d_head: config.d_head(("hidden_size", d_model), ("n_head", n_heads))?,
             eps: config.number_or(&["layer_norm_epsilon"], 1e-5)?,
             residual: if post_norm {
                 ResidualSource::Input
@@ -95,45 +87,49 @@ impl Hyper {
             d_model: self.d_model,
             d_vocab: self.d_vocab,
             n_ctx: None,
-            embedding: self.embedding(),
+            embedding: EmbeddingSpec {
+                norm: Some(self.norm("word_embeddings_layernorm")),
+                ..self.ends().embedding()
+            },
             layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
             final_norm: Some(self.norm("ln_f")),
-            unembed: self.unembed(),
+            unembed: self.ends().unembed(),
             ignored_tensors: Vec::new(),
         }
     }
 
-    fn embedding(&self) -> EmbeddingSpec {
-        let mut tokens = MODEL.tensor("word_embeddings.weight", [self.d_vocab, self.d_model]);
-        if self.tied {
-            // HF ties in both directions.
-            tokens.names.push("lm_head.weight".into());
-        }
-        EmbeddingSpec {
-            tokens,
-            module: Some(MODEL.module("word_embeddings")),
-            scale: None,
-            positions: None,
-            norm: Some(self.norm("word_embeddings_layernorm")),
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
+    fn ends(&self) -> StreamEnds<'static> {
+        StreamEnds {
+            inner: MODEL,
+            embedding: "word_embeddings",
+            head: &["lm_head.weight"],
+            d_vocab: self.d_vocab,
+            d_model: self.d_model,
+            tied: self.tied,
+            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
         }
     }
 
     fn layer(&self, index: usize) -> LayerSpec {
         let block = format!("h.{index}");
         let (attn, mlp) = (format!("{block}.self_attention"), format!("{block}.mlp"));
+        let fused = self.fused(&attn);
         LayerSpec {
             wiring: Wiring::Sequential,
             attn: Some(self.branch(
                 self.norm(&format!("{block}.input_layernorm")),
-                self.attention(&attn),
+                self.attention(&attn, &fused),
             )),
             mlp: Some(self.branch(
                 self.norm(&format!("{block}.post_attention_layernorm")),
                 MlpSpec::Dense(self.mlp(&mlp)),
             )),
             module: Some(MODEL.module(&block)),
-            taps: self.taps(&attn, &mlp),
+            taps: fused
+                .taps()
+                .into_iter()
+                .chain(Self::taps(&attn, &mlp))
+                .collect(),
         }
     }
 
@@ -144,46 +140,43 @@ impl Hyper {
         }
     }
 
-    /// A branch's output is seen before its module adds the residual, and heads come apart before queries, keys and
-    /// values do.
-    fn taps(&self, attn: &str, mlp: &str) -> BTreeMap<String, HfTap> {
-        let part = |nth| {
-            let sizes = vec![self.n_heads, 3, self.d_head()];
-            HfTap::output(MODEL.module(&format!("{attn}.query_key_value")))
-                .step(TapStep::Split { sizes })
-                .step(TapStep::Select {
-                    dim: -2,
-                    index: nth,
-                })
-        };
+    /// A branch's output is seen before its module adds the residual.
+    fn taps(attn: &str, mlp: &str) -> [(String, HfTap); 2] {
         let output = |path: String| HfTap::output(MODEL.module(&path));
         [
-            ("attn.hook_q", part(0)),
-            ("attn.hook_k", part(1)),
-            ("attn.hook_v", part(2)),
-            ("hook_attn_out", output(format!("{attn}.dense"))),
-            ("hook_mlp_out", output(format!("{mlp}.dense_4h_to_h"))),
+            ("hook_attn_out".to_owned(), output(format!("{attn}.dense"))),
+            (
+                "hook_mlp_out".to_owned(),
+                output(format!("{mlp}.dense_4h_to_h")),
+            ),
         ]
-        .map(|(hook, tap)| (hook.to_owned(), tap))
-        .into()
     }
 
-    fn attention(&self, path: &str) -> AttentionSpec {
-        let part = |nth| self.part_of_fused(&format!("{path}.query_key_value"), nth);
+    fn fused(&self, attn: &str) -> FusedHeads {
+        let path = format!("{attn}.query_key_value");
+        FusedHeads {
+            product: MODEL.linear(&path, 3 * self.d_model, self.d_model, true),
+            n_heads: self.n_heads,
+            d_head: self.d_head,
+            d_model: self.d_model,
+        }
+    }
+
+    fn attention(&self, path: &str, fused: &FusedHeads) -> AttentionSpec {
         AttentionSpec {
             n_heads: self.n_heads,
             n_kv_heads: self.n_heads,
-            d_head: self.d_head(),
-            q: part(0),
-            k: part(1),
-            v: part(2),
+            d_head: self.d_head,
+            q: fused.part(0),
+            k: fused.part(1),
+            v: fused.part(2),
             o: MODEL.linear(&format!("{path}.dense"), self.d_model, self.d_model, true),
             clip_qkv: None,
             qk_norm: None,
             position: PositionSpec::Alibi(AlibiSpec {
                 slopes: alibi_slopes(self.n_heads),
             }),
-            scale: 1.0 / (self.d_head() as f64).sqrt(),
+            scale: 1.0 / (self.d_head as f64).sqrt(),
             softcap: None,
             mask: Mask::Band {
                 back: None,
@@ -198,34 +191,6 @@ impl Hyper {
                 "is_causal",
                 "apply_residual_connection_post_layernorm",
             ]),
-        }
-    }
-
-    /// Queries, keys or values: the product yields `[n_heads, 3, d_head]`.
-    fn part_of_fused(&self, path: &str, nth: usize) -> ProjectionSpec {
-        let (heads, width) = (self.n_heads, self.d_model);
-        let slice = Cut::Slice {
-            dim: 1,
-            start: nth,
-            len: 1,
-        };
-        let shaped = |shape: &[usize]| Cut::Reshape {
-            shape: shape.to_vec(),
-        };
-        let weight = MODEL
-            .tensor(&format!("{path}.weight"), [3 * width, width])
-            .cut(shaped(&[heads, 3, self.d_head(), width]))
-            .cut(slice.clone())
-            .cut(shaped(&[width, width]));
-        let bias = MODEL
-            .tensor(&format!("{path}.bias"), [3 * width])
-            .cut(shaped(&[heads, 3, self.d_head()]))
-            .cut(slice)
-            .cut(shaped(&[width]));
-        ProjectionSpec {
-            weight,
-            bias: Some(bias),
-            tap: None,
         }
     }
 
@@ -246,31 +211,6 @@ impl Hyper {
     fn norm(&self, path: &str) -> NormSpec {
         let keys = ["hidden_size", "layer_norm_epsilon"];
         MODEL.layer_norm(path, self.d_model, self.eps, &keys)
-    }
-
-    fn unembed(&self) -> UnembedSpec {
-        // Where both are stored, HF keeps a tied head apart if it differs from the embedding.
-        let shape = [self.d_vocab, self.d_model];
-        let mut weight = TensorSource::new(["lm_head.weight"], shape);
-        if self.tied {
-            let tokens = MODEL.tensor("word_embeddings.weight", shape);
-            weight.names.extend(tokens.names);
-        }
-        UnembedSpec {
-            projection: ProjectionSpec {
-                weight,
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: self.d_vocab,
-            logit_scale: 1.0,
-            softcap: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
-        }
-    }
-
-    fn d_head(&self) -> usize {
-        self.d_model / self.n_heads
     }
 }
 

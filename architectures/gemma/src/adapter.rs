@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tlbench_sdk::spec::{
     AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingScale, EmbeddingSpec, Extent,
     HeadNorm, HeadNorms, HfTap, InnerModel, LayerSpec, MlpSpec, ModelSpec, NormOrder, NormSpec,
-    Port, ProjectionSpec, TapStep, TensorSource, UnembedSpec, Wiring, config_keys,
+    Port, StreamEnds, TapStep, UnembedSpec, Wiring, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -52,21 +52,24 @@ impl Hyper {
     }
 
     fn embedding(&self) -> EmbeddingSpec {
-        let mut tokens = MODEL.tensor("embed_tokens.weight", [self.d_vocab, self.d_model]);
-        if self.tied {
-            // HF ties in both directions.
-            tokens.names.push("lm_head.weight".into());
-        }
         EmbeddingSpec {
-            tokens,
-            module: Some(MODEL.module("embed_tokens")),
             scale: Some(EmbeddingScale {
                 value: (self.d_model as f64).sqrt(),
                 rounded_to_weights: true,
             }),
-            positions: None,
-            norm: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
+            ..self.ends().embedding()
+        }
+    }
+
+    fn ends(&self) -> StreamEnds<'static> {
+        StreamEnds {
+            inner: MODEL,
+            embedding: "embed_tokens",
+            head: &["lm_head.weight"],
+            d_vocab: self.d_vocab,
+            d_model: self.d_model,
+            tied: self.tied,
+            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
         }
     }
 
@@ -179,23 +182,13 @@ impl Hyper {
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
-        let linear = |name: &str, outputs, inputs| {
-            MODEL.linear(&format!("{path}.{name}"), outputs, inputs, false)
-        };
         let activation = match self.generation {
             Generation::First => "hidden_act",
             Generation::Second | Generation::Third => "hidden_activation",
         };
-        DenseMlp {
-            d_mlp: self.d_mlp,
-            input: linear("up_proj", self.d_mlp, self.d_model),
-            gate: Some(linear("gate_proj", self.d_mlp, self.d_model)),
-            output: linear("down_proj", self.d_model, self.d_mlp),
-            activation: self.activation,
-            module: Some(MODEL.module(path)),
-            post_tap: Some(HfTap::input(MODEL.module(&format!("{path}.down_proj")))),
-            config_keys: config_keys(&["hidden_size", "intermediate_size", activation]),
-        }
+        let keys = ["hidden_size", "intermediate_size", activation];
+        let sizes = [self.d_model, self.d_mlp];
+        MODEL.gated_mlp(path, sizes, self.activation, false, &keys)
     }
 
     fn head_norm(&self, path: &str) -> HeadNorm {
@@ -214,27 +207,11 @@ impl Hyper {
     }
 
     fn unembed(&self) -> UnembedSpec {
-        let mut weight = TensorSource::new(["lm_head.weight"], [self.d_vocab, self.d_model]);
-        if self.tied {
-            let shape = [self.d_vocab, self.d_model];
-            weight
-                .names
-                .extend(MODEL.tensor("embed_tokens.weight", shape).names);
-        }
-        let mut keys = config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]);
+        let mut unembed = self.ends().unembed();
+        unembed.softcap = self.logit_cap;
         if self.logit_cap.is_some() {
-            keys.push("final_logit_softcapping".into());
+            unembed.config_keys.push("final_logit_softcapping".into());
         }
-        UnembedSpec {
-            projection: ProjectionSpec {
-                weight,
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: self.d_vocab,
-            logit_scale: 1.0,
-            softcap: self.logit_cap,
-            config_keys: keys,
-        }
+        unembed
     }
 }

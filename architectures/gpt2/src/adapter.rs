@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tlbench_sdk::spec::{
     Activation, AttentionPort, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec, HfTap,
-    LayerSpec, Mask, MlpSpec, ModelSpec, NormKind, NormSpec, PositionSpec, PositionTable,
-    ProjectionSpec, TapStep, TensorSource, UnembedSpec, Wiring,
+    InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, PositionTable,
+    ProjectionSpec, StreamEnds, TapStep, Wiring, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -41,6 +41,8 @@ const NEUTRAL: &[&str] = &[
     "summary_use_proj",
 ];
 
+const MODEL: InnerModel = InnerModel("transformer");
+
 /// What `config.json` says, with the defaults of HF's `GPT2Config`.
 struct Hyper {
     d_vocab: usize,
@@ -48,6 +50,7 @@ struct Hyper {
     d_model: usize,
     n_layers: usize,
     n_heads: usize,
+    d_head: usize,
     d_mlp: usize,
     activation: Activation,
     eps: f64,
@@ -63,10 +66,7 @@ impl Hyper {
         // HF's `attribute_map` lets the general spelling overwrite GPT-2's own, so it is looked up first.
         let d_model = config.size_or(&["hidden_size", "n_embd"], 768)?;
         let n_heads = config.size_or(&["num_attention_heads", "n_head"], 12)?;
-        if !d_model.is_multiple_of(n_heads) {
-            let expected = format!("a multiple of n_head = {n_heads}");
-            return Err(ConfigError::new("n_embd", expected, d_model.to_string()));
-        }
+        let d_head = config.d_head(("n_embd", d_model), ("n_head", n_heads))?;
         if config.flag_or(&["add_cross_attention"], false)? {
             let expected = "false, as there is no encoder to attend to";
             return Err(ConfigError::new("add_cross_attention", expected, "true"));
@@ -77,6 +77,7 @@ impl Hyper {
             d_model,
             n_layers: config.size_or(&["num_hidden_layers", "n_layer"], 12)?,
             n_heads,
+            d_head,
             d_mlp: config.size_or(&["n_inner"], 4 * d_model)?,
             activation: config.activation_or(&["activation_function"], "gelu_new")?,
             eps: config.number_or(&["layer_norm_epsilon"], 1e-5)?,
@@ -97,30 +98,33 @@ impl Hyper {
             embedding: self.embedding(),
             layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
             final_norm: Some(self.norm("ln_f")),
-            unembed: self.unembed(),
+            unembed: self.ends().unembed(),
             // Masks, which older releases saved as buffers of the attention.
             ignored_tensors: vec!["*.attn.bias".into(), "*.attn.masked_bias".into()],
         }
     }
 
     fn embedding(&self) -> EmbeddingSpec {
-        let mut tokens = stored("wte.weight", [self.d_vocab, self.d_model]);
-        if self.tied {
-            // HF ties in both directions.
-            tokens.names.push("lm_head.weight".into());
-        }
         EmbeddingSpec {
-            tokens,
-            module: Some(module("wte")),
-            scale: None,
             positions: Some(PositionTable {
-                table: stored("wpe.weight", [self.n_ctx, self.d_model]),
+                table: MODEL.tensor("wpe.weight", [self.n_ctx, self.d_model]),
                 offset: 0,
-                module: Some(module("wpe")),
-                config_keys: keys(&["n_positions", "n_embd"]),
+                module: Some(MODEL.module("wpe")),
+                config_keys: config_keys(&["n_positions", "n_embd"]),
             }),
-            norm: None,
-            config_keys: keys(&["vocab_size", "n_embd", "tie_word_embeddings"]),
+            ..self.ends().embedding()
+        }
+    }
+
+    fn ends(&self) -> StreamEnds<'static> {
+        StreamEnds {
+            inner: MODEL,
+            embedding: "wte",
+            head: &["lm_head.weight"],
+            d_vocab: self.d_vocab,
+            d_model: self.d_model,
+            tied: self.tied,
+            config_keys: &["vocab_size", "n_embd", "tie_word_embeddings"],
         }
     }
 
@@ -135,20 +139,19 @@ impl Hyper {
                 attention,
             )),
             mlp: Some(Branch::pre_norm(self.norm(&format!("{block}.ln_2")), mlp)),
-            module: Some(module(&block)),
+            module: Some(MODEL.module(&block)),
             taps: BTreeMap::new(),
         }
     }
 
     fn attention(&self, index: usize, path: &str) -> AttentionSpec {
-        let d_head = self.d_model / self.n_heads;
-        let per_width = if self.scaled { d_head } else { 1 };
+        let per_width = if self.scaled { self.d_head } else { 1 };
         let per_layer = if self.scaled_by_layer { index + 1 } else { 1 };
         let part = |nth| self.part_of_c_attn(&format!("{path}.c_attn"), nth);
         AttentionSpec {
             n_heads: self.n_heads,
             n_kv_heads: self.n_heads,
-            d_head,
+            d_head: self.d_head,
             q: part(0),
             k: part(1),
             v: part(2),
@@ -163,9 +166,9 @@ impl Hyper {
                 ahead: self.causal.then_some(0),
             },
             sinks: None,
-            module: Some(module(path)),
+            module: Some(MODEL.module(path)),
             port: AttentionPort::Interface,
-            config_keys: keys(&[
+            config_keys: config_keys(&[
                 "n_embd",
                 "n_head",
                 "scale_attn_weights",
@@ -184,12 +187,12 @@ impl Hyper {
             start,
             len: width,
         };
-        let weight = stored(&format!("{path}.weight"), [width, 3 * width]);
-        let bias = stored(&format!("{path}.bias"), [3 * width]);
+        let weight = MODEL.tensor(&format!("{path}.weight"), [width, 3 * width]);
+        let bias = MODEL.tensor(&format!("{path}.bias"), [3 * width]);
         ProjectionSpec {
             weight: weight.cut(slice(1)).cut(Cut::Transpose),
             bias: Some(bias.cut(slice(0))),
-            tap: Some(HfTap::output(module(path)).step(TapStep::Slice { start, len: width })),
+            tap: Some(HfTap::output(MODEL.module(path)).step(TapStep::Slice { start, len: width })),
         }
     }
 
@@ -200,68 +203,25 @@ impl Hyper {
             gate: None,
             output: conv1d(&format!("{path}.c_proj"), self.d_mlp, self.d_model),
             activation: self.activation,
-            module: Some(module(path)),
-            post_tap: Some(HfTap::output(module(&format!("{path}.act")))),
-            config_keys: keys(&["n_embd", "n_inner", "activation_function"]),
+            module: Some(MODEL.module(path)),
+            post_tap: Some(HfTap::output(MODEL.module(&format!("{path}.act")))),
+            config_keys: config_keys(&["n_embd", "n_inner", "activation_function"]),
         }
     }
 
     fn norm(&self, path: &str) -> NormSpec {
-        NormSpec {
-            kind: NormKind::LayerNorm,
-            eps: self.eps,
-            gain: Some(stored(&format!("{path}.weight"), [self.d_model])),
-            gain_offset: 0.0,
-            bias: Some(stored(&format!("{path}.bias"), [self.d_model])),
-            module: Some(module(path)),
-            config_keys: keys(&["n_embd", "layer_norm_epsilon"]),
-        }
-    }
-
-    fn unembed(&self) -> UnembedSpec {
-        // Where both are stored, HF keeps a tied head apart if it differs from the embedding.
-        let mut weight = TensorSource::new(["lm_head.weight"], [self.d_vocab, self.d_model]);
-        if self.tied {
-            weight.names.extend(names("wte.weight"));
-        }
-        UnembedSpec {
-            projection: ProjectionSpec {
-                weight,
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: self.d_vocab,
-            logit_scale: 1.0,
-            softcap: None,
-            config_keys: keys(&["vocab_size", "n_embd", "tie_word_embeddings"]),
-        }
+        let keys = ["n_embd", "layer_norm_epsilon"];
+        MODEL.layer_norm(path, self.d_model, self.eps, &keys)
     }
 }
 
 /// A `Conv1D`: stored as `[in, out]`.
 fn conv1d(path: &str, inputs: usize, outputs: usize) -> ProjectionSpec {
     ProjectionSpec {
-        weight: stored(&format!("{path}.weight"), [inputs, outputs]).cut(Cut::Transpose),
-        bias: Some(stored(&format!("{path}.bias"), [outputs])),
-        tap: Some(HfTap::output(module(path))),
+        weight: MODEL
+            .tensor(&format!("{path}.weight"), [inputs, outputs])
+            .cut(Cut::Transpose),
+        bias: Some(MODEL.tensor(&format!("{path}.bias"), [outputs])),
+        tap: Some(HfTap::output(MODEL.module(path))),
     }
-}
-
-/// A tensor of the inner model.
-fn stored<const RANK: usize>(path: &str, shape: [usize; RANK]) -> TensorSource {
-    TensorSource::new(names(path), shape)
-}
-
-/// With the prefix of a language model's checkpoint, and without, as the inner model alone saves it.
-fn names(path: &str) -> [String; 2] {
-    [module(path), path.to_owned()]
-}
-
-/// The path of one of the inner model's modules from the language model's root.
-fn module(path: &str) -> String {
-    format!("transformer.{path}")
-}
-
-fn keys(names: &[&str]) -> Vec<String> {
-    names.iter().map(|&name| name.to_owned()).collect()
 }

@@ -1,9 +1,9 @@
 //! From GPT-NeoX's `config.json` to its spec.
 
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec, HfTap,
-    InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, ProjectionSpec,
-    RotarySpec, TapStep, TensorSource, UnembedSpec, Wiring, config_keys,
+    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, FusedHeads, HfTap, InnerModel,
+    LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, RotarySpec, StreamEnds, Wiring,
+    config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader, RotaryKeys};
 
@@ -33,9 +33,6 @@ const ROTARY_KEYS: RotaryKeys = RotaryKeys {
     ..RotaryKeys::USUAL
 };
 
-/// Names of the head: on disk, and in the module tree.
-const HEAD: [&str; 2] = ["embed_out.weight", "lm_head.weight"];
-
 /// Keys without influence on the logits: training, and another head than the language model's.
 const NEUTRAL: &[&str] = &["attention_dropout", "classifier_dropout", "hidden_dropout"];
 
@@ -46,6 +43,7 @@ struct Hyper {
     d_model: usize,
     n_layers: usize,
     n_heads: usize,
+    d_head: usize,
     d_mlp: usize,
     rotary: RotarySpec,
     activation: Activation,
@@ -61,14 +59,8 @@ impl Hyper {
         config.causal()?;
         let d_model = config.size_or(&["hidden_size"], 6144)?;
         let n_heads = config.size_or(&["num_attention_heads"], 64)?;
-        if !d_model.is_multiple_of(n_heads) {
-            let expected = format!("a multiple of num_attention_heads = {n_heads}");
-            return Err(ConfigError::new(
-                "hidden_size",
-                expected,
-                d_model.to_string(),
-            ));
-        }
+        let heads = ("num_attention_heads", n_heads);
+        let d_head = config.d_head(("hidden_size", d_model), heads)?;
         let n_ctx = config.size_or(&["max_position_embeddings"], 2048)?;
         let is_parallel = config.flag_or(&["use_parallel_residual"], true)?;
         Ok(Self {
@@ -77,8 +69,9 @@ impl Hyper {
             d_model,
             n_layers: config.size_or(&["num_hidden_layers"], 44)?,
             n_heads,
+            d_head,
             d_mlp: config.size_or(&["intermediate_size"], 24_576)?,
-            rotary: config.rotary(ROTARY_KEYS, d_model / n_heads, n_ctx)?,
+            rotary: config.rotary(ROTARY_KEYS, d_head, n_ctx)?,
             activation: config.activation_or(&["hidden_act"], "gelu")?,
             eps: config.number_or(&["layer_norm_eps"], 1e-5)?,
             wiring: if is_parallel {
@@ -91,20 +84,16 @@ impl Hyper {
         })
     }
 
-    fn d_head(&self) -> usize {
-        self.d_model / self.n_heads
-    }
-
     fn model(&self) -> ModelSpec {
         ModelSpec {
             architecture: "GPTNeoXForCausalLM".into(),
             d_model: self.d_model,
             d_vocab: self.d_vocab,
             n_ctx: Some(self.n_ctx),
-            embedding: self.embedding(),
+            embedding: self.ends().embedding(),
             layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
             final_norm: Some(self.norm("final_layer_norm")),
-            unembed: self.unembed(),
+            unembed: self.ends().unembed(),
             ignored_tensors: config_keys(&[
                 "*.attention.bias",
                 "*.attention.masked_bias",
@@ -113,19 +102,16 @@ impl Hyper {
         }
     }
 
-    fn embedding(&self) -> EmbeddingSpec {
-        let mut tokens = INNER.tensor("embed_in.weight", [self.d_vocab, self.d_model]);
-        if self.tied {
-            // HF ties in both directions.
-            tokens.names.extend(HEAD.map(str::to_owned));
-        }
-        EmbeddingSpec {
-            tokens,
-            module: Some(INNER.module("embed_in")),
-            scale: None,
-            positions: None,
-            norm: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
+    fn ends(&self) -> StreamEnds<'static> {
+        StreamEnds {
+            inner: INNER,
+            embedding: "embed_in",
+            // As it is on disk, and in the module tree.
+            head: &["embed_out.weight", "lm_head.weight"],
+            d_vocab: self.d_vocab,
+            d_model: self.d_model,
+            tied: self.tied,
+            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
         }
     }
 
@@ -133,36 +119,34 @@ impl Hyper {
         let block = format!("layers.{index}");
         let norm = |name: &str| self.norm(&format!("{block}.{name}"));
         let attention = format!("{block}.attention");
+        let fused = self.fused(&attention);
         let mlp = MlpSpec::Dense(self.mlp(&format!("{block}.mlp")));
         LayerSpec {
             wiring: self.wiring,
             attn: Some(Branch::pre_norm(
                 norm("input_layernorm"),
-                self.attention(&attention),
+                self.attention(&attention, &fused),
             )),
             mlp: Some(Branch::pre_norm(norm("post_attention_layernorm"), mlp)),
             module: Some(INNER.module(&block)),
-            taps: [("attn.hook_q", 0), ("attn.hook_k", 1), ("attn.hook_v", 2)]
-                .map(|(hook, nth)| (hook.to_owned(), self.tap_of_fused(&attention, nth)))
-                .into(),
+            taps: fused.taps(),
         }
     }
 
-    fn attention(&self, path: &str) -> AttentionSpec {
-        let part = |nth| self.part_of_fused(path, nth);
+    fn attention(&self, path: &str, fused: &FusedHeads) -> AttentionSpec {
         let out = format!("{path}.dense");
         AttentionSpec {
             n_heads: self.n_heads,
             n_kv_heads: self.n_heads,
-            d_head: self.d_head(),
-            q: part(0),
-            k: part(1),
-            v: part(2),
+            d_head: self.d_head,
+            q: fused.part(0),
+            k: fused.part(1),
+            v: fused.part(2),
             o: INNER.linear(&out, self.d_model, self.d_model, self.attention_bias),
             clip_qkv: None,
             qk_norm: None,
             position: PositionSpec::Rotary(self.rotary.clone()),
-            scale: 1.0 / (self.d_head() as f64).sqrt(),
+            scale: 1.0 / (self.d_head as f64).sqrt(),
             softcap: None,
             mask: Mask::CAUSAL,
             sinks: None,
@@ -179,43 +163,14 @@ impl Hyper {
         }
     }
 
-    /// Queries, keys or values: the product yields `[n_heads, 3, d_head]`.
-    fn part_of_fused(&self, path: &str, nth: usize) -> ProjectionSpec {
-        let (heads, width, d_head) = (self.n_heads, self.d_model, self.d_head());
-        let slice = Cut::Slice {
-            dim: 1,
-            start: nth,
-            len: 1,
-        };
-        let shaped = |shape: &[usize]| Cut::Reshape {
-            shape: shape.to_vec(),
-        };
-        let path = format!("{path}.query_key_value");
-        let fused = INNER.linear(&path, 3 * width, width, self.attention_bias);
-        ProjectionSpec {
-            weight: fused
-                .weight
-                .cut(shaped(&[heads, 3, d_head, width]))
-                .cut(slice.clone())
-                .cut(shaped(&[width, width])),
-            bias: fused.bias.map(|bias| {
-                bias.cut(shaped(&[heads, 3, d_head]))
-                    .cut(slice)
-                    .cut(shaped(&[width]))
-            }),
-            tap: None,
+    fn fused(&self, attention: &str) -> FusedHeads {
+        let path = format!("{attention}.query_key_value");
+        FusedHeads {
+            product: INNER.linear(&path, 3 * self.d_model, self.d_model, self.attention_bias),
+            n_heads: self.n_heads,
+            d_head: self.d_head,
+            d_model: self.d_model,
         }
-    }
-
-    /// The heads come apart before queries, keys and values do.
-    fn tap_of_fused(&self, path: &str, nth: usize) -> HfTap {
-        let sizes = vec![self.n_heads, 3, self.d_head()];
-        HfTap::output(INNER.module(&format!("{path}.query_key_value")))
-            .step(TapStep::Split { sizes })
-            .step(TapStep::Select {
-                dim: -2,
-                index: nth,
-            })
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
@@ -241,27 +196,5 @@ impl Hyper {
             self.eps,
             &["hidden_size", "layer_norm_eps"],
         )
-    }
-
-    fn unembed(&self) -> UnembedSpec {
-        let shape = [self.d_vocab, self.d_model];
-        // Where both are stored, HF keeps a tied head apart if it differs from the embedding.
-        let mut weight = TensorSource::new(HEAD, shape);
-        if self.tied {
-            weight
-                .names
-                .extend(INNER.tensor("embed_in.weight", shape).names);
-        }
-        UnembedSpec {
-            projection: ProjectionSpec {
-                weight,
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: self.d_vocab,
-            logit_scale: 1.0,
-            softcap: None,
-            config_keys: config_keys(&["vocab_size", "tie_word_embeddings"]),
-        }
     }
 }

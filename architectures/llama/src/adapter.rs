@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, Extent, HeadNorm,
-    HeadNorms, HfTap, InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormOrder, NormSpec,
-    PositionSpec, ProjectionSpec, RotaryScaling, RotarySpec, TensorSource, UnembedSpec, Wiring,
-    config_keys,
+    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, Extent, HeadNorm, HeadNorms,
+    InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormOrder, NormSpec, PositionSpec,
+    RotaryScaling, RotarySpec, StreamEnds, Wiring,
 };
 use tlbench_sdk::{
     ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader, LayerType, RotaryKeys,
@@ -95,13 +94,13 @@ impl<'a> Hyper<'a> {
             d_model: self.d_model,
             d_vocab: self.d_vocab,
             n_ctx: self.longest(),
-            embedding: self.embedding(),
+            embedding: self.ends().embedding(),
             layers: (0..)
                 .zip(&self.masks)
                 .map(|(n, &mask)| self.layer(n, mask))
                 .collect(),
             final_norm: Some(self.norm("norm")),
-            unembed: self.unembed(),
+            unembed: self.ends().unembed(),
             // Wavelengths, which older releases saved.
             ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
         }
@@ -115,19 +114,15 @@ impl<'a> Hyper<'a> {
         }
     }
 
-    fn embedding(&self) -> EmbeddingSpec {
-        let mut tokens = INNER.tensor("embed_tokens.weight", [self.d_vocab, self.d_model]);
-        if self.tied {
-            // HF ties in both directions.
-            tokens.names.push("lm_head.weight".into());
-        }
-        EmbeddingSpec {
-            tokens,
-            module: Some(INNER.module("embed_tokens")),
-            scale: None,
-            positions: None,
-            norm: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
+    fn ends(&self) -> StreamEnds<'static> {
+        StreamEnds {
+            inner: INNER,
+            embedding: "embed_tokens",
+            head: &["lm_head.weight"],
+            d_vocab: self.d_vocab,
+            d_model: self.d_model,
+            tied: self.tied,
+            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
         }
     }
 
@@ -214,23 +209,10 @@ impl<'a> Hyper<'a> {
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
-        let project = |name: &str, outputs, inputs| {
-            INNER.linear(&format!("{path}.{name}"), outputs, inputs, self.mlp_bias)
-        };
         let keys = ["intermediate_size", "hidden_act"].into_iter();
-        DenseMlp {
-            d_mlp: self.d_mlp,
-            input: project("up_proj", self.d_mlp, self.d_model),
-            gate: Some(project("gate_proj", self.d_mlp, self.d_model)),
-            output: project("down_proj", self.d_model, self.d_mlp),
-            activation: self.activation,
-            module: Some(INNER.module(path)),
-            post_tap: Some(HfTap::input(INNER.module(&format!("{path}.down_proj")))),
-            config_keys: keys
-                .chain(self.family.mlp_bias.key())
-                .map(str::to_owned)
-                .collect(),
-        }
+        let keys: Vec<&str> = keys.chain(self.family.mlp_bias.key()).collect();
+        let sizes = [self.d_model, self.d_mlp];
+        INNER.gated_mlp(path, sizes, self.activation, self.mlp_bias, &keys)
     }
 
     fn norm(&self, path: &str) -> NormSpec {
@@ -241,28 +223,6 @@ impl<'a> Hyper<'a> {
             &["hidden_size", "rms_norm_eps"],
         )
     }
-
-    fn unembed(&self) -> UnembedSpec {
-        let shape = [self.d_vocab, self.d_model];
-        // Where both are stored, HF keeps a tied head apart if it differs from the embedding.
-        let mut weight = TensorSource::new(["lm_head.weight"], shape);
-        if self.tied {
-            weight
-                .names
-                .extend(INNER.tensor("embed_tokens.weight", shape).names);
-        }
-        UnembedSpec {
-            projection: ProjectionSpec {
-                weight,
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: self.d_vocab,
-            logit_scale: 1.0,
-            softcap: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
-        }
-    }
 }
 
 fn d_head(
@@ -271,16 +231,10 @@ fn d_head(
     d_model: usize,
     n_heads: usize,
 ) -> Result<usize, ConfigError> {
-    let given = config.optional_size(&["head_dim"])?.or(family.d_head);
-    if given.is_none() && !d_model.is_multiple_of(n_heads) {
-        let expected = format!("a multiple of num_attention_heads = {n_heads}");
-        return Err(ConfigError::new(
-            "hidden_size",
-            expected,
-            d_model.to_string(),
-        ));
+    match config.optional_size(&["head_dim"])?.or(family.d_head) {
+        Some(given) => Ok(given),
+        None => config.d_head(("hidden_size", d_model), ("num_attention_heads", n_heads)),
     }
-    Ok(given.unwrap_or(d_model / n_heads))
 }
 
 fn n_kv_heads(
@@ -289,8 +243,9 @@ fn n_kv_heads(
     n_heads: usize,
 ) -> Result<usize, ConfigError> {
     let key = "num_key_value_heads";
-    let default = family.n_kv_heads.filter(|_| !config.is_null(key));
-    let n_kv_heads = config.size_or(&[key], default.unwrap_or(n_heads))?;
+    let default = family.n_kv_heads.unwrap_or(n_heads);
+    let given = config.unless_null(key, |names| config.size_or(names, default))?;
+    let n_kv_heads = given.unwrap_or(n_heads);
     if n_heads.is_multiple_of(n_kv_heads) {
         return Ok(n_kv_heads);
     }
@@ -303,20 +258,17 @@ fn masks(
     config: &ConfigReader,
     n_layers: usize,
 ) -> Result<Vec<Mask>, ConfigError> {
-    let window = |config: &ConfigReader| {
-        let default = (!config.is_null("sliding_window")).then_some(4096);
-        Ok(config.optional_size(&["sliding_window"])?.or(default))
-    };
+    let window = || config.unless_null("sliding_window", |names| config.size_or(names, 4096));
     match windows {
         Windows::None => Ok(vec![Mask::CAUSAL; n_layers]),
         Windows::EveryLayer => {
-            let mask = window(config)?.map_or(Mask::CAUSAL, Mask::sliding);
+            let mask = window()?.map_or(Mask::CAUSAL, Mask::sliding);
             Ok(vec![mask; n_layers])
         }
         Windows::Upper => {
             let is_used = config.flag_or(&["use_sliding_window"], false)?;
-            let window = window(config)?.filter(|_| is_used);
-            let first = first_window(config)?;
+            let window = window()?.filter(|_| is_used);
+            let first = config.count_or(&["max_window_layers"], 28)?;
             let by_index = |index| match window {
                 Some(_) if index >= first => LayerType::Sliding,
                 _ => LayerType::Full,
@@ -325,11 +277,6 @@ fn masks(
             types.into_iter().map(|kind| kind.mask(window)).collect()
         }
     }
-}
-
-/// The first layer with a window, which may be 0.
-fn first_window(config: &ConfigReader) -> Result<usize, ConfigError> {
-    config.count_or(&["max_window_layers"], 28)
 }
 
 /// HF's module rotates whole heads.

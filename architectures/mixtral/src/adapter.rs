@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use tlbench_sdk::spec::{
-    AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, Extent, HeadNorm, HeadNorms,
-    HfTap, InnerModel, LayerSpec, MlpSpec, ModelSpec, NormOrder, NormSpec, PositionSpec,
-    ProjectionSpec, TensorSource, UnembedSpec, Wiring, config_keys,
+    AttentionPort, AttentionSpec, Branch, Extent, HeadNorm, HeadNorms, InnerModel, LayerSpec,
+    MlpSpec, ModelSpec, NormOrder, NormSpec, PositionSpec, StreamEnds, Wiring, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -40,28 +39,24 @@ impl Hyper {
             d_model: self.d_model,
             d_vocab: self.d_vocab,
             n_ctx: Some(self.n_ctx),
-            embedding: self.embedding(),
+            embedding: self.ends().embedding(),
             layers: layers.map(|(index, &mlp)| self.layer(index, mlp)).collect(),
             final_norm: Some(self.norm("norm", self.d_model)),
-            unembed: self.unembed(),
+            unembed: self.ends().unembed(),
             // Frequencies, which older releases saved as buffers.
             ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
         }
     }
 
-    fn embedding(&self) -> EmbeddingSpec {
-        let mut tokens = MODEL.tensor("embed_tokens.weight", [self.d_vocab, self.d_model]);
-        if self.tied {
-            // HF ties in both directions.
-            tokens.names.push("lm_head.weight".into());
-        }
-        EmbeddingSpec {
-            tokens,
-            module: Some(MODEL.module("embed_tokens")),
-            scale: None,
-            positions: None,
-            norm: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
+    fn ends(&self) -> StreamEnds<'static> {
+        StreamEnds {
+            inner: MODEL,
+            embedding: "embed_tokens",
+            head: &["lm_head.weight"],
+            d_vocab: self.d_vocab,
+            d_model: self.d_model,
+            tied: self.tied,
+            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
         }
     }
 
@@ -69,7 +64,13 @@ impl Hyper {
         let path = format!("layers.{index}");
         let norm = |name: &str| self.norm(&format!("{path}.{name}"), self.d_model);
         let mlp = match mlp {
-            LayerMlp::Dense => MlpSpec::Dense(self.dense(&format!("{path}.mlp"))),
+            LayerMlp::Dense => MlpSpec::Dense(MODEL.gated_mlp(
+                &format!("{path}.mlp"),
+                [self.d_model, self.d_mlp],
+                self.activation,
+                false,
+                &["hidden_size", "intermediate_size", "hidden_act"],
+            )),
             LayerMlp::Sparse => MlpSpec::Moe(self.experts(&path)),
         };
         LayerSpec {
@@ -151,44 +152,7 @@ impl Hyper {
         config_keys(&[&shared, own].concat())
     }
 
-    fn dense(&self, path: &str) -> DenseMlp {
-        let linear = |name: &str, outputs, inputs| {
-            MODEL.linear(&format!("{path}.{name}"), outputs, inputs, false)
-        };
-        DenseMlp {
-            d_mlp: self.d_mlp,
-            input: linear("up_proj", self.d_mlp, self.d_model),
-            gate: Some(linear("gate_proj", self.d_mlp, self.d_model)),
-            output: linear("down_proj", self.d_model, self.d_mlp),
-            activation: self.activation,
-            module: Some(MODEL.module(path)),
-            post_tap: Some(HfTap::input(MODEL.module(&format!("{path}.down_proj")))),
-            config_keys: config_keys(&["hidden_size", "intermediate_size", "hidden_act"]),
-        }
-    }
-
     fn norm(&self, path: &str, width: usize) -> NormSpec {
         MODEL.rms_norm(path, width, self.eps, &["hidden_size", "rms_norm_eps"])
-    }
-
-    fn unembed(&self) -> UnembedSpec {
-        let shape = [self.d_vocab, self.d_model];
-        let mut weight = TensorSource::new(["lm_head.weight"], shape);
-        if self.tied {
-            weight
-                .names
-                .extend(MODEL.tensor("embed_tokens.weight", shape).names);
-        }
-        UnembedSpec {
-            projection: ProjectionSpec {
-                weight,
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: self.d_vocab,
-            logit_scale: 1.0,
-            softcap: None,
-            config_keys: config_keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
-        }
     }
 }

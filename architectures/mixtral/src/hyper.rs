@@ -197,13 +197,8 @@ fn d_head(
         return Ok(d_head);
     }
     // HF rounds down, and a width that is no multiple works in Mixtral; OLMoE's norms would not fit.
-    if family == Family::Olmoe && !d_model.is_multiple_of(n_heads) {
-        let expected = format!("a multiple of num_attention_heads = {n_heads}");
-        return Err(ConfigError::new(
-            "hidden_size",
-            expected,
-            d_model.to_string(),
-        ));
+    if family == Family::Olmoe {
+        return config.d_head(("hidden_size", d_model), ("num_attention_heads", n_heads));
     }
     Ok(d_model / n_heads)
 }

@@ -137,7 +137,7 @@ impl ConfigReader {
     }
 
     /// Whether `name` is there and `null`, for the few keys where HF tells that from an absent one.
-    pub fn is_null(&self, name: &str) -> bool {
+    fn is_null(&self, name: &str) -> bool {
         self.config.get(name).is_some_and(Value::is_null)
     }
 
@@ -254,6 +254,22 @@ impl ConfigReader {
     /// The keys known to change nothing.
     pub fn keys_neutral(&self) -> BTreeSet<String> {
         self.neutral.borrow().clone()
+    }
+
+    /// The width of a head, where `d_model` of the key `width` is shared out among the `n_heads` of the key `heads`.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn d_head(
+        &self,
+        (width, d_model): (&str, usize),
+        (heads, n_heads): (&str, usize),
+    ) -> Result<usize, ConfigError> {
+        if d_model.is_multiple_of(n_heads) {
+            return Ok(d_model / n_heads);
+        }
+        let expected = format!("a multiple of {heads} = {n_heads}");
+        Err(self.error(&[width], expected, d_model.to_string()))
     }
 
     /// A number, which HF's formulas need.

@@ -1,5 +1,6 @@
 //! Parts of the model under a language model's head, as nearly all families name and store them.
 
+use super::mlp::{Activation, DenseMlp};
 use super::norm::{NormKind, NormSpec};
 use super::source::{ProjectionSpec, TensorSource};
 use super::tap::HfTap;
@@ -26,6 +27,30 @@ impl InnerModel {
             weight: self.tensor(&format!("{path}.weight"), [outputs, inputs]),
             bias: bias.then(|| self.tensor(&format!("{path}.bias"), [outputs])),
             tap: Some(HfTap::output(self.module(path))),
+        }
+    }
+
+    /// A gated MLP, with the names that Llama gave its parts, from the config keys `keys`.
+    pub fn gated_mlp(
+        self,
+        path: &str,
+        [d_model, d_mlp]: [usize; 2],
+        activation: Activation,
+        bias: bool,
+        keys: &[&str],
+    ) -> DenseMlp {
+        let linear = |name: &str, outputs, inputs| {
+            self.linear(&format!("{path}.{name}"), outputs, inputs, bias)
+        };
+        DenseMlp {
+            d_mlp,
+            input: linear("up_proj", d_mlp, d_model),
+            gate: Some(linear("gate_proj", d_mlp, d_model)),
+            output: linear("down_proj", d_model, d_mlp),
+            activation,
+            module: Some(self.module(path)),
+            post_tap: Some(HfTap::input(self.module(&format!("{path}.down_proj")))),
+            config_keys: config_keys(keys),
         }
     }
 

@@ -8,11 +8,13 @@ mod attention;
 mod canonical;
 mod check;
 mod embedding;
+mod fused_heads;
 mod inner_model;
 mod mlp;
 mod norm;
 mod position;
 mod source;
+mod stream_ends;
 mod tap;
 mod walk;
 
@@ -20,11 +22,13 @@ pub use attention::{AttentionSpec, Extent, HeadNorm, HeadNorms, Mask, NormOrder}
 pub use canonical::{AbsentWeight, CanonicalWeight};
 pub use check::SpecError;
 pub use embedding::{EmbeddingScale, EmbeddingSpec, PositionTable, UnembedSpec};
+pub use fused_heads::FusedHeads;
 pub use inner_model::{InnerModel, config_keys};
 pub use mlp::{Activation, DenseMlp, MlpSpec, MoeSpec, Renormalise, RouterScore, ScoreOrder};
 pub use norm::{NormKind, NormSpec};
 pub use position::{AlibiSpec, Pairing, PositionSpec, RelativeBiasSpec, RotaryScaling, RotarySpec};
 pub use source::{Cut, CutError, ProjectionSpec, TensorSource};
+pub use stream_ends::StreamEnds;
 pub use tap::{AttentionPort, HfTap, Port, TapStep};
 pub use walk::Component;
 

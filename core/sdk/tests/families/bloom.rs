@@ -3,12 +3,12 @@
 
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
-    Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, HfTap,
-    LayerSpec, Mask, MlpSpec, NormSpec, PositionSpec, ProjectionSpec, ResidualSource, TensorSource,
-    UnembedSpec, Wiring,
+    Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec,
+    FusedHeads, HfTap, LayerSpec, Mask, MlpSpec, NormSpec, PositionSpec, ProjectionSpec,
+    ResidualSource, TensorSource, UnembedSpec, Wiring,
 };
 
-use crate::parts::{FusedHeads, keys, layer_norm, linear, stored};
+use crate::parts::{keys, layer_norm, linear, stored};
 
 const D_MODEL: usize = 40;
 const D_VOCAB: usize = 170;
@@ -57,7 +57,12 @@ fn norm(path: &str) -> NormSpec {
 fn layer(index: usize) -> LayerSpec {
     let path = format!("transformer.h.{index}");
     let fused = FusedHeads {
-        path: format!("{path}.self_attention.query_key_value"),
+        product: linear(
+            &format!("{path}.self_attention.query_key_value"),
+            3 * N_HEADS * D_HEAD,
+            D_MODEL,
+            true,
+        ),
         n_heads: N_HEADS,
         d_head: D_HEAD,
         d_model: D_MODEL,
@@ -83,6 +88,7 @@ fn layer(index: usize) -> LayerSpec {
         module: Some(path),
         taps: fused
             .taps()
+            .into_iter()
             .chain(added_inside.map(|(hook, tap)| (hook.to_owned(), tap)))
             .collect(),
     }

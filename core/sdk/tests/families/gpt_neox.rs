@@ -2,12 +2,13 @@
 //! queries, keys and values are one product, head by head.
 
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, HfTap, LayerSpec,
-    Mask, MlpSpec, NormSpec, ProjectionSpec, RotaryScaling, TensorSource, UnembedSpec, Wiring,
+    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, FusedHeads, HfTap,
+    LayerSpec, Mask, MlpSpec, NormSpec, ProjectionSpec, RotaryScaling, TensorSource, UnembedSpec,
+    Wiring,
 };
 use tlbench_sdk::{ModelSpec, Tensor};
 
-use crate::parts::{FusedHeads, keys, layer_norm, linear, rotary, stored};
+use crate::parts::{keys, layer_norm, linear, rotary, stored};
 
 const D_MODEL: usize = 64;
 const D_VOCAB: usize = 150;
@@ -75,13 +76,18 @@ fn layer(index: usize) -> LayerSpec {
             MlpSpec::Dense(mlp(&format!("{path}.mlp"))),
         )),
         module: Some(path),
-        taps: fused.taps().collect(),
+        taps: fused.taps(),
     }
 }
 
 fn fused(layer: &str) -> FusedHeads {
     FusedHeads {
-        path: format!("{layer}.attention.query_key_value"),
+        product: linear(
+            &format!("{layer}.attention.query_key_value"),
+            3 * N_HEADS * D_HEAD,
+            D_MODEL,
+            true,
+        ),
         n_heads: N_HEADS,
         d_head: D_HEAD,
         d_model: D_MODEL,
@@ -126,7 +132,7 @@ fn mlp(path: &str) -> DenseMlp {
 #[test]
 fn the_rows_of_a_head_lie_together_and_in_them_queries_keys_and_values() {
     let fused = FusedHeads {
-        path: "qkv".into(),
+        product: linear("qkv", 12, 1, true),
         n_heads: 2,
         d_head: 2,
         d_model: 1,
