@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tlbench_sdk::spec::TensorSource;
+use tlbench_sdk::spec::{HfTap, TapStep, TensorSource};
 use tlbench_sdk::{
     ArchitectureAdapter, ConfigError, ConfigReader, HookPoint, ModelSpec, Tensor, hooks,
 };
@@ -120,7 +120,7 @@ pub(crate) fn assert_taken_once(spec: &ModelSpec, checkpoint: &Checkpoint, twice
 }
 
 /// The name under which `checkpoint` holds what `source` takes.
-fn found<'a>(source: &'a TensorSource, checkpoint: &Checkpoint) -> Option<&'a str> {
+pub(crate) fn found<'a>(source: &'a TensorSource, checkpoint: &Checkpoint) -> Option<&'a str> {
     let mut names = source.names.iter().map(String::as_str);
     names.find(|&name| checkpoint.contains_key(name))
 }
@@ -140,21 +140,32 @@ fn places(source: &TensorSource) -> Vec<usize> {
         .collect()
 }
 
-/// Each hook with its shape, and where HF shows it.
+/// Each hook with its shape, its gate, and where HF shows it.
 pub(crate) fn hook_lines(spec: &ModelSpec) -> String {
     let lines: Vec<String> = hooks(spec).iter().map(hook_line).collect();
     lines.join("\n")
 }
 
 fn hook_line(point: &HookPoint) -> String {
-    let tap = point.hf_tap.as_ref().map(|tap| {
-        let steps: String = tap.steps.iter().map(|step| format!(" {step:?}")).collect();
-        format!(" <- {} {:?}{steps}", tap.module, tap.port)
-    });
+    let gate = point.gate.map(|gate| format!(" if {}", gate.name()));
+    let tap = point.hf_tap.as_ref();
+    let tap = tap.map(|tap| format!(" <- {}", shown(tap)));
     format!(
-        "{} {}{}",
+        "{} {}{}{}",
         point.name,
         point.shape_text(),
+        gate.unwrap_or_default(),
         tap.unwrap_or_default()
     )
+}
+
+fn shown(tap: &HfTap) -> String {
+    let steps = tap.steps.iter().map(|step| match step {
+        TapStep::Slice { start, len } => format!("[..{start}+{len}]"),
+        TapStep::Split { sizes } => format!(" split {sizes:?}"),
+        TapStep::Select { dim, index } => format!(" select {index} of {dim}"),
+        TapStep::Transpose { a, b } => format!(" transpose {a} {b}"),
+    });
+    let steps: String = steps.collect();
+    format!("{} {:?}{steps}", tap.module, tap.port)
 }

@@ -1,11 +1,11 @@
 //! Which keys are read, and how.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tlbench_sdk::spec::{Activation, Mask, MlpSpec};
 use tlbench_sdk::{ArchitectureAdapter, ModelSpec};
 
 use crate::adapter::Gpt2;
-use crate::{attention, fixture_config, reader, spec, try_spec};
+use crate::{FIXTURES, attention, held, spec};
 
 fn activation(spec: &ModelSpec) -> Activation {
     match &spec.layers[0].mlp.as_ref().unwrap().body {
@@ -91,24 +91,18 @@ fn gelu_comes_under_many_names_and_in_three_kinds() {
 
 #[test]
 fn every_key_that_hf_writes_is_read_or_known_to_change_nothing() {
-    let config = fixture_config();
-    let Value::Object(keys) = &config else {
-        panic!("a config is an object")
-    };
-    let reader = reader(config.clone());
+    for name in FIXTURES {
+        held::assert_keys_known(&Gpt2, name);
+    }
+    let reader = held::reader(held::config("tiny"));
     Gpt2.spec(&reader).unwrap();
-    let (read, neutral) = (reader.keys_read(), reader.keys_neutral());
-    let unknown: Vec<&String> = keys
-        .keys()
-        .filter(|key| !read.contains(*key) && !neutral.contains(*key))
-        .collect();
-    assert_eq!(unknown, Vec::<&String>::new());
-    assert_eq!(read.intersection(&neutral).next(), None);
+    let both = reader.keys_read();
+    assert_eq!(both.intersection(&reader.keys_neutral()).next(), None);
 }
 
 #[test]
 fn each_component_names_keys_that_were_read_for_it() {
-    let reader = reader(json!({}));
+    let reader = held::reader(json!({}));
     let spec = Gpt2.spec(&reader).unwrap();
     let read = reader.keys_read();
     for component in spec.components() {
@@ -132,8 +126,7 @@ fn what_cannot_be_read_is_refused_with_key_expected_and_found() {
         json!({"scale_attn_weights": 1}),
         json!({"add_cross_attention": true}),
     ];
-    let messages = configs.map(|config| try_spec(config).unwrap_err().to_string());
-    insta::assert_snapshot!(messages.join("\n"), @r#"
+    insta::assert_snapshot!(held::refusals(&Gpt2, configs), @r#"
     key `n_embd`: expected a multiple of n_head = 5, found 31
     key `hidden_size` or `n_embd`: expected a whole number above 0, found "768"
     key `num_attention_heads` or `n_head`: expected a whole number above 0, found 0

@@ -1,10 +1,9 @@
 //! The whole of a small spec, and its hooks.
 
 use serde_json::json;
-use tlbench_sdk::spec::{HfTap, TapStep};
-use tlbench_sdk::{HookPoint, hooks};
+use tlbench_sdk::hooks;
 
-use crate::spec;
+use crate::{held, spec};
 
 fn small(layers: usize) -> serde_json::Value {
     json!({"vocab_size": 41, "n_positions": 17, "n_embd": 15, "n_head": 3, "n_layer": layers, "n_inner": 52})
@@ -17,8 +16,7 @@ fn one_layer_as_data() {
 
 #[test]
 fn two_layers_as_hooks() {
-    let lines: Vec<String> = hooks(&spec(small(2))).iter().map(line).collect();
-    insta::assert_snapshot!(lines.join("\n"));
+    insta::assert_snapshot!(held::hook_lines(&spec(small(2))));
 }
 
 #[test]
@@ -47,35 +45,6 @@ fn what_hf_shows_of_a_block() {
     blocks.0.attn.hook_result
     blocks.0.hook_mlp_in
     ");
-}
-
-fn line(point: &HookPoint) -> String {
-    let gate = point.gate.map(|gate| format!(" if {}", gate.name()));
-    let tap = point
-        .hf_tap
-        .as_ref()
-        .map(|tap| format!(" <- {}", shown(tap)));
-    format!(
-        "{} {}{}{}",
-        point.name,
-        point.shape_text(),
-        gate.unwrap_or_default(),
-        tap.unwrap_or_default()
-    )
-}
-
-fn shown(tap: &HfTap) -> String {
-    let steps: String = tap
-        .steps
-        .iter()
-        .map(|step| match step {
-            TapStep::Slice { start, len } => format!("[..{start}+{len}]"),
-            TapStep::Split { sizes } => format!(" split {sizes:?}"),
-            TapStep::Select { dim, index } => format!(" select {index} of {dim}"),
-            TapStep::Transpose { a, b } => format!(" transpose {a} {b}"),
-        })
-        .collect();
-    format!("{} {:?}{steps}", tap.module, tap.port)
 }
 
 #[test]
