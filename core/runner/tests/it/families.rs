@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use toml::Table;
 
 use crate::support::built::plugin;
 use crate::support::cli_test::CliTest;
 use crate::support::repository;
+use crate::support::shipped_config::{plugins_of, shipped_config};
 
 /// Rewrites the page instead of comparing it.
 const BLESS: &str = "TLBENCH_BLESS";
@@ -37,21 +37,6 @@ struct Judged {
     checks: BTreeMap<String, usize>,
 }
 
-/// The shipped config, with folders that are found from anywhere.
-fn config() -> Table {
-    let shipped = fs::read_to_string(repository().join("tlbench.toml")).unwrap();
-    let mut config: Table = shipped.parse().unwrap();
-    for model in config["models"].as_array_mut().unwrap() {
-        let path = repository().join(model["path"].as_str().unwrap());
-        let path = path.display().to_string();
-        model
-            .as_table_mut()
-            .unwrap()
-            .insert("path".into(), path.into());
-    }
-    config
-}
-
 fn families() -> Vec<String> {
     let folders = fs::read_dir(repository().join("architectures")).unwrap();
     let manifests = folders.map(|folder| folder.unwrap().path().join("Cargo.toml"));
@@ -66,14 +51,8 @@ fn families() -> Vec<String> {
 fn judged() -> &'static BTreeMap<String, Judged> {
     static JUDGED: OnceLock<BTreeMap<String, Judged>> = OnceLock::new();
     JUDGED.get_or_init(|| {
-        let config = config();
-        let modules = config["benchmarks"].as_array().unwrap().iter();
-        let modules = modules.map(|entry| entry["name"].as_str().unwrap().trim_end_matches("/*"));
-        let references = ["hf_recorded", "hooked_transformer"];
-        let named = references.into_iter().chain(modules);
-        let plugins = named
-            .map(|name| format!("tlbench_{name}"))
-            .chain(families());
+        let config = shipped_config();
+        let plugins = plugins_of(&config).into_iter().chain(families());
         let test = plugins.fold(CliTest::without_plugins(), |test, name| {
             test.plugin(plugin(&name))
         });
@@ -167,7 +146,7 @@ fn every_checkpoint_that_is_shipped_is_in_the_shipped_config() {
         .map(|folder| folder.unwrap().path())
         .filter(|folder| folder.join("config.json").exists())
         .collect();
-    let config = config();
+    let config = shipped_config();
     let models = config["models"].as_array().unwrap().iter();
     let named: BTreeSet<PathBuf> = models
         .map(|model| model["path"].as_str().unwrap().into())

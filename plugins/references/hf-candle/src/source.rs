@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use tlbench_checkpoint::ModelFolder;
+use tlbench_checkpoint::{ModelFolder, Weights};
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
     OpenRequest, Parameter, PluginError, Role, SourceInfo, Trace, TraceRequest, TraceSource,
@@ -36,8 +36,7 @@ impl Source {
         let mut parameters = Vec::new();
         for name in folder.weights().names() {
             let shape = folder.weights().shape(name)?.to_vec();
-            let values = folder.weights().read_f32(name)?;
-            let tensor = Tensor::from_vec(values, shape.as_slice(), &Device::Cpu)?;
+            let tensor = stored(folder.weights(), name)?;
             weights.insert(name.to_owned(), tensor);
             let name = name.to_owned();
             parameters.push(Parameter { name, shape });
@@ -103,6 +102,15 @@ impl TraceSource for Source {
             Role::Reference => Ok(self.calibration.answer(self, request)?),
         }
     }
+}
+
+/// A tensor with all that its bits say.
+pub(crate) fn stored(weights: &Weights, name: &str) -> Result<Tensor> {
+    let shape = weights.shape(name)?;
+    Ok(match weights.dtype(name)? {
+        tlbench_sdk::DType::F64 => Tensor::from_vec(weights.read_f64(name)?, shape, &Device::Cpu)?,
+        _ => Tensor::from_vec(weights.read_f32(name)?, shape, &Device::Cpu)?,
+    })
 }
 
 /// candle's own type.

@@ -206,3 +206,15 @@ fn the_release_is_the_one_that_is_linked() {
     let entry = format!("name = \"candle-transformers\"\nversion = \"{release}\"\n");
     assert!(lock.contains(&entry), "{entry}");
 }
+
+#[test]
+fn weights_of_f64_keep_their_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let value = 1.0 + f64::EPSILON;
+    let tensor = Tensor::from_vec(vec![value, -value], (1, 2), &Device::Cpu).unwrap();
+    candle_core::safetensors::save(&[("w", tensor)].into(), &file).unwrap();
+    let weights = tlbench_checkpoint::Weights::open(file).unwrap();
+    let stored = crate::source::stored(&weights, "w").unwrap();
+    assert_eq!(stored.to_vec2::<f64>().unwrap(), [[value, -value]]);
+}

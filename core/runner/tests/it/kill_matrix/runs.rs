@@ -10,10 +10,8 @@ use toml::Table;
 
 use crate::support::built::plugin;
 use crate::support::cli_test::{CliTest, Run};
-use crate::support::{fixture, repository};
-
-/// The checkpoint that is judged, as the shipped config has it.
-const CHECKPOINT: &str = "architectures/gpt2/fixtures/tiny";
+use crate::support::fixture;
+use crate::support::shipped_config::{plugins_of, shipped_config};
 
 const SUBJECT: &str = "faulty-subject";
 
@@ -59,12 +57,10 @@ pub(super) fn judged() -> &'static [Judged] {
 
 fn judge(fault: &'static Fault) -> Judged {
     let config = config(fault);
-    let modules = config["benchmarks"].as_array().unwrap().iter();
-    let modules = modules.map(|entry| entry["name"].as_str().unwrap().trim_end_matches("/*"));
-    let test = ["gpt2", "hf_recorded", "hooked_transformer"]
+    let test = plugins_of(&config)
         .into_iter()
-        .chain(modules)
-        .map(|name| plugin(&format!("tlbench_{name}")))
+        .chain(["tlbench_gpt2".to_owned()])
+        .map(|name| plugin(&name))
         .chain([plugin("faulty_subject")])
         .fold(CliTest::without_plugins(), CliTest::plugin)
         .variable("RAYON_NUM_THREADS", "1");
@@ -76,14 +72,13 @@ fn judge(fault: &'static Fault) -> Judged {
 
 /// The shipped config for the one checkpoint, with the fault on trial.
 fn config(fault: &Fault) -> Table {
-    let shipped = std::fs::read_to_string(repository().join("tlbench.toml")).unwrap();
-    let mut config: Table = shipped.parse().unwrap();
+    let mut config = shipped_config();
+    let checkpoint = fixture("").display().to_string();
     let models = config["models"].as_array_mut().unwrap();
-    models.retain(|model| model["path"].as_str() == Some(CHECKPOINT));
+    models.retain(|model| model["path"].as_str() == Some(&checkpoint));
     assert!(!models.is_empty());
     for model in models {
         let model = model.as_table_mut().unwrap();
-        model.insert("path".into(), fixture("").display().to_string().into());
         model.insert("subject".into(), SUBJECT.into());
     }
     let option = Table::from_iter([("fault".to_owned(), fault.id.into())]);

@@ -7,6 +7,7 @@ pub(crate) mod normalise;
 #[path = "../../../../hub/tests/it/support/server.rs"]
 #[expect(dead_code, reason = "the tests of the Hub do more with it")]
 pub(crate) mod server;
+pub(crate) mod shipped_config;
 #[path = "../../../../hub/tests/it/support/site.rs"]
 #[expect(dead_code, reason = "the tests of the Hub do more with it")]
 pub(crate) mod site;

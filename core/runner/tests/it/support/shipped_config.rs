@@ -1,0 +1,29 @@
+//! The config that is shipped, `tlbench.toml`.
+
+use toml::Table;
+
+use super::repository;
+
+/// With folders that are found from anywhere.
+pub(crate) fn shipped_config() -> Table {
+    let text = std::fs::read_to_string(repository().join("tlbench.toml")).unwrap();
+    let mut config: Table = text.parse().unwrap();
+    for model in config["models"].as_array_mut().unwrap() {
+        let path = repository().join(model["path"].as_str().unwrap());
+        let path = path.display().to_string();
+        model
+            .as_table_mut()
+            .unwrap()
+            .insert("path".into(), path.into());
+    }
+    config
+}
+
+/// The crates of the references that need no Python, and of all benchmarks that `config` names.
+pub(crate) fn plugins_of(config: &Table) -> Vec<String> {
+    let modules = config["benchmarks"].as_array().unwrap().iter();
+    let modules = modules.map(|entry| entry["name"].as_str().unwrap().trim_end_matches("/*"));
+    let references = ["hf_recorded", "hooked_transformer"].into_iter();
+    let named = references.chain(modules);
+    named.map(|name| format!("tlbench_{name}")).collect()
+}
