@@ -13,8 +13,8 @@ use std::sync::Arc;
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::compare::log_softmax;
 use tlbench_sdk::{
-    DType, Evaluation, HookPoint, ModelSpec, PluginError, Processing, Quantity, SourceInfo, Tensor,
-    Trace, TraceRequest, TraceSource,
+    DType, Deviation, Evaluation, HookPoint, ModelSpec, PluginError, Processing, Quantity,
+    SourceInfo, Tensor, Trace, TraceRequest, TraceSource,
 };
 
 use crate::arithmetic::Arithmetic;
@@ -38,6 +38,7 @@ pub struct Bridge {
     model: Arc<Model>,
     processed: ProcessedWeights,
     arithmetic: Arithmetic,
+    deviation: Option<Deviation>,
     /// The closures of the one call that this bridge is for.
     calls: Option<Calls>,
 }
@@ -55,6 +56,7 @@ impl Bridge {
             processed: ProcessedWeights::of(Arc::clone(&model)),
             model,
             arithmetic: Arithmetic::Native,
+            deviation: None,
             calls: None,
         })
     }
@@ -64,6 +66,15 @@ impl Bridge {
     pub fn with_arithmetic(&self, arithmetic: Arithmetic) -> Self {
         Self {
             arithmetic,
+            ..self.clone()
+        }
+    }
+
+    /// The same model, with a mistake that no spec can say.
+    #[must_use]
+    pub fn with_deviation(&self, deviation: Deviation) -> Self {
+        Self {
+            deviation: Some(deviation),
             ..self.clone()
         }
     }
@@ -240,6 +251,7 @@ impl Bridge {
         let parameters = WantedParameters::new(request, model)?;
         let past = cache.as_deref_mut();
         let mut run = Run::new(inputs, &mut probe, model.precision, self.arithmetic, past);
+        run.deviation = self.deviation;
         if is_differentiated(request)? {
             run.tape = Some(parameters.tape(computed)?);
         }

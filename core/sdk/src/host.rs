@@ -1,6 +1,7 @@
 //! For hosts that load plugins; authors of plugins need nothing of it.
 
 pub use crate::abi::{
-    ABI_VERSION, AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference,
-    LoadedPlugin, PluginDescription, ROOT_SYMBOL, STAMP_SYMBOL, Stamp, StampError, attach,
+    ABI_VERSION, AttachError, ForeignArchitecture, ForeignBenchmark, ForeignFaultZoo,
+    ForeignReference, LoadedPlugin, PluginDescription, ROOT_SYMBOL, STAMP_SYMBOL, Stamp,
+    StampError, attach,
 };

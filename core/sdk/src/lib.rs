@@ -1,6 +1,7 @@
 //! The one crate that the author of a tlbench plugin depends on.
 //!
-//! A plugin offers [`ArchitectureAdapter`]s, [`ReferenceModel`]s or [`Benchmark`]s, and says so with [`plugin!`].
+//! A plugin offers [`ArchitectureAdapter`]s, [`ReferenceModel`]s, [`Benchmark`]s or [`FaultZoo`]s, and says so with
+//! [`plugin!`].
 //! An architecture is data (a [`spec::ModelSpec`]); a question to a model is data (a [`TraceRequest`]), and so is its
 //! answer (a [`Trace`]).
 
@@ -14,6 +15,7 @@ pub mod compare;
 mod config;
 mod error;
 mod excerpt;
+mod fault;
 pub mod float;
 mod hooks;
 pub mod host;
@@ -37,6 +39,10 @@ pub use benchmark::{
 };
 pub use config::{ConfigError, ConfigReader, LayerType, RotaryKeys};
 pub use error::{ErrorKind, PluginError};
+pub use fault::{
+    Change, Deviation, Fault, FaultEdit, FaultZoo, FaultZooInfo, Feature, QuestionEdit, Repair,
+    Runs, Symptom, WeightEdit,
+};
 pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};
 pub use noise::{noise, uniform};

@@ -39,6 +39,7 @@ macro_rules! plugin {
         $(architectures: [$($architecture:expr),* $(,)?] $(,)?)?
         $(references: [$($reference:expr),* $(,)?] $(,)?)?
         $(benchmarks: [$($benchmark:expr),* $(,)?] $(,)?)?
+        $(faults: [$($zoo:expr),* $(,)?] $(,)?)?
     ) => {
         $crate::__private::inventory::submit! {
             $crate::__private::PluginIdentity {
@@ -59,6 +60,11 @@ macro_rules! plugin {
         $($(
             $crate::__private::inventory::submit! {
                 $crate::__private::Registration::Benchmark(|| ::std::boxed::Box::new($benchmark))
+            }
+        )*)?
+        $($(
+            $crate::__private::inventory::submit! {
+                $crate::__private::Registration::Faults(|| ::std::boxed::Box::new($zoo))
             }
         )*)?
 

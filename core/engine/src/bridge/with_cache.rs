@@ -167,6 +167,7 @@ impl Bridge {
         let inputs = Inputs::new(&request.inputs)?;
         let mut probe = Probe::new(request, &model.hooks, model.precision.computed(), None)?;
         let mut run = Run::new(&inputs, &mut probe, model.precision, self.arithmetic, None);
+        run.deviation = self.deviation;
         let stream = from_candle(&model.stream_before(layer, &mut run)?)?;
         Ok((stream, probe.finish()?))
     }

@@ -2,8 +2,10 @@
 
 mod head_norm;
 mod projection;
+mod sharing;
 
 use candle_core::Tensor;
+use tlbench_sdk::Deviation;
 use tlbench_sdk::spec::{AlibiSpec, AttentionSpec, Mask, NormOrder, PositionSpec, RotarySpec};
 
 use super::{Linear, Run};
@@ -12,6 +14,7 @@ use crate::ops;
 use crate::weights::Loader;
 use head_norm::{QkNorm, Side};
 use projection::Projection;
+use sharing::Sharing;
 
 /// Multi-head attention, with any number of key and value heads.
 pub(crate) struct Attention {
@@ -169,14 +172,16 @@ impl Attention {
         k: &Tensor,
         v: &Tensor,
     ) -> Result<Tensor, EngineError> {
-        let scores = run.arithmetic.matmul(&self.grouped(q)?, &k.t()?)?;
-        let scores = self.masked(run, &self.ungrouped(&scores)?)?;
+        let sharing = self.sharing(run);
+        let scores = run.arithmetic.matmul(&sharing.grouped(q)?, &k.t()?)?;
+        let scores = self.masked(run, &sharing.ungrouped(&scores)?)?;
+        let scores = run.narrowed(Deviation::ScoresInF16, scores)?;
         let scores = run.hook(&self.hook("hook_attn_scores"), scores)?;
         let pattern = run.hook(&self.hook("hook_pattern"), ops::softmax(&scores)?)?;
         let z = run
             .arithmetic
-            .matmul(&self.grouped(&pattern.contiguous()?)?, v)?;
-        run.hook(&self.hook("hook_z"), by_head(&self.ungrouped(&z)?)?)
+            .matmul(&sharing.grouped(&pattern.contiguous()?)?, v)?;
+        run.hook(&self.hook("hook_z"), by_head(&sharing.ungrouped(&z)?)?)
     }
 
     /// Products of queries and keys as scores: scaled, capped, biased, and hidden from one another.
@@ -195,18 +200,13 @@ impl Attention {
         Ok(ops::mask_scores(&products, scoring, &visible)?)
     }
 
-    /// From `[batch, n_heads, pos, _]` to `[batch, n_kv_heads, n_heads / n_kv_heads * pos, _]`: what one key head serves,
-    /// in one matrix.
-    fn grouped(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        let (batch, heads, pos, width) = x.dims4()?;
-        Ok(x.reshape((batch, self.n_kv_heads, heads / self.n_kv_heads * pos, width))?)
-    }
-
-    /// The way back.
-    fn ungrouped(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        let (batch, kv_heads, rows, width) = x.dims4()?;
-        let pos = kv_heads * rows / self.n_heads;
-        Ok(x.reshape((batch, self.n_heads, pos, width))?)
+    /// Which queries each key head serves.
+    fn sharing(&self, run: &Run<'_, '_>) -> Sharing {
+        Sharing {
+            heads: self.n_heads,
+            kv_heads: self.n_kv_heads,
+            tiled: run.deviates(Deviation::TiledKvHeads),
+        }
     }
 
     fn output(&self, run: &mut Run<'_, '_>, z: &Tensor) -> Result<Tensor, EngineError> {

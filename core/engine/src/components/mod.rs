@@ -3,6 +3,7 @@
 mod attention;
 mod block;
 mod branch;
+mod deviation;
 mod embedding;
 mod linear;
 mod mlp;
@@ -22,6 +23,7 @@ pub(crate) use unembed::{Logits, Unembed};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tlbench_sdk::Deviation;
 use tlbench_sdk::spec::{AlibiSpec, Mask, RotarySpec};
 
 use candle_core::{Device, Tensor};
@@ -42,6 +44,8 @@ pub(crate) struct Run<'a, 'r> {
     pub(crate) probe: &'a mut Probe<'r>,
     pub(crate) precision: Precision,
     pub(crate) arithmetic: Arithmetic,
+    /// A mistake that is made on purpose.
+    pub(crate) deviation: Option<Deviation>,
     /// There if something is differentiated.
     pub(crate) tape: Option<Tape>,
     /// The past, for a run that goes on from one or is gone on from.
@@ -63,6 +67,7 @@ impl<'a, 'r> Run<'a, 'r> {
             probe,
             precision,
             arithmetic,
+            deviation: None,
             tape: None,
             past,
             masks: HashMap::new(),
@@ -131,7 +136,12 @@ impl<'a, 'r> Run<'a, 'r> {
         }
         let past = self.past.as_deref().map_or(&[][..], KvCache::lengths);
         let lengths: Vec<i64> = past.iter().copied().chain([self.inputs.length()]).collect();
-        let rotation = rotary::rotation(spec, &lengths, self.inputs, self.precision)?;
+        let exact = rotary::rotation(spec, &lengths, self.inputs, self.precision)?;
+        let rotation = Rotation {
+            cos: self.narrowed(Deviation::RotaryTableInBf16, exact.cos)?,
+            sin: self.narrowed(Deviation::RotaryTableInBf16, exact.sin)?,
+            pairing: exact.pairing,
+        };
         self.rotations.push((spec.clone(), rotation.clone()));
         Ok(rotation)
     }
@@ -160,9 +170,11 @@ impl<'a, 'r> Run<'a, 'r> {
         keys: Tensor,
         values: Tensor,
     ) -> Result<(Tensor, Tensor), EngineError> {
-        match self.past.as_deref_mut() {
-            Some(past) => past.extend(layer, &keys, &values),
-            None => Ok((keys, values)),
-        }
+        let Some(past) = self.past.as_deref_mut() else {
+            return Ok((keys, values));
+        };
+        let new = keys.dim(2)?;
+        let (keys, values) = past.extend(layer, &keys, &values)?;
+        Ok((self.ordered(keys, new)?, self.ordered(values, new)?))
     }
 }

@@ -1,6 +1,7 @@
 //! Norms, with their two hooks.
 
 use candle_core::Tensor;
+use tlbench_sdk::Deviation;
 use tlbench_sdk::spec::{Cut, NormKind, NormSpec};
 
 use super::Run;
@@ -49,9 +50,11 @@ impl Norm {
     /// `[.., width]` to the same shape. All of it is one operation in torch, so scale and normalized value are not
     /// stored.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor, EngineError> {
-        let scale = ops::norm_scale(x, self.kind, self.eps)?;
+        let x = &run.narrowed(Deviation::NormsInBf16, x.clone())?;
+        let scale = run.norm_scale(x, self.kind, self.eps)?;
         let scale = run.probe.hook(&self.hook("hook_scale"), scale)?;
         let normalized = ops::normalize(x, &scale, self.kind)?;
+        let normalized = run.narrowed(Deviation::NormsInBf16, normalized)?;
         let normalized = run.probe.hook(&self.hook("hook_normalized"), normalized)?;
         self.finish(run, &normalized)
     }
@@ -67,7 +70,7 @@ impl Norm {
         copies: &[Tensor; N],
     ) -> Result<[Tensor; N], EngineError> {
         let x = x.detach();
-        let scale = ops::norm_scale(&x, self.kind, self.eps)?;
+        let scale = run.norm_scale(&x, self.kind, self.eps)?;
         let normalized = ops::normalize(&x, &scale, self.kind)?;
         let scale = run.change_of(&self.hook("hook_scale"), &scale)?;
         let normalized = run.change_of(&self.hook("hook_normalized"), &normalized)?;
@@ -77,7 +80,7 @@ impl Norm {
         };
         let mut outputs = copies.clone();
         for output in &mut outputs {
-            let scale = changed(ops::norm_scale(output, self.kind, self.eps)?, &scale)?;
+            let scale = changed(run.norm_scale(output, self.kind, self.eps)?, &scale)?;
             let value = changed(ops::normalize(output, &scale, self.kind)?, &normalized)?;
             *output = self.finish(run, &value)?;
         }

@@ -11,15 +11,17 @@ use abi_stable::library::{AbiHeaderRef, LibraryError};
 use abi_stable::std_types::{RResult, RStr, RString, RVec};
 
 use super::PluginDescription;
-use super::message::{Incoming, Question, decode, encode};
+use super::message::{FaultOf, Incoming, Question, decode, encode};
 use super::objects::{
-    FfiArchitectureBox, FfiBenchmarkBox, FfiHost, FfiMessage, FfiReferenceBox, FfiResult,
-    FfiSourceBox, PluginModuleRef,
+    FfiArchitectureBox, FfiBenchmarkBox, FfiFaultZooBox, FfiHost, FfiMessage, FfiReferenceBox,
+    FfiResult, FfiSourceBox, PluginModuleRef,
 };
 use crate::adapter::{Adapted, ArchitectureInfo};
 use crate::benchmark::{Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo};
 use crate::error::PluginError;
+use crate::fault::{FaultEdit, FaultZoo, FaultZooInfo, Repair, Symptom};
 use crate::reference::{Host, OpenRequest, ReferenceInfo, ReferenceModel, SourceInfo, TraceSource};
+use crate::spec::ModelSpec;
 use crate::trace::{Trace, TraceRequest};
 
 /// A loaded plugin: what it says of itself, and its objects with what they say of themselves.
@@ -32,6 +34,8 @@ pub struct LoadedPlugin {
     pub references: Vec<ForeignReference>,
     /// Its benchmarks.
     pub benchmarks: Vec<ForeignBenchmark>,
+    /// Its mistakes.
+    pub faults: Vec<ForeignFaultZoo>,
 }
 
 /// Why a plugin with a good stamp could not be used.
@@ -104,6 +108,12 @@ fn list(module: PluginModuleRef) -> Result<LoadedPlugin, PluginError> {
                 info: receive(object.info())?,
                 object,
                 planned: Mutex::default(),
+            })
+        })?,
+        faults: each(module.faults()(), |object| {
+            Ok(ForeignFaultZoo {
+                info: receive(object.info())?,
+                object,
             })
         })?,
     })
@@ -237,6 +247,38 @@ impl Benchmark for ForeignBenchmark {
             check,
             answers,
         })?))
+    }
+}
+
+/// Mistakes that a plugin knows.
+pub struct ForeignFaultZoo {
+    info: FaultZooInfo,
+    object: FfiFaultZooBox,
+}
+
+impl FaultZoo for ForeignFaultZoo {
+    fn info(&self) -> FaultZooInfo {
+        self.info.clone()
+    }
+
+    fn edits(&self, fault: &str, spec: &ModelSpec) -> Result<Vec<FaultEdit>, PluginError> {
+        let question = FaultOf {
+            fault: fault.to_owned(),
+            spec: spec.clone(),
+        };
+        let edits: Vec<FaultEdit> = receive(self.object.edits(encode(&question)?))?;
+        for edit in &edits {
+            if let FaultEdit::Spec { spec, .. } = edit {
+                spec.check()?;
+            }
+        }
+        Ok(edits)
+    }
+
+    fn repairs(&self, symptom: &Symptom) -> Result<Vec<Repair>, PluginError> {
+        let repairs: Vec<Repair> = receive(self.object.repairs(encode(symptom)?))?;
+        repairs.iter().try_for_each(|repair| repair.spec.check())?;
+        Ok(repairs)
     }
 }
 

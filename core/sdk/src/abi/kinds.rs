@@ -3,12 +3,13 @@
 use abi_stable::std_types::{RString, RVec, Tuple2};
 
 use super::PluginDescription;
-use super::message::{Incoming, Outgoing, Question, ReceivedQuestion, decode};
+use super::message::{FaultOf, Incoming, Outgoing, Question, ReceivedQuestion, decode};
 use super::objects::FfiMessage;
 use super::tensor::FfiTensor;
 use crate::adapter::{Adapted, ArchitectureInfo};
 use crate::benchmark::{BenchmarkInfo, Check, Judgement, ModelInfo};
 use crate::error::PluginError;
+use crate::fault::{FaultEdit, FaultZooInfo, Repair, Symptom};
 use crate::reference::{OpenRequest, ReferenceInfo, SourceInfo};
 use crate::tensor::TensorMap;
 use crate::trace::{Trace, TraceRequest};
@@ -28,13 +29,18 @@ pub fn reread(name: &str, json: &str, tensors: &TensorMap) -> Option<Result<Mess
         "BenchmarkInfo" => again::<BenchmarkInfo>,
         "Checks" => again_in_list::<Check>,
         "Config" => again::<serde_json::Map<String, serde_json::Value>>,
+        "FaultEdits" => again_in_list::<FaultEdit>,
+        "FaultOf" => again::<FaultOf>,
+        "FaultZooInfo" => again::<FaultZooInfo>,
         "Judgement" => again::<Judgement>,
         "ModelInfo" => again::<ModelInfo>,
         "OpenRequest" => again::<OpenRequest>,
         "PluginDescription" => again::<PluginDescription>,
         "Question" => again_as_question,
         "ReferenceInfo" => again::<ReferenceInfo>,
+        "Repairs" => again_in_list::<Repair>,
         "SourceInfo" => again::<SourceInfo>,
+        "Symptom" => again::<Symptom>,
         "Trace" => again::<Trace>,
         "TraceRequest" => again::<TraceRequest>,
         _ => return None,

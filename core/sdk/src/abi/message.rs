@@ -11,7 +11,9 @@ use super::tensor::FfiTensor;
 use crate::adapter::{Adapted, ArchitectureInfo};
 use crate::benchmark::{BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest};
 use crate::error::PluginError;
+use crate::fault::{FaultEdit, FaultZooInfo, Repair, Symptom};
 use crate::reference::{OpenRequest, ReferenceInfo, SourceInfo, Stimulus};
+use crate::spec::ModelSpec;
 use crate::tensor::TensorMap;
 use crate::trace::{Quantity, Trace, TraceRequest};
 
@@ -84,8 +86,13 @@ plain!(
     Adapted,
     ArchitectureInfo,
     BenchmarkInfo,
+    FaultEdit,
+    FaultOf,
+    FaultZooInfo,
     PluginDescription,
     ReferenceInfo,
+    Repair,
+    Symptom,
     serde_json::Map<String, Value>
 );
 
@@ -208,6 +215,14 @@ impl<M: Incoming> Incoming for Vec<M> {
             .map(|(index, json)| M::from_message(json, take(&mut tensors, &index.to_string())))
             .collect()
     }
+}
+
+/// A mistake by its name, and the model that it is made in.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FaultOf {
+    pub(super) fault: String,
+    pub(super) spec: ModelSpec,
 }
 
 /// What a benchmark is to judge, as the host sends it.

@@ -14,7 +14,8 @@ mod stamp;
 mod tensor;
 
 pub use host_side::{
-    AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, attach,
+    AttachError, ForeignArchitecture, ForeignBenchmark, ForeignFaultZoo, ForeignReference,
+    LoadedPlugin, attach,
 };
 pub use kinds::{Message, reread};
 pub use objects::ROOT_SYMBOL;

@@ -1,4 +1,4 @@
-//! What a plugin exports: a root module that lists three kinds of objects.
+//! What a plugin exports: a root module that lists four kinds of objects.
 
 #![expect(
     non_local_definitions,
@@ -67,10 +67,19 @@ pub(crate) trait FfiBenchmark: Send + Sync {
     fn judge(&self, question: FfiMessage) -> FfiResult<FfiMessage>;
 }
 
+#[sabi_trait]
+pub(crate) trait FfiFaultZoo: Send + Sync {
+    fn info(&self) -> FfiResult<FfiMessage>;
+    fn edits(&self, question: FfiMessage) -> FfiResult<FfiMessage>;
+    #[sabi(last_prefix_field)]
+    fn repairs(&self, symptom: FfiMessage) -> FfiResult<FfiMessage>;
+}
+
 pub(crate) type FfiArchitectureBox = FfiArchitecture_TO<'static, RBox<()>>;
 pub(crate) type FfiReferenceBox = FfiReference_TO<'static, RBox<()>>;
 pub(crate) type FfiSourceBox = FfiSource_TO<'static, RBox<()>>;
 pub(crate) type FfiBenchmarkBox = FfiBenchmark_TO<'static, RBox<()>>;
+pub(crate) type FfiFaultZooBox = FfiFaultZoo_TO<'static, RBox<()>>;
 
 #[repr(C)]
 #[derive(StableAbi)]
@@ -80,8 +89,9 @@ pub(crate) struct PluginModule {
     pub(super) describe: extern "C" fn() -> FfiResult<FfiMessage>,
     pub(super) architectures: extern "C" fn() -> FfiResult<RVec<FfiArchitectureBox>>,
     pub(super) references: extern "C" fn() -> FfiResult<RVec<FfiReferenceBox>>,
-    #[sabi(last_prefix_field)]
     pub(super) benchmarks: extern "C" fn() -> FfiResult<RVec<FfiBenchmarkBox>>,
+    #[sabi(last_prefix_field)]
+    pub(super) faults: extern "C" fn() -> FfiResult<RVec<FfiFaultZooBox>>,
 }
 
 impl RootModule for PluginModuleRef {

@@ -10,16 +10,18 @@ use abi_stable::std_types::{RResult, RStr, RString, RVec};
 
 use super::PluginDescription;
 use super::guard::{Guarded, guarded, install_panic_hook};
-use super::message::{Outgoing, ReceivedQuestion, decode, encode};
+use super::message::{FaultOf, Outgoing, ReceivedQuestion, decode, encode};
 use super::objects::{
     FfiArchitecture, FfiArchitecture_TO, FfiArchitectureBox, FfiBenchmark, FfiBenchmark_TO,
-    FfiBenchmarkBox, FfiHost, FfiMessage, FfiReference, FfiReference_TO, FfiReferenceBox,
-    FfiResult, FfiSource, FfiSource_TO, FfiSourceBox, PluginModule, PluginModuleRef,
+    FfiBenchmarkBox, FfiFaultZoo, FfiFaultZoo_TO, FfiFaultZooBox, FfiHost, FfiMessage,
+    FfiReference, FfiReference_TO, FfiReferenceBox, FfiResult, FfiSource, FfiSource_TO,
+    FfiSourceBox, PluginModule, PluginModuleRef,
 };
 use crate::adapter::{Adapted, ArchitectureAdapter};
 use crate::benchmark::{Benchmark, ModelInfo};
 use crate::config::ConfigReader;
 use crate::error::PluginError;
+use crate::fault::{FaultZoo, Symptom};
 use crate::reference::{Host, OpenRequest, ReferenceModel, TraceSource};
 use crate::trace::TraceRequest;
 
@@ -31,6 +33,8 @@ pub enum Registration {
     Reference(fn() -> Box<dyn ReferenceModel>),
     /// A benchmark.
     Benchmark(fn() -> Box<dyn Benchmark>),
+    /// Mistakes.
+    Faults(fn() -> Box<dyn FaultZoo>),
 }
 
 inventory::collect!(Registration);
@@ -64,6 +68,7 @@ fn root_module() -> PluginModuleRef {
         architectures,
         references,
         benchmarks,
+        faults,
     }
     .leak_into_prefix()
 }
@@ -104,6 +109,16 @@ extern "C" fn references() -> FfiResult<RVec<FfiReferenceBox>> {
 extern "C" fn benchmarks() -> FfiResult<RVec<FfiBenchmarkBox>> {
     collect(|registration| match registration {
         Registration::Benchmark(make) => Some(benchmark_object(make())),
+        _ => None,
+    })
+}
+
+extern "C" fn faults() -> FfiResult<RVec<FfiFaultZooBox>> {
+    collect(|registration| match registration {
+        Registration::Faults(make) => Some(FfiFaultZoo_TO::from_value(
+            FaultZooObject(Guarded::new(make())),
+            TD_Opaque,
+        )),
         _ => None,
     })
 }
@@ -225,6 +240,28 @@ impl FfiBenchmark for BenchmarkObject {
             };
             benchmark.judge(&model, &question.check, &question.answers)
         })
+    }
+}
+
+struct FaultZooObject(Guarded<dyn FaultZoo>);
+
+impl FfiFaultZoo for FaultZooObject {
+    fn info(&self) -> FfiResult<FfiMessage> {
+        answer(&self.0, |zoo| Ok(zoo.info()))
+    }
+
+    fn edits(&self, question: FfiMessage) -> FfiResult<FfiMessage> {
+        into_ffi(self.0.call(|zoo| {
+            let FaultOf { fault, spec } = decode(question)?;
+            encode(zoo.edits(&fault, &spec)?.as_slice())
+        }))
+    }
+
+    fn repairs(&self, symptom: FfiMessage) -> FfiResult<FfiMessage> {
+        into_ffi(self.0.call(|zoo| {
+            let symptom: Symptom = decode(symptom)?;
+            encode(zoo.repairs(&symptom)?.as_slice())
+        }))
     }
 }
 
