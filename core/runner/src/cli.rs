@@ -1,5 +1,7 @@
 //! The command line.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -10,12 +12,15 @@ use tlbench::config::{
     Device, ModelEntry, ModelSource, Overrides, Prompt, UnknownWord, parse_dtype, parse_judging,
 };
 use tlbench::model::Model;
+use tlbench::report::Style;
 use tlbench::{
-    Config, Extent, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list, report,
+    Config, Event, Extent, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list,
+    report,
 };
 use tlbench_checkpoint::RECORDING_FILE;
 use tlbench_sdk::{DType, Judging, Tier};
 
+use self::faults::{FaultOptions, SensitivityOptions};
 use crate::terminal::Terminal;
 
 /// Is a transformer implementation right, and if not, where does it first go wrong?
@@ -24,8 +29,14 @@ use crate::terminal::Terminal;
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config; may be given more than
+    /// once
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
     #[command(flatten)]
     run: RunOptions,
+    #[command(flatten)]
+    sensitivity: SensitivityOptions,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -95,10 +106,6 @@ fn parse_truth(word: &str) -> Result<bool, Infallible> {
 
 #[derive(Args)]
 struct RunOptions {
-    /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config; may be given more than
-    /// once
-    #[arg(long = "model", value_name = "MODEL")]
-    models: Vec<String>,
     /// Where the model runs
     #[arg(long, env = "TLBENCH_DEVICE", value_parser = |word: &str| word.parse::<Device>())]
     device: Option<Device>,
@@ -142,6 +149,15 @@ enum Command {
         /// Its name, as `tlbench list` has it
         benchmark: String,
     },
+    /// Puts mistakes of real ports into a model, and tells which of them the suite notices
+    Sensitivity {
+        /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
+        model: String,
+        #[command(flatten)]
+        faults: FaultOptions,
+        #[command(flatten)]
+        run: RunOptions,
+    },
     /// Writes what live HuggingFace answers as a recording
     Record {
         /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
@@ -178,7 +194,10 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
         implied: SearchPath::beside_executable(),
     });
     match &cli.command {
-        None => cli.run(&config, &registry, terminal),
+        None => cli.run(&config, &registry, report::human, terminal),
+        Some(Command::Sensitivity { .. }) => {
+            cli.run(&config, &registry, report::human_of_faults, terminal)
+        }
         Some(Command::List) => {
             cli.tell_problems(&registry, terminal);
             cli.write(
@@ -251,6 +270,7 @@ impl Cli {
         &self,
         config: &Config,
         registry: &Registry,
+        report: fn(&[Event], Style, bool) -> String,
         terminal: &Terminal,
     ) -> Result<u8, Failure> {
         if config.models.is_empty() {
@@ -271,14 +291,14 @@ impl Cli {
         }
         let events = terminal.events();
         let style = if self.common.output.is_some() {
-            report::Style::Plain
+            Style::Plain
         } else {
             Terminal::style()
         };
         self.write(
             terminal,
             match self.common.format {
-                Format::Human => report::human(&events, style, self.common.verbose),
+                Format::Human => report(&events, style, self.common.verbose),
                 Format::Json => report::json(&events),
             },
         )?;
@@ -290,11 +310,16 @@ impl Cli {
         let config = match &self.common.config {
             Some(file) => Config::load(file)?,
             // A model on the command line is judged by the defaults, whatever lies in this folder.
-            None if self.run.models.is_empty() && default.is_file() => Config::load(default)?,
+            None if self.models.is_empty() && default.is_file() => Config::load(default)?,
             None => Config::default(),
         };
         let mut config = config.with_overrides(self.overrides())?;
-        if let Some(Command::Inspect { model } | Command::Record { model, .. }) = &self.command {
+        if let Some(
+            Command::Inspect { model }
+            | Command::Record { model, .. }
+            | Command::Sensitivity { model, .. },
+        ) = &self.command
+        {
             config = config.with_overrides(Overrides {
                 models: vec![model.clone()],
                 ..Overrides::default()
@@ -304,9 +329,13 @@ impl Cli {
     }
 
     fn overrides(&self) -> Overrides {
+        let (run, sensitivity) = match &self.command {
+            Some(Command::Sensitivity { run, faults, .. }) => (run, Some(faults.settings())),
+            _ => (&self.run, self.sensitivity.settings()),
+        };
         let excluded = [
-            (self.run.no_hf_reference, Tier::HuggingFace),
-            (self.run.no_ht_reference, Tier::HookedTransformer),
+            (run.no_hf_reference, Tier::HuggingFace),
+            (run.no_ht_reference, Tier::HookedTransformer),
         ];
         // As in `PATH`, what stands between two separators may be nothing.
         let plugin_path = self.common.plugin_path.iter();
@@ -318,21 +347,22 @@ impl Cli {
             ("hf-python".to_owned(), table)
         });
         Overrides {
-            models: self.run.models.clone(),
-            subject: self.run.subject.clone(),
-            recording: self.run.recording.clone(),
-            device: self.run.device,
-            dtype: self.run.dtype,
+            models: self.models.clone(),
+            subject: run.subject.clone(),
+            recording: run.recording.clone(),
+            device: run.device,
+            dtype: run.dtype,
             prompt: self.prompt(),
-            judging: self.run.judging,
+            judging: run.judging,
+            sensitivity,
             offline: self.common.offline.then_some(true),
-            compat: self.run.no_compat.then_some(false),
+            compat: run.no_compat.then_some(false),
             excluded_tiers: excluded
                 .into_iter()
                 .filter(|(excluded, _)| *excluded)
                 .map(|(_, tier)| tier)
                 .collect(),
-            benchmarks: self.run.benchmarks.clone(),
+            benchmarks: run.benchmarks.clone(),
             plugins: self
                 .common
                 .plugins

@@ -10,6 +10,8 @@
 //! compat = true
 //! max_tokens = 256
 //! offline = false
+//! sensitivity = false
+//! min_sensitivity = 0.95               # implies it
 //!
 //! [[models]]
 //! path = "models/tiny"
@@ -39,6 +41,7 @@ mod parse;
 mod problem;
 mod prompt;
 mod section;
+mod sensitivity;
 mod source;
 mod words;
 
@@ -56,6 +59,7 @@ pub use overrides::{OverrideError, Overrides};
 pub use problem::{ConfigError, Hint, Position, Problem, ProblemKind};
 pub use prompt::Prompt;
 use section::Section;
+pub use sensitivity::Sensitivity;
 pub use source::ModelSource;
 pub use words::{Device, ReferenceChoice, UnknownWord, parse_dtype, parse_judging};
 
@@ -118,6 +122,8 @@ pub struct RunSettings {
     pub max_tokens: Option<usize>,
     /// `offline`: whether models of the Hub are taken from the cache alone.
     pub offline: bool,
+    /// `sensitivity`: whether mistakes are put into each model as well, to see whether the suite notices.
+    pub sensitivity: Option<Sensitivity>,
     /// Tiers that the command line excludes; no key of the file.
     pub excluded_tiers: BTreeSet<Tier>,
 }
@@ -140,6 +146,7 @@ impl Default for RunSettings {
             compat: true,
             max_tokens: None,
             offline: false,
+            sensitivity: None,
             excluded_tiers: BTreeSet::new(),
         }
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tlbench_sdk::{DType, Detail, Divergence, Judging, Measurement, Mode, Severity, Tier, Verdict};
 
 use crate::located::HubCopy;
+use crate::sensitivity::{FaultJudged, Score};
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -97,6 +98,10 @@ pub enum Event {
     },
     /// A check ended.
     CheckFinished(Box<BenchmarkResult>),
+    /// A mistake was put into the model, and judged.
+    FaultJudged(Box<FaultJudged>),
+    /// All mistakes were.
+    SensitivityScored(Score),
     /// The run ends.
     RunFinished {
         /// How long it took.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
-use tlbench_sdk::{Benchmark, ReferenceModel};
+use tlbench_sdk::{Benchmark, FaultZoo, ReferenceModel};
 
 use crate::plugins::{PluginFile, Registry};
 use crate::report::shortened;
@@ -73,6 +73,23 @@ pub fn human(registry: &Registry) -> String {
         &["id", "module", "what a pass proves", "plugin"],
         benchmarks,
     );
+    let faults = registry.faults.values().flat_map(|offer| {
+        let faults = offer.object.info().faults.into_iter();
+        faults.map(|fault| {
+            vec![
+                fault.id,
+                fault.feature.to_string(),
+                fault.description,
+                origin(&offer.plugin),
+            ]
+        })
+    });
+    section(
+        &mut text,
+        "Faults",
+        &["id", "feature", "the model has", "plugin"],
+        faults,
+    );
     text
 }
 
@@ -96,6 +113,7 @@ pub fn machine(registry: &Registry) -> String {
         "plugins": plugins,
         "architectures": registry.architectures.values().map(|o| entry(o.object.info(), &o.plugin)).collect::<Vec<_>>(),
         "references": registry.references.values().map(|o| entry(&o.object.info(), &o.plugin)).collect::<Vec<_>>(),
+        "faults": registry.faults.values().map(|o| entry(&o.object.info(), &o.plugin)).collect::<Vec<_>>(),
         "benchmarks": registry.benchmarks.values().map(|o| entry(&o.object.info(), &o.plugin)).collect::<Vec<_>>(),
     });
     format!("{document:#}\n")

@@ -10,7 +10,7 @@ use crate::events::Event;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A check failed.
+    /// A check failed, or the suite notices too few mistakes.
     VerificationFailed,
     /// A plugin that was named, or that is one by its stamp, could not be used.
     PluginFailed,
@@ -45,6 +45,7 @@ impl Outcome {
                 Severity::Info | Severity::Warning | Severity::Skipped => None,
             },
             Event::PluginProblem { fatal: true, .. } => Some(Self::PluginFailed),
+            Event::SensitivityScored(score) if score.is_too_low() => Some(Self::VerificationFailed),
             Event::ModelFailed { .. } => Some(Self::CouldNotRun),
             _ => None,
         };

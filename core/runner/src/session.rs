@@ -1,6 +1,7 @@
 //! One model on trial: its part of the plan in, events out.
 
 mod planning;
+mod sensitivity;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use tlbench_sdk::{
 };
 
 use self::planning::PlannedCheck;
-use crate::answers::{Answers, Parties};
+use self::trial::Trial;
+use crate::answers::Answers;
 use crate::config::{ModelEntry, RunSettings};
 use crate::events::{BenchmarkResult, Event, EventSink, ModelOpened};
 use crate::located::Located;
@@ -39,7 +41,7 @@ pub(crate) struct Session<'a> {
     pub(crate) run: &'a RunSettings,
     pub(crate) registry: &'a Registry,
     pub(crate) benchmarks: &'a [ChosenBenchmark<'a>],
-    pub(crate) reference_options: &'a dyn Fn(&str) -> Map<String, Value>,
+    pub(crate) reference_options: &'a (dyn Fn(&str) -> Map<String, Value> + Sync),
     pub(crate) sink: &'a dyn EventSink,
 }
 
@@ -123,17 +125,24 @@ impl Session<'_> {
             checks: all.cloned().collect(),
         });
         if let (Some(reference), Some(processed)) = (&reference, &processed) {
-            let parties = Parties {
-                subject: subject.source(),
-                exact_subject: &on_trial.exact(&model, asked, &host),
-                reference: if reference.info.processes_weights {
-                    reference.source.as_ref()
-                } else {
-                    processed
-                },
+            let source = if reference.info.processes_weights {
+                reference.source.as_ref()
+            } else {
+                processed
             };
-            let answers = Answers::new(parties, parameters);
-            self.judge_all(planned, answers, reference.tier);
+            let exact_subject = on_trial.exact(&model, asked, &host);
+            let trial = Trial {
+                model: &model,
+                reference,
+                truth: source,
+                subject: &subject,
+                exact_subject: &exact_subject,
+                parameters: &parameters,
+            };
+            match &self.run.sensitivity {
+                None => _ = self.judge_all(planned, trial.answers(), reference.tier),
+                Some(settings) => self.judge_with_faults(&planned, &trial, settings),
+            }
         }
         for result in failed.into_iter().chain(unverified) {
             self.sink.emit(Event::CheckFinished(Box::new(result)));
@@ -248,7 +257,14 @@ impl Session<'_> {
             .collect()
     }
 
-    fn judge_all(&self, planned: Vec<PlannedCheck<'_>>, mut answers: Answers<'_>, tier: Tier) {
+    /// Whether no check was red.
+    fn judge_all(
+        &self,
+        planned: Vec<PlannedCheck<'_>>,
+        mut answers: Answers<'_>,
+        tier: Tier,
+    ) -> bool {
+        let mut is_sound = true;
         for request in planned.iter().flat_map(|planned| &planned.check.requests) {
             answers.announce(request);
         }
@@ -258,9 +274,11 @@ impl Session<'_> {
             });
             let (id, started) = (check.id.clone(), Instant::now());
             let verdict = judge(check, &mut answers).unwrap_or_else(|error| verdict_of(&error));
+            is_sound &= !verdict.severity.is_red();
             let result = BenchmarkResult::new(id, tier, verdict, started.elapsed().as_secs_f64());
             self.sink.emit(Event::CheckFinished(Box::new(result)));
         }
+        is_sound
     }
 
     fn progress(&self, message: String) {

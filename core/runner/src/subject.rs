@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 use tlbench_checkpoint::Weights;
 use tlbench_engine::{Bridge, EngineError};
 use tlbench_sdk::{
-    DType, Host, ModelSpec, OpenRequest, PluginError, ReferenceModel, Role, SourceInfo, Trace,
-    TraceRequest, TraceSource,
+    DType, FaultEdit, Host, ModelSpec, OpenRequest, PluginError, ReferenceModel, Role, SourceInfo,
+    Trace, TraceRequest, TraceSource,
 };
+
+use crate::faulty::FaultyBridge;
 
 /// How the bridge is called where subjects are named.
 pub(crate) const BRIDGE: &str = "bridge";
@@ -45,6 +47,18 @@ impl<'a> ExactSubject<'a> {
     pub(crate) fn bridge(spec: &'a ModelSpec, weights: &'a Weights) -> Self {
         Self::new(move || {
             let opened: Result<Bridge, EngineError> = Bridge::open(spec, weights, DType::F64);
+            Ok(Box::new(opened?))
+        })
+    }
+
+    /// The bridge with a mistake.
+    pub(crate) fn faulty(
+        spec: &'a ModelSpec,
+        weights: &'a Weights,
+        edits: &'a [FaultEdit],
+    ) -> Self {
+        Self::new(move || {
+            let opened = FaultyBridge::open(spec, weights, DType::F64, edits);
             Ok(Box::new(opened?))
         })
     }

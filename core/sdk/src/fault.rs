@@ -146,6 +146,8 @@ pub enum Deviation {
     RotaryTableInBf16,
     /// Query head `i` is served by key head `i % n_kv_heads`, for `i / (n_heads / n_kv_heads)`.
     TiledKvHeads,
+    /// Within a piece that goes through a cache, queries see later keys.
+    CacheUnmasked,
     /// New keys and values stand before those of the past, and not behind them.
     CachePrepends,
 }
@@ -156,6 +158,8 @@ pub enum Deviation {
 pub enum QuestionEdit {
     /// Padding is attended to.
     PaddingAttended(Runs),
+    /// Positions count from 1.
+    PositionsFromOne,
     /// Positions count padding on the left.
     PaddingCounted,
     /// Each piece that goes through a cache begins at position 0.

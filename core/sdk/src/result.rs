@@ -43,6 +43,11 @@ impl Severity {
         matches!(self, Self::Info | Self::Warning)
     }
 
+    /// Whether the check failed, or could not run.
+    pub const fn is_red(self) -> bool {
+        matches!(self, Self::Danger | Self::Error)
+    }
+
     /// As reports write it.
     pub const fn name(self) -> &'static str {
         match self {

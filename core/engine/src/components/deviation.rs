@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 use tlbench_sdk::Deviation;
-use tlbench_sdk::spec::NormKind;
+use tlbench_sdk::spec::{Mask, NormKind};
 
 use super::Run;
 use crate::error::EngineError;
@@ -23,6 +23,18 @@ impl Run<'_, '_> {
             return Ok(x);
         }
         ops::round(&x.to_dtype(DType::F32)?, narrow)?.to_dtype(x.dtype())
+    }
+
+    /// `mask` as this run has it.
+    pub(super) fn masked_as(&self, mask: Mask) -> Mask {
+        match mask {
+            Mask::Band { back, .. }
+                if self.is_cached() && self.deviates(Deviation::CacheUnmasked) =>
+            {
+                Mask::Band { back, ahead: None }
+            }
+            _ => mask,
+        }
     }
 
     /// What a norm divides `x [.., width]` by, `[.., 1]`.

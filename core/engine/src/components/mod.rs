@@ -119,8 +119,13 @@ impl<'a, 'r> Run<'a, 'r> {
         }
     }
 
+    fn is_cached(&self) -> bool {
+        self.past.is_some()
+    }
+
     /// Which keys each query sees; computed once per kind of mask.
     fn visible(&mut self, mask: Mask) -> Arc<Vec<bool>> {
+        let mask = self.masked_as(mask);
         let (inputs, past) = (self.inputs, self.past.as_deref());
         Arc::clone(
             self.masks

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tlbench_sdk::{DType, Judging, Tier};
 
-use super::{BenchmarkEntry, Config, Device, ModelEntry, ModelSource, Prompt};
+use super::{BenchmarkEntry, Config, Device, ModelEntry, ModelSource, Prompt, Sensitivity};
 
 /// What the command line says, and where it says nothing, the environment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Overrides {
     pub excluded_tiers: BTreeSet<Tier>,
     /// `--offline` or `HF_HUB_OFFLINE`.
     pub offline: Option<bool>,
+    /// `--sensitivity`, `--min-sensitivity`, or what `tlbench sensitivity` says.
+    pub sensitivity: Option<Sensitivity>,
     /// `--benchmark`: only these. The file's options still apply to them.
     pub benchmarks: Vec<String>,
     /// `--plugin`, then `TLBENCH_PLUGIN_PATH`: before those of the file.
@@ -81,6 +83,7 @@ impl Config {
             run.prompt.clone_from(prompt);
         }
         run.offline = overrides.offline.unwrap_or(run.offline);
+        run.sensitivity = overrides.sensitivity.or_else(|| run.sensitivity.take());
         run.excluded_tiers.extend(overrides.excluded_tiers);
         if !overrides.models.is_empty() {
             self.models = self.chosen(&overrides.models);

@@ -9,7 +9,9 @@ use super::problem::{ConfigError, Position, ProblemKind};
 use super::prompt::read_prompt;
 use super::section::{Document, Schema, Section};
 use super::words::{Device, ReferenceChoice, parse_dtype, parse_judging};
-use super::{BenchmarkEntry, Config, ModelEntry, ModelSource, PluginSettings, RunSettings};
+use super::{
+    BenchmarkEntry, Config, ModelEntry, ModelSource, PluginSettings, RunSettings, Sensitivity,
+};
 
 static TOP: Schema = Schema {
     place: "at the top level",
@@ -28,6 +30,8 @@ static RUN: Schema = Schema {
         "compat",
         "max_tokens",
         "offline",
+        "sensitivity",
+        "min_sensitivity",
     ],
 };
 static MODEL: Schema = Schema {
@@ -124,8 +128,18 @@ fn read_run(section: &Section<'_>) -> RunSettings {
         compat: section.flag("compat").unwrap_or(default.compat),
         max_tokens: section.size("max_tokens"),
         offline: section.flag("offline").unwrap_or(default.offline),
+        sensitivity: read_sensitivity(section),
         excluded_tiers: default.excluded_tiers,
     }
+}
+
+fn read_sensitivity(section: &Section<'_>) -> Option<Sensitivity> {
+    let asked = section.flag("sensitivity");
+    let minimum = section.share("min_sensitivity");
+    (asked.unwrap_or(minimum.is_some())).then(|| Sensitivity {
+        minimum,
+        ..Sensitivity::default()
+    })
 }
 
 fn read_references(section: &Section<'_>) -> Option<Vec<ReferenceChoice>> {

@@ -208,6 +208,19 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A number between 0 and 1, both included.
+    pub(super) fn share(&self, key: &str) -> Option<f64> {
+        self.typed(key, "a number from 0 to 1", |value| {
+            let number = match value {
+                DeValue::Integer(number) => number.as_str(),
+                DeValue::Float(number) => number.as_str(),
+                _ => return None,
+            };
+            let number: f64 = number.parse().ok()?;
+            (0.0..=1.0).contains(&number).then_some(number)
+        })
+    }
+
     /// A word that `parse` knows.
     pub(super) fn word<T>(
         &self,

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use tlbench_sdk::host::{
-    ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, Stamp,
+    ForeignArchitecture, ForeignBenchmark, ForeignFaultZoo, ForeignReference, LoadedPlugin, Stamp,
 };
-use tlbench_sdk::{ArchitectureInfo, Benchmark, BenchmarkInfo, ReferenceModel, check_id};
+use tlbench_sdk::{
+    ArchitectureInfo, Benchmark, BenchmarkInfo, FaultZoo, FaultZooInfo, ReferenceModel, check_id,
+};
 
 use super::candidates::{Candidate, SearchPath};
 use super::load::{LoadError, Problem, load};
@@ -42,6 +44,8 @@ pub struct Registry {
     pub references: BTreeMap<String, Offer<ForeignReference>>,
     /// Benchmarks.
     pub benchmarks: BTreeMap<String, Offer<ForeignBenchmark>>,
+    /// Collections of mistakes.
+    pub faults: BTreeMap<String, Offer<ForeignFaultZoo>>,
     /// The plugins, in the order in which they were loaded.
     pub plugins: Vec<PluginFile>,
     /// What could not be used.
@@ -118,6 +122,10 @@ impl Registry {
             let (id, plugin) = offer(object.info().id, &plugin);
             self.benchmarks.insert(id, Offer { object, plugin });
         }
+        for object in loaded.faults {
+            let (id, plugin) = offer(object.info().id, &plugin);
+            self.faults.insert(id, Offer { object, plugin });
+        }
         self.plugins.push(plugin);
         Ok(())
     }
@@ -142,6 +150,19 @@ impl Registry {
         for object in &loaded.benchmarks {
             let id = object.info().id;
             free("benchmark", &id, self.benchmarks.get(&id), &mut own)?;
+        }
+        let known = self.faults.values();
+        let known: Vec<(FaultZooInfo, &Offer<ForeignFaultZoo>)> =
+            known.map(|offer| (offer.object.info(), offer)).collect();
+        for object in &loaded.faults {
+            let FaultZooInfo { id, faults, .. } = object.info();
+            free("faults", &id, self.faults.get(&id), &mut own)?;
+            for fault in faults {
+                let is_same =
+                    |zoo: &&(FaultZooInfo, _)| zoo.0.faults.iter().any(|one| one.id == fault.id);
+                let first = known.iter().find(is_same).map(|(_, offer)| *offer);
+                free("fault", &fault.id, first, &mut own)?;
+            }
         }
         Ok(())
     }
@@ -170,6 +191,13 @@ fn refuse_strange_ids(loaded: &LoadedPlugin) -> Result<(), LoadError> {
         let BenchmarkInfo { id, module, .. } = object.info();
         checked("benchmark", &id)?;
         checked("module", &module)?;
+    }
+    for object in &loaded.faults {
+        let FaultZooInfo { id, faults, .. } = object.info();
+        checked("faults", &id)?;
+        faults
+            .iter()
+            .try_for_each(|fault| checked("fault", &fault.id))?;
     }
     Ok(())
 }

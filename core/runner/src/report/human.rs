@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use tlbench_sdk::judge::{quantity_text, ratio_text};
 use tlbench_sdk::{Mode, Severity, Tier};
 
-use super::printable;
 use super::result::{Detail, name, one_result};
 use super::style::{Style, sign};
+use super::{printable, sensitivity};
 use crate::events::{BenchmarkResult, Event, ModelOpened};
 use crate::located::HubCopy;
 use crate::outcome::Outcome;
@@ -29,17 +29,45 @@ pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
     for event in events {
         opening(&mut text, event, style);
     }
-    let results: Vec<&BenchmarkResult> = events
-        .iter()
-        .filter_map(|event| match event {
-            Event::CheckFinished(result) => Some(&**result),
-            _ => None,
-        })
-        .collect();
+    let results: Vec<&BenchmarkResult> = events.iter().filter_map(finished).collect();
     totals(&mut text, &results, style);
     listing(&mut text, &results, style, detail);
+    sensitivity::section(&mut text, events, style);
     closing(&mut text, events, &results, style);
     text
+}
+
+/// The same of a run that was about mistakes: checks of the model itself are told where they did not pass.
+pub fn human_of_faults(events: &[Event], style: Style, verbose: bool) -> String {
+    let is_told = |event: &&Event| match event {
+        Event::CheckFinished(result) => result.severity.is_red(),
+        _ => true,
+    };
+    let told: Vec<Event> = events.iter().filter(is_told).cloned().collect();
+    if told
+        .iter()
+        .any(|event| matches!(event, Event::CheckFinished(_)))
+        || verbose
+    {
+        return human(events, style, verbose);
+    }
+    let told: Vec<Event> = told.iter().map(printable::event).collect();
+    let mut text = String::new();
+    banner(&mut text, &told, style);
+    for event in &told {
+        opening(&mut text, event, style);
+    }
+    sensitivity::section(&mut text, &told, style);
+    let results: Vec<&BenchmarkResult> = events.iter().filter_map(finished).collect();
+    closing(&mut text, events, &results, style);
+    text
+}
+
+fn finished(event: &Event) -> Option<&BenchmarkResult> {
+    match event {
+        Event::CheckFinished(result) => Some(result),
+        _ => None,
+    }
 }
 
 pub(super) fn line(text: &mut String, content: impl AsRef<str>) {
@@ -135,6 +163,8 @@ pub(super) fn opening(text: &mut String, event: &Event, style: Style) {
         | Event::RunStarted { .. }
         | Event::Planned { .. }
         | Event::CheckFinished(_)
+        | Event::FaultJudged(_)
+        | Event::SensitivityScored(_)
         | Event::RunFinished { .. } => {}
     }
 }

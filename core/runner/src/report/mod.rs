@@ -4,9 +4,10 @@ mod human;
 mod json;
 mod printable;
 mod result;
+mod sensitivity;
 mod style;
 
-pub use human::human;
+pub use human::{human, human_of_faults};
 pub use json::{SCHEMA_VERSION, json};
 pub use printable::{printable, shortened};
 pub(crate) use result::lines;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use tlbench_sdk::{Detail, Divergence, Quantity};
 
 use crate::events::{BenchmarkResult, CheckId, Event, ModelOpened};
+use crate::sensitivity::{FaultJudged, FaultOutcome};
 
 /// The most characters of one text that a report for a person shows.
 const LONGEST: usize = 2000;
@@ -93,9 +94,32 @@ pub(super) fn event(event: &Event) -> Event {
         }
         Event::CheckStarted { check } => check_id(check),
         Event::CheckFinished(result) => finished(result),
+        Event::FaultJudged(judged) => fault_judged(judged),
+        Event::SensitivityScored(score) => score.model = shortened(&score.model),
         Event::RunStarted { .. } | Event::Planned { .. } | Event::RunFinished { .. } => {}
     }
     event
+}
+
+fn fault_judged(judged: &mut FaultJudged) {
+    let fault = &mut judged.fault;
+    for text in [
+        &mut judged.model,
+        &mut judged.reference,
+        &mut fault.id,
+        &mut fault.description,
+        &mut fault.shown_by,
+    ] {
+        *text = shortened(text);
+    }
+    match &mut judged.outcome {
+        FaultOutcome::Caught { by, .. } => {
+            check_id(&mut by.check);
+            by.message = shortened(&by.message);
+        }
+        FaultOutcome::Refused { reason } => *reason = shortened(reason),
+        FaultOutcome::Missed { .. } | FaultOutcome::NotExercised { .. } => {}
+    }
 }
 
 fn model_opened(opened: &mut ModelOpened) {

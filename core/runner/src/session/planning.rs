@@ -1,7 +1,7 @@
 //! Which checks there are, in which modes.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tlbench_sdk::{
     Check, Firings, Mode, ModelInfo, Parameter, PluginError, Processing, Role, Severity,
@@ -17,10 +17,11 @@ use crate::processed::ProcessedReference;
 use crate::references::OpenReference;
 
 /// A check, and what it belongs to.
+#[derive(Clone)]
 pub(super) struct PlannedCheck<'a> {
     pub(super) id: CheckId,
     pub(super) chosen: &'a ChosenBenchmark<'a>,
-    pub(super) info: Rc<ModelInfo>,
+    pub(super) info: Arc<ModelInfo>,
     pub(super) check: Check,
 }
 
@@ -115,12 +116,12 @@ impl Session<'_> {
             only_in.is_none_or(|only| only == mode.mode)
         };
         for chosen in self.benchmarks.iter().filter(is_for) {
-            let info = Rc::new(self.model_info(model, reference, mode, chosen));
+            let info = Arc::new(self.model_info(model, reference, mode, chosen));
             match chosen.benchmark.plan(&info).and_then(checked) {
                 Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {
                     id: self.id(chosen, mode.mode, &reference.id, &check.variant),
                     chosen,
-                    info: Rc::clone(&info),
+                    info: Arc::clone(&info),
                     check,
                 })),
                 Err(error) => {

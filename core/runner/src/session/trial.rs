@@ -1,10 +1,14 @@
 //! Who is on trial.
 
+use std::collections::BTreeMap;
+
 use tlbench_engine::Bridge;
-use tlbench_sdk::{Host, OpenRequest, ReferenceModel};
+use tlbench_sdk::{Host, OpenRequest, ReferenceModel, TraceSource};
 
 use super::Session;
+use crate::answers::{Answers, Parties};
 use crate::model::{Model, ModelError};
+use crate::references::OpenReference;
 use crate::subject::{BRIDGE, ExactSubject, Subject};
 
 /// The one that is on trial, before it is opened.
@@ -16,6 +20,30 @@ pub(super) enum OnTrial<'a> {
         name: &'a str,
         reference: &'a dyn ReferenceModel,
     },
+}
+
+/// All that checks are judged with.
+pub(super) struct Trial<'a> {
+    pub(super) model: &'a Model,
+    pub(super) reference: &'a OpenReference,
+    /// What the reference answers about weights that are processed or not.
+    pub(super) truth: &'a dyn TraceSource,
+    pub(super) subject: &'a Subject,
+    pub(super) exact_subject: &'a dyn TraceSource,
+    /// Elements of each parameter.
+    pub(super) parameters: &'a BTreeMap<String, usize>,
+}
+
+impl<'a> Trial<'a> {
+    /// Nothing asked yet.
+    pub(super) fn answers(&self) -> Answers<'a> {
+        let parties = Parties {
+            subject: self.subject.source(),
+            exact_subject: self.exact_subject,
+            reference: self.truth,
+        };
+        Answers::new(parties, self.parameters.clone())
+    }
 }
 
 impl Session<'_> {

@@ -1,0 +1,38 @@
+//! How the suite itself is put on trial.
+
+use globset::Glob;
+
+/// Random inputs on which a mistake may show that the suite's own do not.
+const RANDOM_INPUTS: usize = 100;
+
+/// How the suite itself is put on trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensitivity {
+    /// Which mistakes are made, by their ids; empty: all.
+    pub faults: Vec<Glob>,
+    /// Whether every check is made of every mistake, and not only up to the first that is red.
+    pub complete: bool,
+    /// The share of mistakes that has to be caught; with fewer the run fails.
+    pub minimum: Option<f64>,
+    /// How many random inputs are tried for a mistake that moves nothing on the suite's own.
+    pub random_inputs: usize,
+}
+
+impl Default for Sensitivity {
+    fn default() -> Self {
+        Self {
+            faults: Vec::new(),
+            complete: false,
+            minimum: None,
+            random_inputs: RANDOM_INPUTS,
+        }
+    }
+}
+
+impl Sensitivity {
+    /// Whether the mistake `fault` is made.
+    pub fn chooses(&self, fault: &str) -> bool {
+        let mut globs = self.faults.iter();
+        self.faults.is_empty() || globs.any(|glob| glob.compile_matcher().is_match(fault))
+    }
+}

@@ -1,0 +1,156 @@
+//! What the suite makes of mistakes: whether it is the suite that passes, or the model.
+
+mod excitement;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use tlbench_sdk::{Divergence, Fault, Severity, Tier, float};
+
+use crate::events::{CheckId, Event};
+
+pub(crate) use excitement::Excitement;
+
+/// One mistake, put into the bridge, and what the suite made of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultJudged {
+    /// The model.
+    pub model: String,
+    /// What it was judged by.
+    pub reference: String,
+    /// What that is worth.
+    pub tier: Tier,
+    /// The mistake.
+    pub fault: Fault,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: FaultOutcome,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What the suite made of a mistake.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum FaultOutcome {
+    /// A check was red.
+    Caught {
+        /// The first that was.
+        by: Catch,
+        /// All benchmarks that saw it, if every check was made.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        seen_by: BTreeSet<String>,
+    },
+    /// A model like this cannot even be opened.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// No check was red, although the mistake moves what these inputs give in f64.
+    Missed {
+        /// What it moves, and by how much.
+        moved: Movement,
+    },
+    /// It moves nothing on these inputs.
+    NotExercised {
+        /// What it moves on random ones, if it does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        elsewhere: Option<Movement>,
+    },
+}
+
+/// A check that was red.
+#[derive(Clone, Debug, Serialize)]
+pub struct Catch {
+    /// Which.
+    pub check: CheckId,
+    /// How red.
+    pub severity: Severity,
+    /// In a line.
+    pub message: String,
+    /// The first quantity that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_divergence: Option<Divergence>,
+}
+
+/// What a mistake moves in f64.
+#[derive(Clone, Debug, Serialize)]
+pub struct Movement {
+    /// Of all that was looked at, what moved most.
+    pub quantity: String,
+    /// By how many times half a unit in the last place of f32.
+    #[serde(with = "float")]
+    pub ratio: f64,
+}
+
+/// How many mistakes a suite notices on a model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// The model.
+    pub model: String,
+    /// Mistakes that there is a place for in it.
+    pub applicable: usize,
+    /// Those that some check saw.
+    pub caught: usize,
+    /// Those that no check saw, although they move what the inputs give.
+    pub missed: usize,
+    /// Those that move nothing on these inputs, and something on random ones.
+    pub not_exercised: usize,
+    /// Those that move nothing on random inputs either.
+    pub not_excitable: usize,
+    /// The share that has to be caught, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<f64>,
+}
+
+impl Score {
+    /// Of all mistakes of `model` among `judged`.
+    pub(crate) fn of<'a>(
+        model: &str,
+        judged: impl IntoIterator<Item = &'a FaultJudged>,
+        minimum: Option<f64>,
+    ) -> Self {
+        let mut score = Self {
+            model: model.to_owned(),
+            applicable: 0,
+            caught: 0,
+            missed: 0,
+            not_exercised: 0,
+            not_excitable: 0,
+            minimum,
+        };
+        for judged in judged {
+            score.applicable += 1;
+            *match judged.outcome {
+                FaultOutcome::Caught { .. } | FaultOutcome::Refused { .. } => &mut score.caught,
+                FaultOutcome::Missed { .. } => &mut score.missed,
+                FaultOutcome::NotExercised { elsewhere: Some(_) } => &mut score.not_exercised,
+                FaultOutcome::NotExercised { elsewhere: None } => &mut score.not_excitable,
+            } += 1;
+        }
+        score
+    }
+
+    /// The share of mistakes that were caught, of those that some input shows: the model's sensitivity. 1 if there is
+    /// none.
+    pub fn share(&self) -> f64 {
+        let excitable = self.applicable - self.not_excitable;
+        if excitable == 0 {
+            return 1.0;
+        }
+        self.caught as f64 / excitable as f64
+    }
+
+    /// Whether fewer were caught than should be.
+    pub fn is_too_low(&self) -> bool {
+        self.minimum.is_some_and(|minimum| self.share() < minimum)
+    }
+}
+
+/// The mistakes among `events`.
+pub(crate) fn judged(events: &[Event]) -> impl Iterator<Item = &FaultJudged> {
+    events.iter().filter_map(|event| match event {
+        Event::FaultJudged(judged) => Some(&**judged),
+        _ => None,
+    })
+}

@@ -1,0 +1,260 @@
+//! The suite on trial: each mistake that a model has a place for is put into it, and judged as any subject is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use tlbench_engine::Bridge;
+use tlbench_sdk::{
+    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, Role, TraceRequest, TraceSource, Verdict,
+};
+
+use super::planning::PlannedCheck;
+use super::trial::Trial;
+use super::{Session, judge, verdict_of};
+use crate::answers::{Answers, Parties};
+use crate::config::Sensitivity;
+use crate::events::{CheckId, Event};
+use crate::faulty::FaultyBridge;
+use crate::known_answers::KnownAnswers;
+use crate::sensitivity::{Catch, Excitement, FaultJudged, FaultOutcome, Score};
+use crate::subject::{ExactSubject, Subject};
+
+/// A suite on trial.
+struct Laboratory<'a> {
+    settings: &'a Sensitivity,
+    trial: &'a Trial<'a>,
+    /// The model without a mistake.
+    right: &'a Bridge,
+    /// The same in f64.
+    exact: &'a KnownAnswers<'a>,
+    planned: &'a [PlannedCheck<'a>],
+}
+
+impl Session<'_> {
+    /// Judges the model, and then every mistake.
+    pub(super) fn judge_with_faults(
+        &self,
+        planned: &[PlannedCheck<'_>],
+        trial: &Trial<'_>,
+        settings: &Sensitivity,
+    ) {
+        let truth = KnownAnswers::of(trial.truth);
+        let trial = Trial {
+            truth: &truth,
+            ..*trial
+        };
+        let is_sound = self.judge_all(planned.to_vec(), trial.answers(), trial.reference.tier);
+        let right = match trial.subject {
+            Subject::Bridge(right) if is_sound => right,
+            Subject::Bridge(_) => {
+                return self.note("sensitivity was not measured: a check is red without a mistake");
+            }
+            Subject::Other(_) => {
+                return self.note("sensitivity was not measured: mistakes are made in the bridge");
+            }
+        };
+        let weights = trial.model.folder.weights();
+        let exact = match Bridge::open(&trial.model.spec, weights, DType::F64) {
+            Ok(exact) => exact,
+            Err(error) => return self.note(format!("sensitivity was not measured: {error}")),
+        };
+        self.judge_faults(&Laboratory {
+            settings,
+            trial: &trial,
+            right,
+            exact: &KnownAnswers::of(&exact),
+            planned,
+        });
+    }
+
+    /// Judges every mistake, and tells of each and of all.
+    fn judge_faults(&self, laboratory: &Laboratory<'_>) {
+        let faults = self.faults(laboratory);
+        let waiting = Mutex::new(faults.into_iter().enumerate());
+        let judged = Mutex::new(BTreeMap::new());
+        let work = || {
+            while let Some((index, (fault, edits))) = next(&waiting) {
+                self.progress(format!("{}: {}", self.entry.name, fault.id));
+                let one = laboratory.judge(&self.entry.name, fault, &edits);
+                lock(&judged).insert(index, one);
+            }
+        };
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(work);
+            }
+        });
+        let judged = std::mem::take(&mut *lock(&judged));
+        let minimum = laboratory.settings.minimum;
+        let score = Score::of(&self.entry.name, judged.values(), minimum);
+        for one in judged.into_values() {
+            self.sink.emit(Event::FaultJudged(Box::new(one)));
+        }
+        self.sink.emit(Event::SensitivityScored(score));
+    }
+
+    /// Every mistake that was chosen and that the model has a place for, with its edits.
+    fn faults(&self, laboratory: &Laboratory<'_>) -> Vec<(Fault, Vec<FaultEdit>)> {
+        let mut faults = Vec::new();
+        for offer in self.registry.faults.values() {
+            for fault in offer.object.info().faults {
+                if !laboratory.settings.chooses(&fault.id) {
+                    continue;
+                }
+                match offer.object.edits(&fault.id, &laboratory.trial.model.spec) {
+                    Ok(edits) if edits.is_empty() => {}
+                    Ok(edits) => faults.push((fault, edits)),
+                    Err(error) => {
+                        self.note(format!("fault `{}` cannot be made: {error}", fault.id))
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    fn note(&self, message: impl Into<String>) {
+        let (model, message) = (self.entry.name.clone(), message.into());
+        self.sink.emit(Event::Note { model, message });
+    }
+}
+
+impl Laboratory<'_> {
+    fn judge(&self, model: &str, fault: Fault, edits: &[FaultEdit]) -> FaultJudged {
+        let started = Instant::now();
+        let outcome = self.outcome(edits);
+        FaultJudged {
+            model: model.to_owned(),
+            reference: self.trial.reference.id.clone(),
+            tier: self.trial.reference.tier,
+            fault,
+            outcome,
+            seconds: started.elapsed().as_secs_f64(),
+        }
+    }
+
+    fn outcome(&self, edits: &[FaultEdit]) -> FaultOutcome {
+        let model = self.trial.model;
+        let weights = model.folder.weights();
+        let refused = |reason: String| FaultOutcome::Refused { reason };
+        let faulty = match FaultyBridge::new(self.right, weights, edits) {
+            Ok(faulty) => faulty,
+            Err(error) => return refused(error.to_string()),
+        };
+        let exact = ExactSubject::faulty(&model.spec, weights, edits);
+        let (caught, questions) = self.catches(&faulty, &exact);
+        let seen_by = if self.settings.complete {
+            let names = caught.iter().map(|catch| catch.check.benchmark.clone());
+            names.collect()
+        } else {
+            BTreeSet::new()
+        };
+        if let Some(by) = most_telling(caught) {
+            return FaultOutcome::Caught { by, seen_by };
+        }
+        let excitement = Excitement {
+            right: self.exact,
+            faulty: &exact,
+            spec: &model.spec,
+            hooks: &model.hooks,
+        };
+        let here = excitement.on(&questions);
+        match here {
+            Ok(Some(moved)) => FaultOutcome::Missed { moved },
+            Ok(None) => match excitement.on_random(&questions, self.settings.random_inputs) {
+                Ok(elsewhere) => FaultOutcome::NotExercised { elsewhere },
+                Err(error) => refused(error.to_string()),
+            },
+            Err(error) => refused(error.to_string()),
+        }
+    }
+
+    /// The checks that are red, up to the first that says where unless all are wanted, and all that was asked of the subject.
+    fn catches(
+        &self,
+        faulty: &dyn TraceSource,
+        exact: &dyn TraceSource,
+    ) -> (Vec<Catch>, Vec<TraceRequest>) {
+        let parties = Parties {
+            subject: faulty,
+            exact_subject: exact,
+            reference: self.trial.truth,
+        };
+        let mut answers = Answers::new(parties, self.trial.parameters.clone());
+        for request in self
+            .planned
+            .iter()
+            .flat_map(|planned| &planned.check.requests)
+        {
+            answers.announce(request);
+        }
+        let questions = answers.questions(Role::Subject);
+        let mut caught = Vec::new();
+        let mut planned: Vec<&PlannedCheck<'_>> = self.planned.iter().collect();
+        if !self.settings.complete {
+            planned.sort_by_key(|planned| effort(planned));
+        }
+        for check in planned {
+            // What plain runs have seen, though not where, need not be seen by costlier ones.
+            if !self.settings.complete && !caught.is_empty() && effort(check) > 0 {
+                break;
+            }
+            let id = check.id.clone();
+            let verdict = judge(check.clone(), &mut answers);
+            let verdict = verdict.unwrap_or_else(|error| verdict_of(&error));
+            if let Some(catch) = caught_by(id, verdict) {
+                let is_located = catch.first_divergence.is_some();
+                caught.push(catch);
+                if !self.settings.complete && is_located {
+                    break;
+                }
+            }
+        }
+        (caught, questions)
+    }
+}
+
+fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(waiting).next()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn caught_by(check: CheckId, verdict: Verdict) -> Option<Catch> {
+    verdict.severity.is_red().then_some(Catch {
+        check,
+        severity: verdict.severity,
+        message: verdict.message,
+        first_divergence: verdict.first_divergence,
+    })
+}
+
+/// The first that says where, or else the first.
+fn most_telling(caught: Vec<Catch>) -> Option<Catch> {
+    let place = caught
+        .iter()
+        .position(|catch| catch.first_divergence.is_some());
+    caught.into_iter().nth(place.unwrap_or(0))
+}
+
+/// What is decided by plain runs comes first: it is cheap, and says where.
+fn effort(planned: &PlannedCheck<'_>) -> usize {
+    let effort = |request: &TraceRequest| {
+        let is_local = request.evaluation == Evaluation::Local;
+        match request {
+            request if request.is_plain() || is_local => 0,
+            request if request.gradients.is_some() => 1,
+            _ => 2,
+        }
+    };
+    let requests = planned.check.requests.iter();
+    requests
+        .map(|planned| effort(&planned.request))
+        .max()
+        .unwrap_or(0)
+}
