@@ -35,7 +35,7 @@ pub use benchmark::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, Parameter, PlanError,
     PlannedRequest, Role, check_plan, is_large,
 };
-pub use config::{ConfigError, ConfigReader, LayerType, RotaryKeys};
+pub use config::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, LayerType, RotaryKeys};
 pub use error::{ErrorKind, PluginError};
 pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};

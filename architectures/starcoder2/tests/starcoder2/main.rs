@@ -12,8 +12,8 @@ mod adapter;
 mod held;
 
 use serde_json::{Value, json};
-use tlbench_sdk::spec::{AttentionSpec, Mask};
 use tlbench_sdk::ModelSpec;
+use tlbench_sdk::spec::{AttentionSpec, Mask};
 
 use adapter::Starcoder2;
 
@@ -79,8 +79,21 @@ fn heads_are_as_wide_as_an_undeclared_key_says_or_share_the_width_rounded_down()
     let width = json!({"hidden_size": 30, "num_attention_heads": 4, "rope_parameters": {}});
     assert_eq!(d_head(json!({"head_dim": 6})), 6);
     assert_eq!(d_head(json!({})), 128);
-    assert_eq!(d_head(json!({"hidden_size": 27, "num_attention_heads": 6})), 4);
-    assert!(held::try_spec(&Starcoder2, width).is_err(), "7 channels are no pairs");
+    assert_eq!(
+        d_head(json!({"hidden_size": 27, "num_attention_heads": 6})),
+        4
+    );
+    assert!(
+        held::try_spec(&Starcoder2, width).is_err(),
+        "7 channels are no pairs"
+    );
+}
+
+#[test]
+fn positions_that_stretch_have_no_longest_sequence() {
+    let dynamic = json!({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}});
+    assert_eq!(held::spec(&Starcoder2, dynamic).n_ctx, None);
+    assert_eq!(held::spec(&Starcoder2, json!({})).n_ctx, Some(4096));
 }
 
 #[test]
@@ -88,6 +101,27 @@ fn fixtures_as_hooks() {
     for (name, _) in FIXTURES {
         let hooks = held::hook_lines(&spec(held::config(name)));
         insta::assert_snapshot!(format!("{name}_as_hooks"), hooks);
+    }
+}
+
+#[test]
+fn the_guide_quotes_this_crate() {
+    let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let source = [
+        include_str!("../../src/adapter.rs"),
+        include_str!("../../src/lib.rs"),
+    ];
+    let source = source.map(lines);
+    let guide = include_str!("../../../../docs/writing-an-architecture.md");
+    let excerpts = guide.split("```rust\n").skip(1);
+    let excerpts: Vec<&str> = excerpts
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!excerpts.is_empty());
+    for excerpt in excerpts {
+        let quoted = lines(excerpt);
+        let is_there = source.iter().any(|source| source.contains(quoted.trim()));
+        assert!(is_there, "{excerpt}");
     }
 }
 
