@@ -1,49 +1,64 @@
 //! Llama 3: RMS norms, grouped queries, a gated MLP, and rotary positions stretched by wavelength.
 
+use std::collections::BTreeMap;
+
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
-    Activation, AttentionSpec, Branch, DenseMlp, Heads, InnerModel, LayerSpec, Mask, MlpSpec,
-    NormSpec, PositionSpec, RotaryScaling, StreamEnds, config_keys,
+    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, HfTap, LayerSpec,
+    Mask, MlpSpec, PositionSpec, RotaryScaling, UnembedSpec, Wiring,
 };
 
-use crate::parts::rotary;
+use crate::parts::{keys, linear, rms_norm, rotary, stored};
 
-const INNER: InnerModel = InnerModel("model");
 const D_MODEL: usize = 48;
 const D_VOCAB: usize = 203;
 const D_MLP: usize = 112;
+const N_HEADS: usize = 6;
+const N_KV_HEADS: usize = 2;
 const D_HEAD: usize = 10;
-const HEADS: Heads = Heads {
-    n_heads: 6,
-    n_kv_heads: 2,
-    d_head: D_HEAD,
-    d_model: D_MODEL,
-};
 const EPS: f64 = 1e-5;
 
 pub(crate) fn spec() -> ModelSpec {
-    let ends = StreamEnds::usual(D_VOCAB, D_MODEL, false);
-    let layers = (0..2).map(layer).collect();
     ModelSpec {
+        architecture: "LlamaForCausalLM".into(),
+        d_model: D_MODEL,
+        d_vocab: D_VOCAB,
+        n_ctx: Some(131_072),
+        embedding: EmbeddingSpec {
+            tokens: stored("model.embed_tokens.weight", &[D_VOCAB, D_MODEL]),
+            module: Some("model.embed_tokens".into()),
+            scale: None,
+            positions: None,
+            norm: None,
+            config_keys: keys(&["vocab_size", "hidden_size"]),
+        },
+        layers: (0..2).map(layer).collect(),
+        final_norm: Some(rms_norm("model.norm", D_MODEL, EPS)),
+        unembed: UnembedSpec {
+            projection: linear("lm_head", D_VOCAB, D_MODEL, false),
+            d_vocab_out: D_VOCAB,
+            logit_scale: 1.0,
+            softcap: None,
+            config_keys: keys(&["vocab_size", "hidden_size", "tie_word_embeddings"]),
+        },
         ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
-        ..ends.model("LlamaForCausalLM", Some(131_072), layers, norm("norm"))
     }
 }
 
-pub(crate) fn norm(path: &str) -> NormSpec {
-    INNER.rms_norm(path, D_MODEL, EPS, &["hidden_size", "rms_norm_eps"])
-}
-
 fn layer(index: usize) -> LayerSpec {
-    let path = format!("layers.{index}");
-    let norm = |name: &str| norm(&format!("{path}.{name}"));
-    let attention = attention(&format!("{path}.self_attn"), llama3(), Mask::CAUSAL);
+    let path = format!("model.layers.{index}");
+    let norm = |name: &str| rms_norm(&format!("{path}.{name}"), D_MODEL, EPS);
     let mlp = MlpSpec::Dense(mlp(&format!("{path}.mlp")));
-    LayerSpec::sequential(
-        INNER.module(&path),
-        Branch::pre_norm(norm("input_layernorm"), attention),
-        Branch::pre_norm(norm("post_attention_layernorm"), mlp),
-    )
+    LayerSpec {
+        wiring: Wiring::Sequential,
+        attn: Some(Branch::pre_norm(
+            norm("input_layernorm"),
+            attention(&format!("{path}.self_attn"), llama3(), Mask::CAUSAL),
+        )),
+        mlp: Some(Branch::pre_norm(norm("post_attention_layernorm"), mlp)),
+        module: Some(path),
+        taps: BTreeMap::new(),
+    }
 }
 
 fn llama3() -> PositionSpec {
@@ -58,21 +73,46 @@ fn llama3() -> PositionSpec {
 
 /// Mixtral's is the same but for positions and mask.
 pub(crate) fn attention(path: &str, position: PositionSpec, mask: Mask) -> AttentionSpec {
+    let project =
+        |name: &str, outputs, inputs| linear(&format!("{path}.{name}"), outputs, inputs, false);
     AttentionSpec {
+        n_heads: N_HEADS,
+        n_kv_heads: N_KV_HEADS,
+        d_head: D_HEAD,
+        q: project("q_proj", N_HEADS * D_HEAD, D_MODEL),
+        k: project("k_proj", N_KV_HEADS * D_HEAD, D_MODEL),
+        v: project("v_proj", N_KV_HEADS * D_HEAD, D_MODEL),
+        o: project("o_proj", D_MODEL, N_HEADS * D_HEAD),
+        clip_qkv: None,
+        qk_norm: None,
         position,
+        scale: 1.0 / (D_HEAD as f64).sqrt(),
+        softcap: None,
         mask,
-        config_keys: config_keys(&[
+        sinks: None,
+        module: Some(path.to_owned()),
+        port: AttentionPort::Interface,
+        config_keys: keys(&[
             "num_attention_heads",
             "num_key_value_heads",
             "head_dim",
             "attention_bias",
             "rope_parameters",
         ]),
-        ..INNER.attention(path, HEADS, false.into())
     }
 }
 
 fn mlp(path: &str) -> DenseMlp {
-    let keys = ["intermediate_size", "hidden_act", "mlp_bias"];
-    INNER.gated_mlp(path, [D_MODEL, D_MLP], Activation::Silu, false, &keys)
+    let project =
+        |name: &str, outputs, inputs| linear(&format!("{path}.{name}"), outputs, inputs, false);
+    DenseMlp {
+        d_mlp: D_MLP,
+        input: project("up_proj", D_MLP, D_MODEL),
+        gate: Some(project("gate_proj", D_MLP, D_MODEL)),
+        output: project("down_proj", D_MODEL, D_MLP),
+        activation: Activation::Silu,
+        module: Some(path.to_owned()),
+        post_tap: Some(HfTap::input(format!("{path}.down_proj"))),
+        config_keys: keys(&["intermediate_size", "hidden_act", "mlp_bias"]),
+    }
 }

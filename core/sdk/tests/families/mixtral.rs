@@ -1,21 +1,23 @@
 //! Mixtral: Llama's attention behind a sliding window, and experts, which checkpoints name differently from modules.
 
+use std::collections::BTreeMap;
+
 use tlbench_sdk::spec::{
-    Activation, Branch, DenseMlp, InnerModel, LayerSpec, Mask, MlpSpec, MoeSpec, ProjectionSpec,
-    Renormalise, RotaryScaling, RouterScore, ScoreOrder, config_keys,
+    Activation, Branch, DenseMlp, LayerSpec, Mask, MlpSpec, MoeSpec, ProjectionSpec, Renormalise,
+    RotaryScaling, RouterScore, ScoreOrder, Wiring,
 };
 use tlbench_sdk::{ModelSpec, hooks};
 
 use crate::llama;
-use crate::parts::rotary;
+use crate::parts::{keys, rms_norm, rotary, stored};
 
-const INNER: InnerModel = InnerModel("model");
 const D_MODEL: usize = 48;
 const D_HEAD: usize = 10;
 const D_MLP: usize = 84;
 const N_EXPERTS: usize = 4;
 const TOP_K: usize = 2;
 const WINDOW: usize = 12;
+const EPS: f64 = 1e-5;
 
 pub(crate) fn spec() -> ModelSpec {
     ModelSpec {
@@ -28,29 +30,31 @@ pub(crate) fn spec() -> ModelSpec {
 }
 
 fn layer(index: usize) -> LayerSpec {
-    let path = format!("layers.{index}");
-    let norm = |name: &str| llama::norm(&format!("{path}.{name}"));
+    let path = format!("model.layers.{index}");
+    let norm = |name: &str| rms_norm(&format!("{path}.{name}"), D_MODEL, EPS);
     let position = rotary(D_HEAD, 1e6, RotaryScaling::None);
     let mut attention = llama::attention(
         &format!("{path}.self_attn"),
         position,
         Mask::sliding(WINDOW),
     );
-    attention.config_keys = config_keys(&[
+    attention.config_keys = keys(&[
         "num_attention_heads",
         "num_key_value_heads",
         "head_dim",
         "rope_parameters",
         "sliding_window",
     ]);
-    LayerSpec::sequential(
-        INNER.module(&path),
-        Branch::pre_norm(norm("input_layernorm"), attention),
-        Branch::pre_norm(
+    LayerSpec {
+        wiring: Wiring::Sequential,
+        attn: Some(Branch::pre_norm(norm("input_layernorm"), attention)),
+        mlp: Some(Branch::pre_norm(
             norm("post_attention_layernorm"),
             MlpSpec::Moe(experts(&path)),
-        ),
-    )
+        )),
+        module: Some(path),
+        taps: BTreeMap::new(),
+    }
 }
 
 fn experts(layer: &str) -> MoeSpec {
@@ -67,8 +71,8 @@ fn experts(layer: &str) -> MoeSpec {
             .map(|index| expert(&format!("{path}.experts.{index}")))
             .collect(),
         shared: None,
-        module: Some(INNER.module(&format!("{layer}.mlp"))),
-        config_keys: config_keys(&[
+        module: Some(format!("{layer}.mlp")),
+        config_keys: keys(&[
             "intermediate_size",
             "hidden_act",
             "num_local_experts",
@@ -94,8 +98,9 @@ fn expert(path: &str) -> DenseMlp {
 /// A `Linear` on disk that HF shows under no module of that name.
 fn stored_linear(path: &str, outputs: usize, inputs: usize) -> ProjectionSpec {
     ProjectionSpec {
+        weight: stored(&format!("{path}.weight"), &[outputs, inputs]),
+        bias: None,
         tap: None,
-        ..INNER.linear(path, outputs, inputs, false)
     }
 }
 
