@@ -2,8 +2,8 @@
 
 use tlbench_sdk::spec::{
     Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec,
-    FusedHeads, HfTap, InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec,
-    ResidualSource, StreamEnds, Wiring, config_keys,
+    FusedHeads, Heads, HfTap, InnerModel, LayerSpec, Mask, MlpNames, MlpSpec, ModelSpec, NormSpec,
+    PositionSpec, ResidualSource, StreamEnds, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -44,10 +44,8 @@ const NEUTRAL: &[&str] = &[
 /// What `config.json` says, with the defaults of HF's `BloomConfig`.
 struct Hyper {
     d_vocab: usize,
-    d_model: usize,
     n_layers: usize,
-    n_heads: usize,
-    d_head: usize,
+    heads: Heads,
     eps: f64,
     residual: ResidualSource,
     causal: bool,
@@ -62,13 +60,12 @@ impl Hyper {
         // The older spelling of the width wins, as HF lets it overwrite the other.
         let d_model = config.size_or(&["n_embed", "hidden_size"], 64)?;
         let n_heads = config.size_or(&["num_attention_heads", "n_head"], 8)?;
+        let d_head = config.d_head(("hidden_size", d_model), ("n_head", n_heads))?;
         let post_norm = config.flag_or(&["apply_residual_connection_post_layernorm"], false)?;
         Ok(Self {
             d_vocab: config.size_or(&["vocab_size"], 250_880)?,
-            d_model,
             n_layers: config.size_or(&["num_hidden_layers", "n_layer"], 2)?,
-            n_heads,
-            d_head: config.d_head(("hidden_size", d_model), ("n_head", n_heads))?,
+            heads: Heads::sharing(d_model, n_heads, d_head),
             eps: config.number_or(&["layer_norm_epsilon"], 1e-5)?,
             residual: if post_norm {
                 ResidualSource::Input
@@ -82,31 +79,18 @@ impl Hyper {
     }
 
     fn model(&self) -> ModelSpec {
-        ModelSpec {
-            architecture: "BloomForCausalLM".into(),
-            d_model: self.d_model,
-            d_vocab: self.d_vocab,
-            n_ctx: None,
-            embedding: EmbeddingSpec {
-                norm: Some(self.norm("word_embeddings_layernorm")),
-                ..self.ends().embedding()
-            },
-            layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
-            final_norm: Some(self.norm("ln_f")),
-            unembed: self.ends().unembed(),
-            ignored_tensors: Vec::new(),
-        }
-    }
-
-    fn ends(&self) -> StreamEnds<'static> {
-        StreamEnds {
+        let ends = StreamEnds {
             inner: MODEL,
             embedding: "word_embeddings",
-            head: &["lm_head.weight"],
-            d_vocab: self.d_vocab,
-            d_model: self.d_model,
-            tied: self.tied,
-            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
+            ..StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied)
+        };
+        let layers = (0..self.n_layers).map(|index| self.layer(index)).collect();
+        ModelSpec {
+            embedding: EmbeddingSpec {
+                norm: Some(self.norm("word_embeddings_layernorm")),
+                ..ends.embedding()
+            },
+            ..ends.model("BloomForCausalLM", None, layers, self.norm("ln_f"))
         }
     }
 
@@ -115,21 +99,22 @@ impl Hyper {
         let (attn, mlp) = (format!("{block}.self_attention"), format!("{block}.mlp"));
         let fused = self.fused(&attn);
         LayerSpec {
-            wiring: Wiring::Sequential,
-            attn: Some(self.branch(
-                self.norm(&format!("{block}.input_layernorm")),
-                self.attention(&attn, &fused),
-            )),
-            mlp: Some(self.branch(
-                self.norm(&format!("{block}.post_attention_layernorm")),
-                MlpSpec::Dense(self.mlp(&mlp)),
-            )),
-            module: Some(MODEL.module(&block)),
             taps: fused
                 .taps()
                 .into_iter()
                 .chain(Self::taps(&attn, &mlp))
                 .collect(),
+            ..LayerSpec::sequential(
+                MODEL.module(&block),
+                self.branch(
+                    self.norm(&format!("{block}.input_layernorm")),
+                    self.attention(&attn, &fused),
+                ),
+                self.branch(
+                    self.norm(&format!("{block}.post_attention_layernorm")),
+                    MlpSpec::Dense(self.mlp(&mlp)),
+                ),
+            )
         }
     }
 
@@ -154,36 +139,24 @@ impl Hyper {
 
     fn fused(&self, attn: &str) -> FusedHeads {
         let path = format!("{attn}.query_key_value");
+        let d_model = self.heads.d_model;
         FusedHeads {
-            product: MODEL.linear(&path, 3 * self.d_model, self.d_model, true),
-            n_heads: self.n_heads,
-            d_head: self.d_head,
-            d_model: self.d_model,
+            product: MODEL.linear(&path, 3 * d_model, d_model, true),
+            heads: self.heads,
         }
     }
 
     fn attention(&self, path: &str, fused: &FusedHeads) -> AttentionSpec {
+        let d_model = self.heads.d_model;
+        let out = MODEL.linear(&format!("{path}.dense"), d_model, d_model, true);
         AttentionSpec {
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_heads,
-            d_head: self.d_head,
-            q: fused.part(0),
-            k: fused.part(1),
-            v: fused.part(2),
-            o: MODEL.linear(&format!("{path}.dense"), self.d_model, self.d_model, true),
-            clip_qkv: None,
-            qk_norm: None,
             position: PositionSpec::Alibi(AlibiSpec {
-                slopes: alibi_slopes(self.n_heads),
+                slopes: alibi_slopes(self.heads.n_heads),
             }),
-            scale: 1.0 / (self.d_head as f64).sqrt(),
-            softcap: None,
             mask: Mask::Band {
                 back: None,
                 ahead: self.causal.then_some(0),
             },
-            sinks: None,
-            module: Some(MODEL.module(path)),
             port: AttentionPort::Operations,
             config_keys: config_keys(&[
                 "hidden_size",
@@ -191,26 +164,24 @@ impl Hyper {
                 "is_causal",
                 "apply_residual_connection_post_layernorm",
             ]),
+            ..fused.attention(out, MODEL.module(path))
         }
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
-        let d_mlp = 4 * self.d_model;
-        DenseMlp {
-            d_mlp,
-            input: MODEL.linear(&format!("{path}.dense_h_to_4h"), d_mlp, self.d_model, true),
-            gate: None,
-            output: MODEL.linear(&format!("{path}.dense_4h_to_h"), self.d_model, d_mlp, true),
-            activation: Activation::GeluTanh,
-            module: Some(MODEL.module(path)),
-            post_tap: Some(HfTap::output(MODEL.module(&format!("{path}.gelu_impl")))),
-            config_keys: config_keys(&["hidden_size", "apply_residual_connection_post_layernorm"]),
-        }
+        let names = MlpNames {
+            input: "dense_h_to_4h",
+            activation: "gelu_impl",
+            output: "dense_4h_to_h",
+        };
+        let sizes = [self.heads.d_model, 4 * self.heads.d_model];
+        let keys = ["hidden_size", "apply_residual_connection_post_layernorm"];
+        MODEL.mlp(path, names, sizes, Activation::GeluTanh, true, &keys)
     }
 
     fn norm(&self, path: &str) -> NormSpec {
         let keys = ["hidden_size", "layer_norm_epsilon"];
-        MODEL.layer_norm(path, self.d_model, self.eps, &keys)
+        MODEL.layer_norm(path, self.heads.d_model, self.eps, &keys)
     }
 }
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use tlbench_sdk::spec::{
-    AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingScale, EmbeddingSpec, Extent,
-    HeadNorm, HeadNorms, HfTap, InnerModel, LayerSpec, MlpSpec, ModelSpec, NormOrder, NormSpec,
-    Port, StreamEnds, TapStep, UnembedSpec, Wiring, config_keys,
+    AttentionSpec, Branch, DenseMlp, EmbeddingScale, EmbeddingSpec, Extent, HfTap, InnerModel,
+    LayerSpec, MlpSpec, ModelSpec, NormSpec, Port, StreamEnds, TapStep, UnembedSpec, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -35,26 +34,24 @@ const MODEL: InnerModel = InnerModel("model");
 impl Hyper {
     fn model(&self) -> ModelSpec {
         let layers = self.layers.iter().enumerate();
+        let layers = layers.map(|(index, view)| self.layer(index, view));
+        let final_norm = self.norm("norm", self.heads.d_model);
+        let class = self.generation.class();
         ModelSpec {
-            architecture: self.generation.class().into(),
-            d_model: self.d_model,
-            d_vocab: self.d_vocab,
-            n_ctx: Some(self.n_ctx),
             embedding: self.embedding(),
-            layers: layers
-                .map(|(index, view)| self.layer(index, view))
-                .collect(),
-            final_norm: Some(self.norm("norm", self.d_model)),
             unembed: self.unembed(),
             // Frequencies, which older releases saved as buffers.
             ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
+            ..self
+                .ends()
+                .model(class, Some(self.n_ctx), layers.collect(), final_norm)
         }
     }
 
     fn embedding(&self) -> EmbeddingSpec {
         EmbeddingSpec {
             scale: Some(EmbeddingScale {
-                value: (self.d_model as f64).sqrt(),
+                value: (self.heads.d_model as f64).sqrt(),
                 rounded_to_weights: true,
             }),
             ..self.ends().embedding()
@@ -62,20 +59,12 @@ impl Hyper {
     }
 
     fn ends(&self) -> StreamEnds<'static> {
-        StreamEnds {
-            inner: MODEL,
-            embedding: "embed_tokens",
-            head: &["lm_head.weight"],
-            d_vocab: self.d_vocab,
-            d_model: self.d_model,
-            tied: self.tied,
-            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
-        }
+        StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied)
     }
 
     fn layer(&self, index: usize, view: &View) -> LayerSpec {
         let path = format!("layers.{index}");
-        let norm = |name: &str| self.norm(&format!("{path}.{name}"), self.d_model);
+        let norm = |name: &str| self.norm(&format!("{path}.{name}"), self.heads.d_model);
         let attn = self.attention(&format!("{path}.self_attn"), view);
         let mlp = MlpSpec::Dense(self.mlp(&format!("{path}.mlp")));
         let (attn, mlp) = match self.generation {
@@ -95,11 +84,8 @@ impl Hyper {
             ),
         };
         LayerSpec {
-            wiring: Wiring::Sequential,
-            attn: Some(attn),
-            mlp: Some(mlp),
-            module: Some(MODEL.module(&path)),
             taps: self.taps(&format!("{path}.self_attn")),
+            ..LayerSpec::sequential(MODEL.module(&path), attn, mlp)
         }
     }
 
@@ -125,32 +111,16 @@ impl Hyper {
     }
 
     fn attention(&self, path: &str, view: &View) -> AttentionSpec {
-        let linear = |name: &str, outputs, inputs| {
-            MODEL.linear(&format!("{path}.{name}"), outputs, inputs, self.biased)
-        };
-        let (queries, keys) = (self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
+        let norm = |name: &str, width| self.norm(&format!("{path}.{name}"), width);
+        let is_normed = self.generation == Generation::Third;
         AttentionSpec {
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_kv_heads,
-            d_head: self.d_head,
-            q: linear("q_proj", queries, self.d_model),
-            k: linear("k_proj", keys, self.d_model),
-            v: linear("v_proj", keys, self.d_model),
-            o: linear("o_proj", self.d_model, queries),
-            clip_qkv: None,
-            qk_norm: (self.generation == Generation::Third).then(|| HeadNorms {
-                q: self.head_norm(&format!("{path}.q_norm")),
-                k: self.head_norm(&format!("{path}.k_norm")),
-                order: NormOrder::BeforeRotary,
-            }),
+            qk_norm: is_normed.then(|| self.heads.norms(Extent::Head, norm)),
             position: view.position.clone(),
             scale: 1.0 / self.query_scalar.sqrt(),
             softcap: self.score_cap,
             mask: view.mask,
-            sinks: None,
-            module: Some(MODEL.module(path)),
-            port: AttentionPort::Interface,
             config_keys: self.attention_keys(),
+            ..MODEL.attention(path, self.heads, self.biased.into())
         }
     }
 
@@ -187,15 +157,8 @@ impl Hyper {
             Generation::Second | Generation::Third => "hidden_activation",
         };
         let keys = ["hidden_size", "intermediate_size", activation];
-        let sizes = [self.d_model, self.d_mlp];
+        let sizes = [self.heads.d_model, self.d_mlp];
         MODEL.gated_mlp(path, sizes, self.activation, false, &keys)
-    }
-
-    fn head_norm(&self, path: &str) -> HeadNorm {
-        HeadNorm {
-            norm: self.norm(path, self.d_head),
-            extent: Extent::Head,
-        }
     }
 
     /// Stored around 0, used around 1.

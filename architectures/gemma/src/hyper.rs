@@ -1,7 +1,7 @@
 //! What `config.json` says, with HF's defaults.
 
-use tlbench_sdk::spec::{Activation, Mask, PositionSpec};
-use tlbench_sdk::{ConfigError, ConfigReader, LayerType, RotaryKeys};
+use tlbench_sdk::spec::{Activation, Heads, Mask, PositionSpec};
+use tlbench_sdk::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, LayerType, RotaryKeys};
 
 /// Which of HF's classes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,11 +20,9 @@ const GENERATIONS: &[(&str, Generation)] = &[
 /// HF's defaults, where the generations differ.
 struct Defaults {
     d_vocab: usize,
-    d_model: usize,
     d_mlp: usize,
     n_layers: usize,
-    n_heads: usize,
-    n_kv_heads: usize,
+    heads: HeadDefaults,
     n_ctx: usize,
 }
 
@@ -40,20 +38,26 @@ impl Generation {
     const fn defaults(self) -> Defaults {
         let second = Defaults {
             d_vocab: 256_000,
-            d_model: 2304,
             d_mlp: 9216,
             n_layers: 26,
-            n_heads: 8,
-            n_kv_heads: 4,
+            heads: HeadDefaults {
+                d_model: 2304,
+                n_heads: 8,
+                n_kv_heads: Some(4),
+                d_head: HeadWidth::Fixed(256),
+            },
             n_ctx: 8192,
         };
         match self {
             Self::First => Defaults {
-                d_model: 3072,
                 d_mlp: 24576,
                 n_layers: 28,
-                n_heads: 16,
-                n_kv_heads: 16,
+                heads: HeadDefaults {
+                    d_model: 3072,
+                    n_heads: 16,
+                    n_kv_heads: Some(16),
+                    d_head: HeadWidth::Fixed(256),
+                },
                 ..second
             },
             Self::Second => second,
@@ -84,11 +88,8 @@ pub(crate) struct View {
 pub(crate) struct Hyper {
     pub(crate) generation: Generation,
     pub(crate) d_vocab: usize,
-    pub(crate) d_model: usize,
     pub(crate) d_mlp: usize,
-    pub(crate) n_heads: usize,
-    pub(crate) n_kv_heads: usize,
-    pub(crate) d_head: usize,
+    pub(crate) heads: Heads,
     pub(crate) n_ctx: usize,
     pub(crate) eps: f64,
     pub(crate) activation: Activation,
@@ -108,29 +109,23 @@ impl Hyper {
         let defaults = generation.defaults();
         config.causal()?;
         refuse_bidirectional(config)?;
-        let d_model = config.size_or(&["hidden_size"], defaults.d_model)?;
-        let n_heads = config.size_or(&["num_attention_heads"], defaults.n_heads)?;
-        if generation != Generation::First && !d_model.is_multiple_of(n_heads) {
+        let heads = config.heads(defaults.heads)?;
+        if generation != Generation::First {
             // No dimension follows from it, but HF insists.
-            let expected = format!("a multiple of num_attention_heads = {n_heads}");
-            let found = d_model.to_string();
-            return Err(ConfigError::new("hidden_size", expected, found));
+            let (width, queries) = ("hidden_size", "num_attention_heads");
+            config.d_head((width, heads.d_model), (queries, heads.n_heads))?;
         }
-        let d_head = config.size_or(&["head_dim"], 256)?;
         let n_ctx = config.size_or(&["max_position_embeddings"], defaults.n_ctx)?;
         let n_layers = config.size_or(&["num_hidden_layers"], defaults.n_layers)?;
         let query_scalar = match generation {
-            Generation::First => d_head as f64,
+            Generation::First => heads.d_head as f64,
             _ => config.number_or(&["query_pre_attn_scalar"], 256.0)?,
         };
         Ok(Self {
             generation,
             d_vocab: config.size_or(&["vocab_size"], defaults.d_vocab)?,
-            d_model,
             d_mlp: config.size_or(&["intermediate_size"], defaults.d_mlp)?,
-            n_heads,
-            n_kv_heads: config.size_or(&["num_key_value_heads"], defaults.n_kv_heads)?,
-            d_head,
+            heads,
             n_ctx,
             eps: config.number_or(&["rms_norm_eps"], 1e-6)?,
             activation: activation(config, generation)?,
@@ -139,7 +134,7 @@ impl Hyper {
             logit_cap: logit_cap(config, generation)?,
             biased: config.flag_or(&["attention_bias"], false)?,
             tied: config.flag_or(&["tie_word_embeddings"], true)?,
-            layers: views(config, generation, n_layers, d_head, n_ctx)?,
+            layers: views(config, generation, n_layers, heads.d_head, n_ctx)?,
         })
     }
 }

@@ -1,11 +1,9 @@
 //! From GPT-2's `config.json` to its spec.
 
-use std::collections::BTreeMap;
-
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec, HfTap,
-    InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, PositionTable,
-    ProjectionSpec, StreamEnds, TapStep, Wiring, config_keys,
+    Activation, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec, Heads, HfTap, InnerModel,
+    LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionTable, ProjectionSpec, StreamEnds,
+    TapStep, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -47,10 +45,8 @@ const MODEL: InnerModel = InnerModel("transformer");
 struct Hyper {
     d_vocab: usize,
     n_ctx: usize,
-    d_model: usize,
     n_layers: usize,
-    n_heads: usize,
-    d_head: usize,
+    heads: Heads,
     d_mlp: usize,
     activation: Activation,
     eps: f64,
@@ -74,10 +70,8 @@ impl Hyper {
         Ok(Self {
             d_vocab: config.size_or(&["vocab_size"], 50257)?,
             n_ctx: config.size_or(&["max_position_embeddings", "n_positions"], 1024)?,
-            d_model,
             n_layers: config.size_or(&["num_hidden_layers", "n_layer"], 12)?,
-            n_heads,
-            d_head,
+            heads: Heads::sharing(d_model, n_heads, d_head),
             d_mlp: config.size_or(&["n_inner"], 4 * d_model)?,
             activation: config.activation_or(&["activation_function"], "gelu_new")?,
             eps: config.number_or(&["layer_norm_epsilon"], 1e-5)?,
@@ -90,41 +84,32 @@ impl Hyper {
     }
 
     fn model(&self) -> ModelSpec {
-        ModelSpec {
-            architecture: "GPT2LMHeadModel".into(),
-            d_model: self.d_model,
-            d_vocab: self.d_vocab,
-            n_ctx: Some(self.n_ctx),
-            embedding: self.embedding(),
-            layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
-            final_norm: Some(self.norm("ln_f")),
-            unembed: self.ends().unembed(),
-            // Masks, which older releases saved as buffers of the attention.
-            ignored_tensors: vec!["*.attn.bias".into(), "*.attn.masked_bias".into()],
-        }
-    }
-
-    fn embedding(&self) -> EmbeddingSpec {
-        EmbeddingSpec {
-            positions: Some(PositionTable {
-                table: MODEL.tensor("wpe.weight", [self.n_ctx, self.d_model]),
-                offset: 0,
-                module: Some(MODEL.module("wpe")),
-                config_keys: config_keys(&["n_positions", "n_embd"]),
-            }),
-            ..self.ends().embedding()
-        }
-    }
-
-    fn ends(&self) -> StreamEnds<'static> {
-        StreamEnds {
+        let d_model = self.heads.d_model;
+        let ends = StreamEnds {
             inner: MODEL,
             embedding: "wte",
-            head: &["lm_head.weight"],
-            d_vocab: self.d_vocab,
-            d_model: self.d_model,
-            tied: self.tied,
             config_keys: &["vocab_size", "n_embd", "tie_word_embeddings"],
+            ..StreamEnds::usual(self.d_vocab, d_model, self.tied)
+        };
+        let layers = (0..self.n_layers).map(|index| self.layer(index)).collect();
+        ModelSpec {
+            embedding: EmbeddingSpec {
+                positions: Some(PositionTable {
+                    table: MODEL.tensor("wpe.weight", [self.n_ctx, d_model]),
+                    offset: 0,
+                    module: Some(MODEL.module("wpe")),
+                    config_keys: config_keys(&["n_positions", "n_embd"]),
+                }),
+                ..ends.embedding()
+            },
+            // Masks, which older releases saved as buffers of the attention.
+            ignored_tensors: vec!["*.attn.bias".into(), "*.attn.masked_bias".into()],
+            ..ends.model(
+                "GPT2LMHeadModel",
+                Some(self.n_ctx),
+                layers,
+                self.norm("ln_f"),
+            )
         }
     }
 
@@ -132,42 +117,25 @@ impl Hyper {
         let block = format!("h.{index}");
         let attention = self.attention(index, &format!("{block}.attn"));
         let mlp = MlpSpec::Dense(self.mlp(&format!("{block}.mlp")));
-        LayerSpec {
-            wiring: Wiring::Sequential,
-            attn: Some(Branch::pre_norm(
-                self.norm(&format!("{block}.ln_1")),
-                attention,
-            )),
-            mlp: Some(Branch::pre_norm(self.norm(&format!("{block}.ln_2")), mlp)),
-            module: Some(MODEL.module(&block)),
-            taps: BTreeMap::new(),
-        }
+        LayerSpec::sequential(
+            MODEL.module(&block),
+            Branch::pre_norm(self.norm(&format!("{block}.ln_1")), attention),
+            Branch::pre_norm(self.norm(&format!("{block}.ln_2")), mlp),
+        )
     }
 
     fn attention(&self, index: usize, path: &str) -> AttentionSpec {
-        let per_width = if self.scaled { self.d_head } else { 1 };
+        let per_width = if self.scaled { self.heads.d_head } else { 1 };
         let per_layer = if self.scaled_by_layer { index + 1 } else { 1 };
+        let d_model = self.heads.d_model;
         let part = |nth| self.part_of_c_attn(&format!("{path}.c_attn"), nth);
+        let out = conv1d(&format!("{path}.c_proj"), d_model, d_model);
         AttentionSpec {
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_heads,
-            d_head: self.d_head,
-            q: part(0),
-            k: part(1),
-            v: part(2),
-            o: conv1d(&format!("{path}.c_proj"), self.d_model, self.d_model),
-            clip_qkv: None,
-            qk_norm: None,
-            position: PositionSpec::None,
             scale: 1.0 / (per_width as f64).sqrt() / per_layer as f64,
-            softcap: None,
             mask: Mask::Band {
                 back: None,
                 ahead: self.causal.then_some(0),
             },
-            sinks: None,
-            module: Some(MODEL.module(path)),
-            port: AttentionPort::Interface,
             config_keys: config_keys(&[
                 "n_embd",
                 "n_head",
@@ -175,12 +143,15 @@ impl Hyper {
                 "scale_attn_by_inverse_layer_idx",
                 "is_causal",
             ]),
+            ..self
+                .heads
+                .attention([part(0), part(1), part(2), out], MODEL.module(path))
         }
     }
 
     /// Queries, keys or values: `c_attn` puts them side by side.
     fn part_of_c_attn(&self, path: &str, nth: usize) -> ProjectionSpec {
-        let width = self.d_model;
+        let width = self.heads.d_model;
         let start = nth * width;
         let slice = |dim| Cut::Slice {
             dim,
@@ -199,9 +170,9 @@ impl Hyper {
     fn mlp(&self, path: &str) -> DenseMlp {
         DenseMlp {
             d_mlp: self.d_mlp,
-            input: conv1d(&format!("{path}.c_fc"), self.d_model, self.d_mlp),
+            input: conv1d(&format!("{path}.c_fc"), self.heads.d_model, self.d_mlp),
             gate: None,
-            output: conv1d(&format!("{path}.c_proj"), self.d_mlp, self.d_model),
+            output: conv1d(&format!("{path}.c_proj"), self.d_mlp, self.heads.d_model),
             activation: self.activation,
             module: Some(MODEL.module(path)),
             post_tap: Some(HfTap::output(MODEL.module(&format!("{path}.act")))),
@@ -211,7 +182,7 @@ impl Hyper {
 
     fn norm(&self, path: &str) -> NormSpec {
         let keys = ["n_embd", "layer_norm_epsilon"];
-        MODEL.layer_norm(path, self.d_model, self.eps, &keys)
+        MODEL.layer_norm(path, self.heads.d_model, self.eps, &keys)
     }
 }
 

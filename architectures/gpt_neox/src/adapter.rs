@@ -1,8 +1,8 @@
 //! From GPT-NeoX's `config.json` to its spec.
 
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, FusedHeads, HfTap, InnerModel,
-    LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, RotarySpec, StreamEnds, Wiring,
+    Activation, AttentionSpec, Branch, DenseMlp, FusedHeads, Heads, InnerModel, LayerSpec,
+    MlpNames, MlpSpec, ModelSpec, NormSpec, PositionSpec, RotarySpec, StreamEnds, Wiring,
     config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader, RotaryKeys};
@@ -28,8 +28,7 @@ const INNER: InnerModel = InnerModel("gpt_neox");
 
 const ROTARY_KEYS: RotaryKeys = RotaryKeys {
     theta: "rotary_emb_base",
-    partial: "rotary_pct",
-    default_partial: 0.25,
+    partial: Some(("rotary_pct", 0.25)),
     ..RotaryKeys::USUAL
 };
 
@@ -40,10 +39,8 @@ const NEUTRAL: &[&str] = &["attention_dropout", "classifier_dropout", "hidden_dr
 struct Hyper {
     d_vocab: usize,
     n_ctx: usize,
-    d_model: usize,
     n_layers: usize,
-    n_heads: usize,
-    d_head: usize,
+    heads: Heads,
     d_mlp: usize,
     rotary: RotarySpec,
     activation: Activation,
@@ -66,10 +63,8 @@ impl Hyper {
         Ok(Self {
             d_vocab: config.size_or(&["vocab_size"], 50_432)?,
             n_ctx,
-            d_model,
             n_layers: config.size_or(&["num_hidden_layers"], 44)?,
-            n_heads,
-            d_head,
+            heads: Heads::sharing(d_model, n_heads, d_head),
             d_mlp: config.size_or(&["intermediate_size"], 24_576)?,
             rotary: config.rotary(ROTARY_KEYS, d_head, n_ctx)?,
             activation: config.activation_or(&["hidden_act"], "gelu")?,
@@ -85,33 +80,22 @@ impl Hyper {
     }
 
     fn model(&self) -> ModelSpec {
+        let ends = StreamEnds {
+            inner: INNER,
+            embedding: "embed_in",
+            // As it is on disk, and in the module tree.
+            head: &["embed_out.weight", "lm_head.weight"],
+            ..StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied)
+        };
+        let layers = (0..self.n_layers).map(|index| self.layer(index)).collect();
+        let final_norm = self.norm("final_layer_norm");
         ModelSpec {
-            architecture: "GPTNeoXForCausalLM".into(),
-            d_model: self.d_model,
-            d_vocab: self.d_vocab,
-            n_ctx: Some(self.n_ctx),
-            embedding: self.ends().embedding(),
-            layers: (0..self.n_layers).map(|index| self.layer(index)).collect(),
-            final_norm: Some(self.norm("final_layer_norm")),
-            unembed: self.ends().unembed(),
             ignored_tensors: config_keys(&[
                 "*.attention.bias",
                 "*.attention.masked_bias",
                 "*.attention.rotary_emb.inv_freq",
             ]),
-        }
-    }
-
-    fn ends(&self) -> StreamEnds<'static> {
-        StreamEnds {
-            inner: INNER,
-            embedding: "embed_in",
-            // As it is on disk, and in the module tree.
-            head: &["embed_out.weight", "lm_head.weight"],
-            d_vocab: self.d_vocab,
-            d_model: self.d_model,
-            tied: self.tied,
-            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
+            ..ends.model("GPTNeoXForCausalLM", Some(self.n_ctx), layers, final_norm)
         }
     }
 
@@ -123,35 +107,25 @@ impl Hyper {
         let mlp = MlpSpec::Dense(self.mlp(&format!("{block}.mlp")));
         LayerSpec {
             wiring: self.wiring,
-            attn: Some(Branch::pre_norm(
-                norm("input_layernorm"),
-                self.attention(&attention, &fused),
-            )),
-            mlp: Some(Branch::pre_norm(norm("post_attention_layernorm"), mlp)),
-            module: Some(INNER.module(&block)),
             taps: fused.taps(),
+            ..LayerSpec::sequential(
+                INNER.module(&block),
+                Branch::pre_norm(norm("input_layernorm"), self.attention(&attention, &fused)),
+                Branch::pre_norm(norm("post_attention_layernorm"), mlp),
+            )
         }
     }
 
     fn attention(&self, path: &str, fused: &FusedHeads) -> AttentionSpec {
-        let out = format!("{path}.dense");
+        let d_model = self.heads.d_model;
+        let out = INNER.linear(
+            &format!("{path}.dense"),
+            d_model,
+            d_model,
+            self.attention_bias,
+        );
         AttentionSpec {
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_heads,
-            d_head: self.d_head,
-            q: fused.part(0),
-            k: fused.part(1),
-            v: fused.part(2),
-            o: INNER.linear(&out, self.d_model, self.d_model, self.attention_bias),
-            clip_qkv: None,
-            qk_norm: None,
             position: PositionSpec::Rotary(self.rotary.clone()),
-            scale: 1.0 / (self.d_head as f64).sqrt(),
-            softcap: None,
-            mask: Mask::CAUSAL,
-            sinks: None,
-            module: Some(INNER.module(path)),
-            port: AttentionPort::Interface,
             config_keys: config_keys(&[
                 "num_attention_heads",
                 "attention_bias",
@@ -160,41 +134,32 @@ impl Hyper {
                 "rotary_pct",
                 "rotary_emb_base",
             ]),
+            ..fused.attention(out, INNER.module(path))
         }
     }
 
     fn fused(&self, attention: &str) -> FusedHeads {
         let path = format!("{attention}.query_key_value");
+        let d_model = self.heads.d_model;
         FusedHeads {
-            product: INNER.linear(&path, 3 * self.d_model, self.d_model, self.attention_bias),
-            n_heads: self.n_heads,
-            d_head: self.d_head,
-            d_model: self.d_model,
+            product: INNER.linear(&path, 3 * d_model, d_model, self.attention_bias),
+            heads: self.heads,
         }
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
-        let project = |name: &str, outputs, inputs| {
-            INNER.linear(&format!("{path}.{name}"), outputs, inputs, true)
+        let names = MlpNames {
+            input: "dense_h_to_4h",
+            activation: "act",
+            output: "dense_4h_to_h",
         };
-        DenseMlp {
-            d_mlp: self.d_mlp,
-            input: project("dense_h_to_4h", self.d_mlp, self.d_model),
-            gate: None,
-            output: project("dense_4h_to_h", self.d_model, self.d_mlp),
-            activation: self.activation,
-            module: Some(INNER.module(path)),
-            post_tap: Some(HfTap::output(INNER.module(&format!("{path}.act")))),
-            config_keys: config_keys(&["intermediate_size", "hidden_act"]),
-        }
+        let sizes = [self.heads.d_model, self.d_mlp];
+        let keys = ["intermediate_size", "hidden_act"];
+        INNER.mlp(path, names, sizes, self.activation, true, &keys)
     }
 
     fn norm(&self, path: &str) -> NormSpec {
-        INNER.layer_norm(
-            path,
-            self.d_model,
-            self.eps,
-            &["hidden_size", "layer_norm_eps"],
-        )
+        let keys = ["hidden_size", "layer_norm_eps"];
+        INNER.layer_norm(path, self.heads.d_model, self.eps, &keys)
     }
 }

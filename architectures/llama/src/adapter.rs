@@ -1,11 +1,9 @@
 //! From the `config.json` of Llama and its kin to their spec.
 
-use std::collections::BTreeMap;
-
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, Extent, HeadNorm, HeadNorms,
-    InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormOrder, NormSpec, PositionSpec,
-    RotaryScaling, RotarySpec, StreamEnds, Wiring,
+    Activation, AttentionBias, AttentionSpec, Branch, DenseMlp, Extent, HeadNorms, Heads,
+    InnerModel, LayerSpec, Mask, MlpSpec, ModelSpec, NormSpec, PositionSpec, RotarySpec,
+    StreamEnds,
 };
 use tlbench_sdk::{
     ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader, LayerType, RotaryKeys,
@@ -42,19 +40,15 @@ const NEUTRAL: &[&str] = &["attention_dropout", "pretraining_tp"];
 struct Hyper<'a> {
     family: &'a Family,
     d_vocab: usize,
-    d_model: usize,
     d_mlp: usize,
     n_ctx: usize,
-    n_heads: usize,
-    n_kv_heads: usize,
-    d_head: usize,
+    heads: Heads,
     /// One per layer.
     masks: Vec<Mask>,
     rotary: RotarySpec,
     activation: Activation,
     eps: f64,
-    qkv_bias: bool,
-    o_bias: bool,
+    attention_bias: AttentionBias,
     mlp_bias: bool,
     tied: bool,
 }
@@ -63,111 +57,62 @@ impl<'a> Hyper<'a> {
     fn read(family: &'a Family, config: &ConfigReader) -> Result<Self, ConfigError> {
         config.neutral(NEUTRAL);
         config.causal()?;
-        let d_model = config.size_or(&["hidden_size"], 4096)?;
-        let n_heads = config.size_or(&["num_attention_heads"], 32)?;
-        let d_head = d_head(family, config, d_model, n_heads)?;
+        let heads = config.heads(family.heads)?;
         let n_ctx = config.size_or(&["max_position_embeddings"], family.n_ctx)?;
         let n_layers = config.size_or(&["num_hidden_layers"], 32)?;
         Ok(Self {
             family,
             d_vocab: config.size_or(&["vocab_size"], family.d_vocab)?,
-            d_model,
             d_mlp: config.size_or(&["intermediate_size"], family.d_mlp)?,
             n_ctx,
-            n_heads,
-            n_kv_heads: n_kv_heads(family, config, n_heads)?,
-            d_head,
+            heads,
             masks: masks(family.windows, config, n_layers)?,
-            rotary: rotary(config, d_head, n_ctx)?,
+            rotary: config.rotary(RotaryKeys::USUAL, heads.d_head, n_ctx)?,
             activation: config.activation_or(&["hidden_act"], "silu")?,
             eps: config.number_or(&["rms_norm_eps"], 1e-6)?,
-            qkv_bias: family.qkv_bias.read(config)?,
-            o_bias: family.o_bias.read(config)?,
+            attention_bias: AttentionBias {
+                qkv: family.qkv_bias.read(config)?,
+                o: family.o_bias.read(config)?,
+            },
             mlp_bias: family.mlp_bias.read(config)?,
             tied: config.flag_or(&["tie_word_embeddings"], false)?,
         })
     }
 
     fn model(&self) -> ModelSpec {
+        let ends = StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied);
+        let layers = (0..).zip(&self.masks);
+        let layers = layers.map(|(n, &mask)| self.layer(n, mask)).collect();
+        let final_norm = self.norm("norm", self.heads.d_model, "hidden_size");
         ModelSpec {
-            architecture: self.family.class.into(),
-            d_model: self.d_model,
-            d_vocab: self.d_vocab,
-            n_ctx: self.longest(),
-            embedding: self.ends().embedding(),
-            layers: (0..)
-                .zip(&self.masks)
-                .map(|(n, &mask)| self.layer(n, mask))
-                .collect(),
-            final_norm: Some(self.norm("norm")),
-            unembed: self.ends().unembed(),
             // Wavelengths, which older releases saved.
             ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
-        }
-    }
-
-    /// Positions that stretch with the sequence are made to go beyond the trained context.
-    fn longest(&self) -> Option<usize> {
-        match self.rotary.scaling {
-            RotaryScaling::Dynamic { .. } => None,
-            _ => Some(self.n_ctx),
-        }
-    }
-
-    fn ends(&self) -> StreamEnds<'static> {
-        StreamEnds {
-            inner: INNER,
-            embedding: "embed_tokens",
-            head: &["lm_head.weight"],
-            d_vocab: self.d_vocab,
-            d_model: self.d_model,
-            tied: self.tied,
-            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
+            ..ends.model(self.family.class, Some(self.n_ctx), layers, final_norm)
         }
     }
 
     fn layer(&self, index: usize, mask: Mask) -> LayerSpec {
         let block = format!("layers.{index}");
-        let norm = |name: &str| self.norm(&format!("{block}.{name}"));
+        let norm = |name: &str| {
+            let path = format!("{block}.{name}");
+            self.norm(&path, self.heads.d_model, "hidden_size")
+        };
         let attention = self.attention(&format!("{block}.self_attn"), mask);
         let mlp = MlpSpec::Dense(self.mlp(&format!("{block}.mlp")));
-        LayerSpec {
-            wiring: Wiring::Sequential,
-            attn: Some(Branch::pre_norm(norm("input_layernorm"), attention)),
-            mlp: Some(Branch::pre_norm(norm("post_attention_layernorm"), mlp)),
-            module: Some(INNER.module(&block)),
-            taps: BTreeMap::new(),
-        }
+        LayerSpec::sequential(
+            INNER.module(&block),
+            Branch::pre_norm(norm("input_layernorm"), attention),
+            Branch::pre_norm(norm("post_attention_layernorm"), mlp),
+        )
     }
 
     fn attention(&self, path: &str, mask: Mask) -> AttentionSpec {
-        let (d_q, d_kv) = (self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
-        let from_stream = |name: &str, width| {
-            INNER.linear(
-                &format!("{path}.{name}"),
-                width,
-                self.d_model,
-                self.qkv_bias,
-            )
-        };
         AttentionSpec {
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_kv_heads,
-            d_head: self.d_head,
-            q: from_stream("q_proj", d_q),
-            k: from_stream("k_proj", d_kv),
-            v: from_stream("v_proj", d_kv),
-            o: INNER.linear(&format!("{path}.o_proj"), self.d_model, d_q, self.o_bias),
-            clip_qkv: None,
             qk_norm: self.head_norms(path),
             position: PositionSpec::Rotary(self.rotary.clone()),
-            scale: 1.0 / (self.d_head as f64).sqrt(),
-            softcap: None,
             mask,
-            sinks: None,
-            module: Some(INNER.module(path)),
-            port: AttentionPort::Interface,
             config_keys: self.attention_keys(),
+            ..INNER.attention(path, self.heads, self.attention_bias)
         }
     }
 
@@ -192,65 +137,21 @@ impl<'a> Hyper<'a> {
     }
 
     fn head_norms(&self, path: &str) -> Option<HeadNorms> {
-        let norm = |name: &str| HeadNorm {
-            norm: INNER.rms_norm(
-                &format!("{path}.{name}"),
-                self.d_head,
-                self.eps,
-                &["head_dim", "rms_norm_eps"],
-            ),
-            extent: Extent::Head,
-        };
-        (self.family.head_norms == HeadNorming::BeforeRotary).then(|| HeadNorms {
-            q: norm("q_norm"),
-            k: norm("k_norm"),
-            order: NormOrder::BeforeRotary,
-        })
+        let norm = |name: &str, width| self.norm(&format!("{path}.{name}"), width, "head_dim");
+        let is_normed = self.family.head_norms == HeadNorming::BeforeRotary;
+        is_normed.then(|| self.heads.norms(Extent::Head, norm))
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
         let keys = ["intermediate_size", "hidden_act"].into_iter();
         let keys: Vec<&str> = keys.chain(self.family.mlp_bias.key()).collect();
-        let sizes = [self.d_model, self.d_mlp];
+        let sizes = [self.heads.d_model, self.d_mlp];
         INNER.gated_mlp(path, sizes, self.activation, self.mlp_bias, &keys)
     }
 
-    fn norm(&self, path: &str) -> NormSpec {
-        INNER.rms_norm(
-            path,
-            self.d_model,
-            self.eps,
-            &["hidden_size", "rms_norm_eps"],
-        )
+    fn norm(&self, path: &str, width: usize, key: &str) -> NormSpec {
+        INNER.rms_norm(path, width, self.eps, &[key, "rms_norm_eps"])
     }
-}
-
-fn d_head(
-    family: &Family,
-    config: &ConfigReader,
-    d_model: usize,
-    n_heads: usize,
-) -> Result<usize, ConfigError> {
-    match config.optional_size(&["head_dim"])?.or(family.d_head) {
-        Some(given) => Ok(given),
-        None => config.d_head(("hidden_size", d_model), ("num_attention_heads", n_heads)),
-    }
-}
-
-fn n_kv_heads(
-    family: &Family,
-    config: &ConfigReader,
-    n_heads: usize,
-) -> Result<usize, ConfigError> {
-    let key = "num_key_value_heads";
-    let default = family.n_kv_heads.unwrap_or(n_heads);
-    let given = config.unless_null(key, |names| config.size_or(names, default))?;
-    let n_kv_heads = given.unwrap_or(n_heads);
-    if n_heads.is_multiple_of(n_kv_heads) {
-        return Ok(n_kv_heads);
-    }
-    let expected = format!("a divisor of num_attention_heads = {n_heads}");
-    Err(ConfigError::new(key, expected, n_kv_heads.to_string()))
 }
 
 fn masks(
@@ -277,14 +178,4 @@ fn masks(
             types.into_iter().map(|kind| kind.mask(window)).collect()
         }
     }
-}
-
-/// HF's module rotates whole heads.
-fn rotary(config: &ConfigReader, d_head: usize, n_ctx: usize) -> Result<RotarySpec, ConfigError> {
-    let rotary = config.rotary(RotaryKeys::USUAL, d_head, n_ctx)?;
-    if rotary.dim == d_head {
-        return Ok(rotary);
-    }
-    let found = format!("a share that makes {} of {d_head} channels", rotary.dim);
-    Err(ConfigError::new("partial_rotary_factor", "1", found))
 }

@@ -1,6 +1,6 @@
 //! What tells the families apart.
 
-use tlbench_sdk::{ConfigError, ConfigReader};
+use tlbench_sdk::{ConfigError, ConfigReader, HeadDefaults, HeadWidth};
 
 /// A family, with the defaults of HF's config class.
 pub(crate) struct Family {
@@ -11,10 +11,7 @@ pub(crate) struct Family {
     pub(crate) d_vocab: usize,
     pub(crate) d_mlp: usize,
     pub(crate) n_ctx: usize,
-    /// `None`: as many as query heads.
-    pub(crate) n_kv_heads: Option<usize>,
-    /// `None`: the width over the heads.
-    pub(crate) d_head: Option<usize>,
+    pub(crate) heads: HeadDefaults,
     pub(crate) qkv_bias: Bias,
     pub(crate) o_bias: Bias,
     pub(crate) mlp_bias: Bias,
@@ -71,8 +68,12 @@ pub(crate) const LLAMA: Family = Family {
     d_vocab: 32_000,
     d_mlp: 11_008,
     n_ctx: 2048,
-    n_kv_heads: None,
-    d_head: None,
+    heads: HeadDefaults {
+        d_model: 4096,
+        n_heads: 32,
+        n_kv_heads: None,
+        d_head: HeadWidth::Share,
+    },
     qkv_bias: Bias::Asked("attention_bias"),
     o_bias: Bias::Asked("attention_bias"),
     mlp_bias: Bias::Asked("mlp_bias"),
@@ -85,7 +86,10 @@ pub(crate) const MISTRAL: Family = Family {
     class: "MistralForCausalLM",
     d_mlp: 14_336,
     n_ctx: 131_072,
-    n_kv_heads: Some(8),
+    heads: HeadDefaults {
+        n_kv_heads: Some(8),
+        ..LLAMA.heads
+    },
     qkv_bias: Bias::Never,
     o_bias: Bias::Never,
     mlp_bias: Bias::Never,
@@ -99,7 +103,10 @@ pub(crate) const QWEN2: Family = Family {
     d_vocab: 151_936,
     d_mlp: 22_016,
     n_ctx: 32_768,
-    n_kv_heads: Some(32),
+    heads: HeadDefaults {
+        n_kv_heads: Some(32),
+        ..LLAMA.heads
+    },
     qkv_bias: Bias::Always,
     windows: Windows::Upper,
     ..MISTRAL
@@ -108,7 +115,10 @@ pub(crate) const QWEN2: Family = Family {
 pub(crate) const QWEN3: Family = Family {
     model_type: "qwen3",
     class: "Qwen3ForCausalLM",
-    d_head: Some(128),
+    heads: HeadDefaults {
+        d_head: HeadWidth::Fixed(128),
+        ..QWEN2.heads
+    },
     qkv_bias: Bias::Asked("attention_bias"),
     o_bias: Bias::Asked("attention_bias"),
     head_norms: HeadNorming::BeforeRotary,

@@ -34,7 +34,7 @@ impl Hyper {
     /// The mixture of a layer.
     pub(crate) fn experts(&self, layer: &str) -> MoeSpec {
         MoeSpec {
-            router: self.unseen(layer, "gate", self.n_experts, self.d_model),
+            router: self.unseen(layer, "gate", self.n_experts, self.heads.d_model),
             choice_bias: None,
             score: RouterScore::Softmax,
             order: ScoreOrder::BeforeTopK,
@@ -52,7 +52,7 @@ impl Hyper {
 
     fn expert(&self, layer: &str, index: usize) -> DenseMlp {
         let names = self.names();
-        let (width, d_model) = (self.d_expert, self.d_model);
+        let (width, d_model) = (self.d_expert, self.heads.d_model);
         let part = |name: &str, outputs, inputs| {
             self.unseen(layer, &format!("experts.{index}.{name}"), outputs, inputs)
         };

@@ -1,8 +1,8 @@
 //! What `config.json` says, with HF's defaults.
 
 use serde_json::Value;
-use tlbench_sdk::spec::{Activation, Mask, Renormalise, RotarySpec};
-use tlbench_sdk::{ConfigError, ConfigReader, RotaryKeys};
+use tlbench_sdk::spec::{Activation, Heads, Mask, Renormalise, RotarySpec};
+use tlbench_sdk::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, RotaryKeys};
 
 /// Which of HF's classes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,11 +21,9 @@ const FAMILIES: &[(&str, Family)] = &[
 /// HF's defaults, and its spellings of keys that have more than one; the one that wins goes first.
 struct Defaults {
     d_vocab: usize,
-    d_model: usize,
     d_mlp: usize,
     n_layers: usize,
-    n_heads: usize,
-    n_kv_heads: usize,
+    heads: HeadDefaults,
     n_ctx: usize,
     eps: f64,
     theta: f64,
@@ -47,11 +45,14 @@ impl Family {
         match self {
             Self::Mixtral => Defaults {
                 d_vocab: 32000,
-                d_model: 4096,
                 d_mlp: 14336,
                 n_layers: 32,
-                n_heads: 32,
-                n_kv_heads: 8,
+                heads: HeadDefaults {
+                    d_model: 4096,
+                    n_heads: 32,
+                    n_kv_heads: Some(8),
+                    d_head: HeadWidth::ShareRoundedDown,
+                },
                 n_ctx: 131_072,
                 eps: 1e-5,
                 theta: 1e6,
@@ -61,11 +62,15 @@ impl Family {
             },
             Self::Olmoe => Defaults {
                 d_vocab: 50304,
-                d_model: 2048,
                 d_mlp: 2048,
                 n_layers: 16,
-                n_heads: 16,
-                n_kv_heads: 16,
+                heads: HeadDefaults {
+                    d_model: 2048,
+                    n_heads: 16,
+                    n_kv_heads: None,
+                    // Norms over all heads would not fit another.
+                    d_head: HeadWidth::Share,
+                },
                 n_ctx: 4096,
                 eps: 1e-5,
                 theta: 10_000.0,
@@ -75,11 +80,14 @@ impl Family {
             },
             Self::Qwen3 => Defaults {
                 d_vocab: 151_936,
-                d_model: 2048,
                 d_mlp: 6144,
                 n_layers: 24,
-                n_heads: 32,
-                n_kv_heads: 4,
+                heads: HeadDefaults {
+                    d_model: 2048,
+                    n_heads: 32,
+                    n_kv_heads: Some(4),
+                    d_head: HeadWidth::ShareRoundedDown,
+                },
                 n_ctx: 32768,
                 eps: 1e-6,
                 theta: 10_000.0,
@@ -110,14 +118,11 @@ pub(crate) enum LayerMlp {
 pub(crate) struct Hyper {
     pub(crate) family: Family,
     pub(crate) d_vocab: usize,
-    pub(crate) d_model: usize,
     /// Of dense layers.
     pub(crate) d_mlp: usize,
     /// Of an expert.
     pub(crate) d_expert: usize,
-    pub(crate) n_heads: usize,
-    pub(crate) n_kv_heads: usize,
-    pub(crate) d_head: usize,
+    pub(crate) heads: Heads,
     pub(crate) n_ctx: usize,
     pub(crate) eps: f64,
     pub(crate) activation: Activation,
@@ -138,24 +143,19 @@ impl Hyper {
         config.causal()?;
         let family = config.choice_or(&["model_type"], "mixtral", FAMILIES)?;
         let defaults = family.defaults();
-        let d_model = config.size_or(&["hidden_size"], defaults.d_model)?;
-        let n_heads = config.size_or(&["num_attention_heads"], defaults.n_heads)?;
-        let d_head = d_head(config, family, d_model, n_heads)?;
+        let heads = config.heads(defaults.heads)?;
         let n_ctx = config.size_or(&["max_position_embeddings"], defaults.n_ctx)?;
         let d_mlp = config.size_or(&["intermediate_size"], defaults.d_mlp)?;
         let n_layers = config.size_or(&["num_hidden_layers"], defaults.n_layers)?;
         Ok(Self {
             family,
             d_vocab: config.size_or(&["vocab_size"], defaults.d_vocab)?,
-            d_model,
             d_mlp,
             d_expert: match family {
                 Family::Qwen3 => config.size_or(&["moe_intermediate_size"], 768)?,
                 Family::Mixtral | Family::Olmoe => d_mlp,
             },
-            n_heads,
-            n_kv_heads: n_kv_heads(config, family, n_heads)?,
-            d_head,
+            heads,
             n_ctx,
             eps: config.number_or(&["rms_norm_eps"], defaults.eps)?,
             activation: config.activation_or(&["hidden_act"], "silu")?,
@@ -164,7 +164,7 @@ impl Hyper {
                     default_theta: defaults.theta,
                     ..RotaryKeys::USUAL
                 },
-                d_head,
+                heads.d_head,
                 n_ctx,
             )?,
             mask: mask(config, family)?,
@@ -183,36 +183,6 @@ impl Hyper {
             layers: layers(config, family, n_layers)?,
         })
     }
-}
-
-fn d_head(
-    config: &ConfigReader,
-    family: Family,
-    d_model: usize,
-    n_heads: usize,
-) -> Result<usize, ConfigError> {
-    if family != Family::Olmoe
-        && let Some(d_head) = config.optional_size(&["head_dim"])?
-    {
-        return Ok(d_head);
-    }
-    // HF rounds down, and a width that is no multiple works in Mixtral; OLMoE's norms would not fit.
-    if family == Family::Olmoe {
-        return config.d_head(("hidden_size", d_model), ("num_attention_heads", n_heads));
-    }
-    Ok(d_model / n_heads)
-}
-
-/// A `null` is as many as queries have, and so is an absent key of OLMoE.
-fn n_kv_heads(config: &ConfigReader, family: Family, n_heads: usize) -> Result<usize, ConfigError> {
-    let default = match family {
-        Family::Olmoe => n_heads,
-        Family::Mixtral | Family::Qwen3 => family.defaults().n_kv_heads,
-    };
-    let given = config.unless_null("num_key_value_heads", |names| {
-        config.size_or(names, default)
-    })?;
-    Ok(given.unwrap_or(n_heads))
 }
 
 /// The same on every layer.

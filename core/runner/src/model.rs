@@ -217,13 +217,7 @@ impl Model {
 
 impl Coverage {
     fn of(folder: &ModelFolder, adapted: &tlbench_sdk::Adapted) -> Result<Self, ModelError> {
-        let known: BTreeSet<&String> = adapted.keys_read.union(&adapted.keys_neutral).collect();
-        let keys_not_read = folder
-            .config()
-            .keys()
-            .filter(|key| !known.contains(key))
-            .cloned()
-            .collect();
+        let keys_not_read = adapted.keys_not_read(folder.config());
         let taken = adapted
             .spec
             .sources()

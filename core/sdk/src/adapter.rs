@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::config::{ConfigError, ConfigReader};
 use crate::spec::ModelSpec;
@@ -35,8 +36,40 @@ pub struct ArchitectureInfo {
 pub struct Adapted {
     /// The architecture.
     pub spec: ModelSpec,
-    /// The config keys that were read.
+    /// The config keys that were read, those of tables as `key.inner`.
     pub keys_read: BTreeSet<String>,
     /// The config keys that do not change the mathematics of inference, as the adapter or everybody knows.
     pub keys_neutral: BTreeSet<String>,
+}
+
+impl Adapted {
+    /// The keys of `config` that were neither read nor are neutral, those of tables as `key.inner`. A table none of whose
+    /// keys was asked for by itself was read as a whole.
+    pub fn keys_not_read(&self, config: &Map<String, Value>) -> Vec<String> {
+        let mut found = Vec::new();
+        self.gather_not_read("", config, &mut found);
+        found
+    }
+
+    fn gather_not_read(&self, within: &str, table: &Map<String, Value>, found: &mut Vec<String>) {
+        for (key, value) in table {
+            let path = format!("{within}{key}");
+            if self.keys_neutral.contains(&path) {
+                continue;
+            }
+            let inner = format!("{path}.");
+            match value {
+                _ if !self.keys_read.contains(&path) => found.push(path),
+                Value::Object(table) if self.is_read_by_key(&inner) => {
+                    self.gather_not_read(&inner, table, found);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn is_read_by_key(&self, table: &str) -> bool {
+        let mut after = self.keys_read.range(table.to_owned()..);
+        after.next().is_some_and(|key| key.starts_with(table))
+    }
 }

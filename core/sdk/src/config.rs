@@ -1,17 +1,20 @@
 //! Reading `config.json`, key by key, so that nobody can forget one unnoticed.
 
 mod activation;
+mod heads;
 mod layer_type;
 mod null;
 mod rotary;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use crate::error::PluginError;
 
+pub use heads::{HeadDefaults, HeadWidth};
 pub use layer_type::LayerType;
 pub use rotary::RotaryKeys;
 
@@ -82,6 +85,12 @@ pub struct ConfigReader {
     config: Map<String, Value>,
     /// The key of the config that this is the table of, and a dot.
     within: String,
+    /// Shared with the tables inside; their keys stand here as `key.inner`.
+    notes: Rc<Notes>,
+}
+
+#[derive(Debug)]
+struct Notes {
     read: RefCell<BTreeSet<String>>,
     neutral: RefCell<BTreeSet<String>>,
 }
@@ -93,22 +102,42 @@ impl ConfigReader {
         Self {
             config,
             within: String::new(),
-            read: RefCell::default(),
-            neutral: RefCell::new(neutral),
+            notes: Rc::new(Notes {
+                read: RefCell::default(),
+                neutral: RefCell::new(neutral),
+            }),
         }
     }
 
-    /// The table under the first of `names` that is there; it counts as read as a whole, and its errors name `key.inner`.
+    /// The table under the first of `names` that is there. Its errors name `key.inner`, and it notes its keys as that:
+    /// once one is asked for, those that are not count as not read.
     ///
     /// # Errors
     /// If it is no table.
     pub fn table(&self, names: &[&str]) -> Result<Option<Self>, ConfigError> {
         let table = self.typed(names, "a table", Value::as_object)?;
         let key = names.iter().find(|&&name| self.config.contains_key(name));
-        Ok(table.zip(key).map(|(table, key)| Self {
+        Ok(table
+            .zip(key)
+            .map(|(table, key)| self.inner(key, table.clone())))
+    }
+
+    fn inner(&self, key: &str, config: Map<String, Value>) -> Self {
+        Self {
+            config,
             within: format!("{}{key}.", self.within),
-            ..Self::new(table.clone())
-        }))
+            notes: Rc::clone(&self.notes),
+        }
+    }
+
+    /// Where keys of this table were read as those of `other`, which took them over.
+    fn note_what_was_read_of(&self, other: &Self) {
+        let mut read = self.notes.read.borrow_mut();
+        for key in self.config.keys() {
+            if read.contains(&format!("{}{key}", other.within)) {
+                read.insert(format!("{}{key}", self.within));
+            }
+        }
     }
 
     /// Tensors of a quantised checkpoint are not the weights that a spec speaks of.
@@ -127,9 +156,8 @@ impl ConfigReader {
     /// The value of the first of `names` that is there; `null` counts as absent, as it does for HF.
     /// The names are spellings of one key (`n_embd`, `hidden_size`).
     pub fn value(&self, names: &[&str]) -> Option<&Value> {
-        self.read
-            .borrow_mut()
-            .extend(names.iter().map(|&name| name.to_owned()));
+        let noted = names.iter().map(|name| format!("{}{name}", self.within));
+        self.notes.read.borrow_mut().extend(noted);
         names
             .iter()
             .find_map(|&name| self.config.get(name))
@@ -241,19 +269,18 @@ impl ConfigReader {
 
     /// Says that `keys` change nothing in the mathematics of inference (dropout rates, say).
     pub fn neutral(&self, keys: &[&str]) {
-        self.neutral
-            .borrow_mut()
-            .extend(keys.iter().map(|&key| key.to_owned()));
+        let noted = keys.iter().map(|key| format!("{}{key}", self.within));
+        self.notes.neutral.borrow_mut().extend(noted);
     }
 
-    /// The keys asked for so far.
+    /// The keys asked for so far, those of tables as `key.inner`.
     pub fn keys_read(&self) -> BTreeSet<String> {
-        self.read.borrow().clone()
+        self.notes.read.borrow().clone()
     }
 
     /// The keys known to change nothing.
     pub fn keys_neutral(&self) -> BTreeSet<String> {
-        self.neutral.borrow().clone()
+        self.notes.neutral.borrow().clone()
     }
 
     /// The width of a head, where `d_model` of the key `width` is shared out among the `n_heads` of the key `heads`.

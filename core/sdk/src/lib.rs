@@ -37,7 +37,7 @@ pub use benchmark::{
     Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, Parameter, PlanError,
     PlannedRequest, Role, check_plan, is_large,
 };
-pub use config::{ConfigError, ConfigReader, LayerType, RotaryKeys};
+pub use config::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, LayerType, RotaryKeys};
 pub use error::{ErrorKind, PluginError};
 pub use fault::{
     Change, Deviation, Fault, FaultEdit, FaultZoo, FaultZooInfo, Feature, QuestionEdit, Repair,

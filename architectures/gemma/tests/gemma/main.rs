@@ -80,6 +80,33 @@ fn the_old_spelling_means_the_same() {
 }
 
 #[test]
+fn a_rotary_key_that_nobody_reads_is_named_with_its_tables() {
+    let not_read = |config| held::keys_not_read(&Gemma, config);
+    let new = json!({
+        "model_type": "gemma3_text",
+        "rope_parameters": {"full_attention": {"rope_theta": 7.0, "foo": 1}, "sliding_attention": {}, "bar": 2},
+    });
+    let named = ["rope_parameters.bar", "rope_parameters.full_attention.foo"];
+    assert_eq!(not_read(new), named);
+    let old = json!({
+        "model_type": "gemma3_text", "rope_theta": 7.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0, "foo": 1},
+    });
+    assert_eq!(not_read(old), ["rope_scaling.foo"]);
+}
+
+#[test]
+fn positions_that_stretch_on_some_layers_have_no_longest_sequence() {
+    let n_ctx = |kind: &str| {
+        let full = json!({"rope_type": kind, "factor": 2.0});
+        let rotary = json!({"full_attention": full, "sliding_attention": {"rope_type": "default"}});
+        spec(json!({"model_type": "gemma3_text", "rope_parameters": rotary})).n_ctx
+    };
+    assert_eq!(n_ctx("dynamic"), None);
+    assert_eq!(n_ctx("linear"), Some(131_072));
+}
+
+#[test]
 fn gemma_3_has_five_layers_with_a_window_to_one_without() {
     let spec =
         spec(json!({"model_type": "gemma3_text", "num_hidden_layers": 7, "sliding_window": 9}));

@@ -41,6 +41,13 @@ fn the_old_spelling_of_rotary_keys_means_the_same() {
 }
 
 #[test]
+fn positions_that_stretch_have_no_longest_sequence() {
+    let dynamic = json!({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}});
+    assert_eq!(held::spec(&GptNeox, dynamic).n_ctx, None);
+    assert_eq!(held::spec(&GptNeox, json!({})).n_ctx, Some(2048));
+}
+
+#[test]
 fn fixtures_as_hooks() {
     for (name, _) in FIXTURES {
         let spec = held::spec(&GptNeox, held::config(name));

@@ -81,6 +81,19 @@ fn the_old_spelling_of_rotary_keys_means_the_same() {
 }
 
 #[test]
+fn a_rotary_key_that_nobody_reads_is_named_with_its_table() {
+    let not_read = |config| held::keys_not_read(&LlamaLike(LLAMA), config);
+    let parameters = json!({"rope_type": "linear", "factor": 2.0, "beta_fast": 32.0, "foo": 1});
+    let new = json!({"rope_parameters": parameters, "rope_theta": 500.0});
+    assert_eq!(
+        not_read(new),
+        ["rope_parameters.beta_fast", "rope_parameters.foo"]
+    );
+    let old = json!({"rope_scaling": {"type": "dynamic", "factor": 2.0, "foo": 1}});
+    assert_eq!(not_read(old), ["rope_scaling.foo"]);
+}
+
+#[test]
 fn fixtures_as_hooks() {
     for (adapter, name) in fixtures() {
         let spec = held::spec(&adapter, held::config(name));

@@ -26,7 +26,7 @@ const FIXTURES: [&str; 3] = ["mixtral", "olmoe", "qwen3_moe"];
 /// Few and small, as defaults are large.
 fn small(kind: &str, more: Value) -> Value {
     let mut config = json!({
-        "model_type": kind, "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "num_experts": 3,
+        "model_type": kind, "hidden_size": 32, "num_attention_heads": 8, "num_hidden_layers": 4, "num_experts": 3,
         "num_experts_per_tok": 2, "vocab_size": 7,
     });
     let (Value::Object(all), Value::Object(more)) = (&mut config, more) else {
@@ -129,6 +129,13 @@ fn dense_layers_are_named_or_come_in_steps() {
     );
     let both = json!({"decoder_sparse_step": 2, "mlp_only_layers": [3]});
     assert_eq!(sparse(both), [false, true, false, false]);
+}
+
+#[test]
+fn positions_that_stretch_have_no_longest_sequence() {
+    let dynamic = json!({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}});
+    assert_eq!(held::spec(&Mixtral, dynamic).n_ctx, None);
+    assert_eq!(held::spec(&Mixtral, json!({})).n_ctx, Some(131_072));
 }
 
 #[test]

@@ -13,10 +13,8 @@ pub struct RotaryKeys {
     pub theta: &'static str,
     /// Its default.
     pub default_theta: f64,
-    /// Which share of a head's channels is rotated.
-    pub partial: &'static str,
-    /// Its default.
-    pub default_partial: f64,
+    /// Which share of a head's channels is rotated, and its default; `None` where HF's module rotates whole heads.
+    pub partial: Option<(&'static str, f64)>,
 }
 
 impl RotaryKeys {
@@ -24,8 +22,7 @@ impl RotaryKeys {
     pub const USUAL: Self = Self {
         theta: "rope_theta",
         default_theta: 10_000.0,
-        partial: "partial_rotary_factor",
-        default_partial: 1.0,
+        partial: None,
     };
 }
 
@@ -102,8 +99,9 @@ impl ConfigReader {
             .table(&[layers.name()])?
             .unwrap_or_else(|| outer.empty_table(layers.name()));
         let scaling = self.table(&["rope_scaling"])?;
-        if let (LayerType::Full, Some(scaling)) = (layers, scaling) {
-            table.config.extend(scaling.config);
+        let old = scaling.filter(|_| layers == LayerType::Full);
+        if let Some(old) = &old {
+            table.config.extend(old.config.clone());
         }
         let table = Table {
             outer: self,
@@ -113,14 +111,15 @@ impl ConfigReader {
             // HF looks for it beside the layer types.
             truncate: outer.flag_or(&["truncate"], true)?,
         };
-        table.rotary(keys, d_head)
+        let rotary = table.rotary(keys, d_head)?;
+        if let Some(old) = old {
+            old.note_what_was_read_of(&table.table);
+        }
+        Ok(rotary)
     }
 
     fn empty_table(&self, key: &str) -> Self {
-        Self {
-            within: format!("{}{key}.", self.within),
-            ..Self::new(Map::new())
-        }
+        self.inner(key, Map::new())
     }
 }
 
@@ -151,9 +150,8 @@ impl Table<'_> {
     }
 
     fn dim(&self, keys: RotaryKeys, d_head: usize) -> Result<usize, ConfigError> {
-        let share = self
-            .outer
-            .number_or(&[keys.partial], keys.default_partial)?;
+        let (key, default) = keys.partial.unwrap_or(("partial_rotary_factor", 1.0));
+        let share = self.outer.number_or(&[key], default)?;
         let share = self.table.number_or(&["partial_rotary_factor"], share)?;
         #[expect(
             clippy::cast_possible_truncation,
@@ -167,6 +165,12 @@ impl Table<'_> {
             return Err(self
                 .table
                 .error(&["partial_rotary_factor"], expected, found));
+        }
+        if dim != d_head && keys.partial.is_none() {
+            let expected = "1, as HF's module rotates whole heads";
+            return Err(self
+                .table
+                .error(&["partial_rotary_factor"], expected, share.to_string()));
         }
         Ok(dim)
     }

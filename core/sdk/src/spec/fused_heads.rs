@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::attention::AttentionSpec;
+use super::heads::Heads;
 use super::source::{Cut, ProjectionSpec, TensorSource};
 use super::tap::{HfTap, TapStep};
 
@@ -10,20 +12,22 @@ use super::tap::{HfTap, TapStep};
 pub struct FusedHeads {
     /// The whole product, `[3 * n_heads * d_head, d_model]`, where HF shows it.
     pub product: ProjectionSpec,
-    /// Heads.
-    pub n_heads: usize,
-    /// Width of each.
-    pub d_head: usize,
-    /// Width of the stream.
-    pub d_model: usize,
+    /// The heads, each with keys of its own.
+    pub heads: Heads,
 }
 
 impl FusedHeads {
+    /// [`Heads::attention`] of the three, and of `o`. The layer needs [`FusedHeads::taps`] as well.
+    pub fn attention(&self, o: ProjectionSpec, module: String) -> AttentionSpec {
+        let products = [self.part(0), self.part(1), self.part(2), o];
+        self.heads.attention(products, module)
+    }
+
     /// Queries (0), keys (1) or values (2). They have no tap of their own: [`FusedHeads::taps`].
     pub fn part(&self, nth: usize) -> ProjectionSpec {
         let bias = self.product.bias.clone();
         ProjectionSpec {
-            weight: self.rows(self.product.weight.clone(), nth, &[self.d_model]),
+            weight: self.rows(self.product.weight.clone(), nth, &[self.heads.d_model]),
             bias: bias.map(|bias| self.rows(bias, nth, &[])),
             tap: None,
         }
@@ -33,7 +37,7 @@ impl FusedHeads {
     /// and values do.
     pub fn taps(&self) -> BTreeMap<String, HfTap> {
         let tap = |nth| {
-            let sizes = vec![self.n_heads, 3, self.d_head];
+            let sizes = vec![self.heads.n_heads, 3, self.heads.d_head];
             let whole = self.product.tap.clone()?.step(TapStep::Split { sizes });
             Some(whole.step(TapStep::Select {
                 dim: -2,
@@ -52,12 +56,12 @@ impl FusedHeads {
             shape: [outputs, inputs].concat(),
         };
         whole
-            .cut(shaped(&[self.n_heads, 3, self.d_head]))
+            .cut(shaped(&[self.heads.n_heads, 3, self.heads.d_head]))
             .cut(Cut::Slice {
                 dim: 1,
                 start: nth,
                 len: 1,
             })
-            .cut(shaped(&[self.n_heads * self.d_head]))
+            .cut(shaped(&[self.heads.d_q()]))
     }
 }

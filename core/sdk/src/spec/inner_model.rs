@@ -54,6 +54,32 @@ impl InnerModel {
         }
     }
 
+    /// An MLP without a gate, from the config keys `keys`.
+    pub fn mlp(
+        self,
+        path: &str,
+        names: MlpNames<'_>,
+        [d_model, d_mlp]: [usize; 2],
+        activation: Activation,
+        bias: bool,
+        keys: &[&str],
+    ) -> DenseMlp {
+        let linear = |name: &str, outputs, inputs| {
+            self.linear(&format!("{path}.{name}"), outputs, inputs, bias)
+        };
+        let act = self.module(&format!("{path}.{}", names.activation));
+        DenseMlp {
+            d_mlp,
+            input: linear(names.input, d_mlp, d_model),
+            gate: None,
+            output: linear(names.output, d_model, d_mlp),
+            activation,
+            module: Some(self.module(path)),
+            post_tap: Some(HfTap::output(act)),
+            config_keys: config_keys(keys),
+        }
+    }
+
     /// A `LayerNorm` with gain and bias.
     pub fn layer_norm(self, path: &str, width: usize, eps: f64, keys: &[&str]) -> NormSpec {
         NormSpec {
@@ -75,6 +101,17 @@ impl InnerModel {
             ..self.layer_norm(path, width, eps, keys)
         }
     }
+}
+
+/// What a family calls the parts of an MLP without a gate.
+#[derive(Clone, Copy, Debug)]
+pub struct MlpNames<'a> {
+    /// The product that reads the stream.
+    pub input: &'a str,
+    /// The module of the activation.
+    pub activation: &'a str,
+    /// The product that writes to the stream.
+    pub output: &'a str,
 }
 
 /// The config keys that a component was made from.

@@ -9,6 +9,7 @@ mod canonical;
 mod check;
 mod embedding;
 mod fused_heads;
+mod heads;
 mod inner_model;
 mod mlp;
 mod norm;
@@ -23,7 +24,8 @@ pub use canonical::{AbsentWeight, CanonicalWeight};
 pub use check::SpecError;
 pub use embedding::{EmbeddingScale, EmbeddingSpec, PositionTable, UnembedSpec};
 pub use fused_heads::FusedHeads;
-pub use inner_model::{InnerModel, config_keys};
+pub use heads::{AttentionBias, Heads};
+pub use inner_model::{InnerModel, MlpNames, config_keys};
 pub use mlp::{Activation, DenseMlp, MlpSpec, MoeSpec, Renormalise, RouterScore, ScoreOrder};
 pub use norm::{NormKind, NormSpec};
 pub use position::{AlibiSpec, Pairing, PositionSpec, RelativeBiasSpec, RotaryScaling, RotarySpec};
@@ -87,6 +89,25 @@ pub struct LayerSpec {
     /// Where HF shows a value at another place than its component implies, by the hook's name within the block.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub taps: BTreeMap<String, HfTap>,
+}
+
+impl LayerSpec {
+    /// Attention, then the MLP, in HF's module `module`; every tap is where its component implies.
+    pub fn sequential(module: String, attn: Branch<AttentionSpec>, mlp: Branch<MlpSpec>) -> Self {
+        Self {
+            wiring: Wiring::Sequential,
+            attn: Some(attn),
+            mlp: Some(mlp),
+            module: Some(module),
+            taps: BTreeMap::new(),
+        }
+    }
+
+    /// Whether its positions are made to go beyond the context that they were trained on.
+    pub(crate) fn stretches(&self) -> bool {
+        let attention = self.attn.as_ref().map(|branch| &branch.body);
+        attention.is_some_and(|attention| attention.position.stretches())
+    }
 }
 
 /// How attention and MLP join the residual stream.

@@ -19,6 +19,17 @@ pub enum PositionSpec {
 }
 
 impl PositionSpec {
+    /// Whether positions adapt to any length, so that the trained context is no bound.
+    pub(crate) fn stretches(&self) -> bool {
+        matches!(
+            self,
+            Self::Rotary(RotarySpec {
+                scaling: RotaryScaling::Dynamic { .. },
+                ..
+            })
+        )
+    }
+
     /// Whether a position's encoding depends on the total length, so that cached, chunked and prefix runs legitimately
     /// differ from a single full one.
     pub fn depends_on_length(&self) -> bool {

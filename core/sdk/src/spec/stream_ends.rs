@@ -2,8 +2,10 @@
 
 use super::embedding::{EmbeddingSpec, UnembedSpec};
 use super::inner_model::{InnerModel, config_keys};
+use super::norm::NormSpec;
 use super::source::{ProjectionSpec, TensorSource};
 use super::tap::HfTap;
+use super::{LayerSpec, ModelSpec};
 
 /// The token embedding and the head of a language model, tied or not.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,45 @@ pub struct StreamEnds<'a> {
     pub config_keys: &'a [&'a str],
 }
 
+impl StreamEnds<'static> {
+    /// Those of most families.
+    pub const fn usual(d_vocab: usize, d_model: usize, tied: bool) -> Self {
+        Self {
+            inner: InnerModel("model"),
+            embedding: "embed_tokens",
+            head: &["lm_head.weight"],
+            d_vocab,
+            d_model,
+            tied,
+            config_keys: &["vocab_size", "hidden_size", "tie_word_embeddings"],
+        }
+    }
+}
+
 impl StreamEnds<'_> {
+    /// The model between both ends, of HF's class `architecture`. `n_ctx` is the context that it was trained on, which
+    /// is no bound for positions that stretch with the sequence.
+    pub fn model(
+        &self,
+        architecture: &str,
+        n_ctx: Option<usize>,
+        layers: Vec<LayerSpec>,
+        final_norm: NormSpec,
+    ) -> ModelSpec {
+        let stretches = layers.iter().any(LayerSpec::stretches);
+        ModelSpec {
+            architecture: architecture.into(),
+            d_model: self.d_model,
+            d_vocab: self.d_vocab,
+            n_ctx: n_ctx.filter(|_| !stretches),
+            embedding: self.embedding(),
+            layers,
+            final_norm: Some(final_norm),
+            unembed: self.unembed(),
+            ignored_tensors: Vec::new(),
+        }
+    }
+
     /// The embedding, without scale, positions or norm.
     pub fn embedding(&self) -> EmbeddingSpec {
         let mut tokens = self.tokens();

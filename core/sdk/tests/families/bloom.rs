@@ -4,7 +4,7 @@
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
     Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec,
-    FusedHeads, HfTap, LayerSpec, Mask, MlpSpec, NormSpec, PositionSpec, ProjectionSpec,
+    FusedHeads, Heads, HfTap, LayerSpec, Mask, MlpSpec, NormSpec, PositionSpec, ProjectionSpec,
     ResidualSource, TensorSource, UnembedSpec, Wiring,
 };
 
@@ -63,9 +63,7 @@ fn layer(index: usize) -> LayerSpec {
             D_MODEL,
             true,
         ),
-        n_heads: N_HEADS,
-        d_head: D_HEAD,
-        d_model: D_MODEL,
+        heads: Heads::sharing(D_MODEL, N_HEADS, D_HEAD),
     };
     let (attn, mlp) = (format!("{path}.self_attention"), format!("{path}.mlp"));
     let added_inside = [

@@ -2,9 +2,9 @@
 //! queries, keys and values are one product, head by head.
 
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, FusedHeads, HfTap,
-    LayerSpec, Mask, MlpSpec, NormSpec, ProjectionSpec, RotaryScaling, TensorSource, UnembedSpec,
-    Wiring,
+    Activation, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, FusedHeads, Heads,
+    HfTap, LayerSpec, Mask, MlpSpec, NormSpec, ProjectionSpec, RotaryScaling, TensorSource,
+    UnembedSpec, Wiring,
 };
 use tlbench_sdk::{ModelSpec, Tensor};
 
@@ -88,9 +88,7 @@ fn fused(layer: &str) -> FusedHeads {
             D_MODEL,
             true,
         ),
-        n_heads: N_HEADS,
-        d_head: D_HEAD,
-        d_model: D_MODEL,
+        heads: Heads::sharing(D_MODEL, N_HEADS, D_HEAD),
     }
 }
 
@@ -133,9 +131,7 @@ fn mlp(path: &str) -> DenseMlp {
 fn the_rows_of_a_head_lie_together_and_in_them_queries_keys_and_values() {
     let fused = FusedHeads {
         product: linear("qkv", 12, 1, true),
-        n_heads: 2,
-        d_head: 2,
-        d_model: 1,
+        heads: Heads::sharing(1, 2, 2),
     };
     let rows = Tensor::from_vec((0..12).map(f64::from).collect(), &[12, 1]).unwrap();
     let part = |nth| {

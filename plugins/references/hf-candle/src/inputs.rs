@@ -13,11 +13,13 @@ impl Tokens {
     /// The tokens of a question in which nothing is masked and positions count from 0.
     pub(crate) fn new(inputs: &TensorMap) -> Result<Self> {
         let tokens = rows(inputs, INPUT_IDS)?;
-        if rows(inputs, ATTENTION_MASK)?
-            .iter()
-            .flatten()
-            .any(|&mask| mask == 0)
-        {
+        // An absent mask hides nothing.
+        let mask = if inputs.contains_key(ATTENTION_MASK) {
+            rows(inputs, ATTENTION_MASK)?
+        } else {
+            Vec::new()
+        };
+        if mask.iter().flatten().any(|&mask| mask == 0) {
             return Err(Error::Unanswerable("take no attention mask"));
         }
         let counts = |row: &Vec<i64>| row.iter().copied().eq(0..row.len() as i64);

@@ -58,6 +58,18 @@ fn every_position_is_the_end_of_a_prefix() {
 }
 
 #[test]
+fn an_absent_mask_hides_nothing() {
+    let request = asking(&[vec![1, 2, 4]], &[Quantity::Logits]);
+    let mut without = request.clone();
+    assert!(without.inputs.remove("attention_mask").is_some());
+    let logits = |request| {
+        let values = answer(&mut Counting::default(), request, None).unwrap();
+        values[&Quantity::Logits].to_f64_vec()
+    };
+    assert_eq!(logits(&without), logits(&request));
+}
+
+#[test]
 fn pieces_go_through_the_cache() {
     let mut port = Counting::default();
     let mut request = asking(&[vec![1, 2, 4]], &[Quantity::Loss]);
