@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Coverage;
 use crate::error::PluginError;
 use crate::hooks::HookPoint;
 use crate::id::{IdError, check_id};
@@ -88,6 +89,9 @@ pub struct ModelInfo {
     /// What fires while a party runs, of those that tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub firings: BTreeMap<Role, Firings>,
+    /// What of config and checkpoint was used, and what not.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// What decides.
     pub judging: Judging,
     /// Settings of this benchmark from the config.

@@ -12,6 +12,7 @@ mod benchmark;
 pub mod calibration;
 pub mod compare;
 mod config;
+mod coverage;
 mod error;
 mod excerpt;
 pub mod float;
@@ -36,6 +37,7 @@ pub use benchmark::{
     PlannedRequest, Role, check_plan, is_large,
 };
 pub use config::{ConfigError, ConfigReader, LayerType, RotaryKeys};
+pub use coverage::Coverage;
 pub use error::{ErrorKind, PluginError};
 pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};

@@ -1,0 +1,1 @@
+//! Models that are right, and mistakes that each benchmark sees.
