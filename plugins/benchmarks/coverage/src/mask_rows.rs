@@ -48,7 +48,7 @@ impl Benchmark for MaskRows {
         };
         let stimulus = stimulus(model, check)?;
         let comparison = Comparison::new(model, &stimulus.request, truth)?;
-        let (mut rows, mut blocks, mut first) = (0, 0, None);
+        let (mut queries_in_all, mut first) = (0, None);
         for site in sites(model, stimulus) {
             let quantity = site.quantity();
             let seen = Seen {
@@ -58,15 +58,14 @@ impl Benchmark for MaskRows {
             };
             let counts = |query: &Query| comparison.region().is_real(query.row, query.pos);
             let queries: Vec<Query> = seen.expected.queries().filter(counts).collect();
-            rows += queries.len();
-            blocks += 1;
+            queries_in_all += queries.len();
             let wrong = seen.wrong(&queries);
             if first.is_none() && !wrong.is_empty() {
                 first = Some(diverging(model, &site, &seen, &wrong, queries.len()));
             }
         }
         let message = format!(
-            "{rows} queries in {blocks} blocks see the keys that they see in the reference"
+            "{queries_in_all} of {queries_in_all} queries see the keys that they see in the reference"
         );
         let verdict = first.unwrap_or_else(|| Verdict::new(Severity::Info, message));
         Ok(Judgement::Verdict(verdict))

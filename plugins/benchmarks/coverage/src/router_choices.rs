@@ -60,7 +60,7 @@ impl Benchmark for RouterChoices {
                 .region()
                 .is_real(token / pos.max(1), token % pos.max(1))
         };
-        let (mut tokens, mut blocks, mut ties, mut first) = (0, 0, 0, None);
+        let (mut tokens, mut ties, mut first) = (0, 0, None);
         for site in sites(model, stimulus) {
             let choices = site.choices(truth, subject)?;
             let counted: Vec<usize> = (0..choices.expected.len())
@@ -71,17 +71,17 @@ impl Benchmark for RouterChoices {
                 .filter(|&&token| !choices.agree(token))
                 .partition(|&&token| choices.is_tie(token));
             tokens += counted.len();
-            blocks += 1;
             ties += tied.len();
             if first.is_none() && !wrong.is_empty() {
                 first = Some(diverging(model, &site, &choices, &wrong, pos));
             }
         }
         let message = format!(
-            "{tokens} tokens in {blocks} blocks go to the experts that they go to in the reference{}",
+            "{} of {tokens} tokens go to the experts that they go to in the reference{}",
+            tokens - ties,
             match ties {
                 0 => String::new(),
-                ties => format!(", but for {ties} between experts that score the same"),
+                ties => format!(", and {ties} to others that score the same"),
             }
         );
         let severity = if ties == 0 {

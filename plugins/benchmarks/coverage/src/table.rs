@@ -80,7 +80,8 @@ fn matching(count: usize, measured: &[Measurement], what: &str) -> Verdict {
         let (ratio, quantity) = (ratio_text(m.ratio), quantity_text(&m.quantity));
         format!("; worst error ratio {ratio} ({quantity})")
     });
-    let message = format!("{count} {what} are the spec's, in reference and subject{worst}");
+    let message =
+        format!("{count} of {count} {what} are the spec's, in reference and subject{worst}");
     Verdict::new(severity, message)
 }
 

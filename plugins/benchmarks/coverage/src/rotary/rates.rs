@@ -104,3 +104,174 @@ fn share_kept(spec: &RotarySpec, pair: usize) -> f64 {
     }
     1.0 - ((pair as f64 - first) / (last - first)).clamp(0.0, 1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::spec::Pairing;
+
+    use super::*;
+
+    fn yarn(truncate: bool) -> RotaryScaling {
+        RotaryScaling::Yarn {
+            factor: 3.0,
+            original_n_ctx: 16,
+            beta_fast: 2.0,
+            beta_slow: 0.2,
+            attention_factor: 1.1,
+            truncate,
+        }
+    }
+
+    fn dynamic() -> RotaryScaling {
+        RotaryScaling::Dynamic {
+            factor: 3.0,
+            original_n_ctx: 48,
+        }
+    }
+
+    fn longrope() -> RotaryScaling {
+        RotaryScaling::LongRope {
+            short_factors: vec![1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+            long_factors: vec![2.0, 2.5, 3.0, 3.5, 4.0, 4.5],
+            original_n_ctx: 16,
+            attention_factor: 1.2,
+        }
+    }
+
+    /// `ROPE_INIT_FUNCTIONS[kind](LlamaConfig(head_dim=12, max_position_embeddings=48, rope_parameters=..), "cpu", seq_len)`
+    /// of transformers 5, with `rope_theta` 5000; it computes in f32.
+    #[test]
+    fn the_formulas_are_those_of_transformers() {
+        let linear = RotaryScaling::Linear { factor: 3.0 };
+        let llama3 = RotaryScaling::Llama3 {
+            factor: 3.0,
+            low_freq_factor: 0.5,
+            high_freq_factor: 4.0,
+            original_n_ctx: 48,
+        };
+        let table = [
+            (
+                RotaryScaling::None,
+                1,
+                [
+                    1.0,
+                    0.241_827_1,
+                    0.058_480_352,
+                    0.014_142_136,
+                    0.003_419_951_3,
+                    0.000_827_037_26,
+                ],
+            ),
+            (
+                linear,
+                1,
+                [
+                    0.333_333_34,
+                    0.080_609_031,
+                    0.019_493_451,
+                    0.004_714_045_2,
+                    0.001_139_983_8,
+                    0.000_275_679_08,
+                ],
+            ),
+            (
+                dynamic(),
+                48,
+                [
+                    1.0,
+                    0.241_827_1,
+                    0.058_480_352,
+                    0.014_142_136,
+                    0.003_419_951_3,
+                    0.000_827_037_26,
+                ],
+            ),
+            (
+                dynamic(),
+                70,
+                [
+                    1.0,
+                    0.203_409_985,
+                    0.041_375_622,
+                    0.008_416_215,
+                    0.001_711_941_9,
+                    0.000_348_226_23,
+                ],
+            ),
+            (
+                yarn(true),
+                1,
+                [
+                    1.0,
+                    0.161_218_06,
+                    0.019_493_451,
+                    0.004_714_045_2,
+                    0.001_139_983_8,
+                    0.000_275_679_08,
+                ],
+            ),
+            (
+                yarn(false),
+                1,
+                [
+                    1.0,
+                    0.159_350_37,
+                    0.019_493_451,
+                    0.004_714_045_2,
+                    0.001_139_983_8,
+                    0.000_275_679_08,
+                ],
+            ),
+            (
+                longrope(),
+                16,
+                [
+                    1.0,
+                    0.219_842_81,
+                    0.048_733_626,
+                    0.010_878_566,
+                    0.002_442_822_3,
+                    0.000_551_358_16,
+                ],
+            ),
+            (
+                longrope(),
+                17,
+                [
+                    0.5,
+                    0.096_730_843,
+                    0.019_493_451,
+                    0.004_040_610_5,
+                    0.000_854_987_83,
+                    0.000_183_786_05,
+                ],
+            ),
+            (
+                llama3,
+                1,
+                [
+                    1.0,
+                    0.142_674_45,
+                    0.019_493_451,
+                    0.004_714_045_2,
+                    0.001_139_983_8,
+                    0.000_275_679_08,
+                ],
+            ),
+        ];
+        for (scaling, length, expected) in table {
+            let spec = RotarySpec {
+                dim: 12,
+                pairing: Pairing::Half,
+                theta: 5000.0,
+                scaling,
+            };
+            let found = rates(&spec, length);
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                let error = (found / expected - 1.0).abs();
+                assert!(error < 3e-7, "{:?}: {found} for {expected}", spec.scaling);
+            }
+        }
+    }
+}
