@@ -7,7 +7,7 @@ use globset::Glob;
 use tlbench_checkpoint::{CheckpointError, ModelFolder};
 use tlbench_engine::{Bridge, EngineError};
 use tlbench_sdk::{
-    Adapted, Coverage, DType, HookPoint, ModelSpec, Parameter, PluginError, Processing, hooks,
+    Adapted, DType, HookPoint, ModelSpec, Parameter, PluginError, Processing, Usage, hooks,
 };
 
 use crate::located::LocateError;
@@ -24,7 +24,7 @@ pub struct Model {
     /// The hook points of the spec.
     pub hooks: Vec<HookPoint>,
     /// What of config and checkpoint was used, and what not.
-    pub coverage: Coverage,
+    pub usage: Usage,
 }
 
 /// Why a model cannot be judged.
@@ -174,12 +174,12 @@ impl Model {
             .object
             .adapt(folder.config())
             .map_err(|error| ModelError::Adapter { file, error })?;
-        let coverage = coverage(&folder, &adapted)?;
+        let usage = usage(&folder, &adapted)?;
         Ok(Self {
             architecture: offer.object.info().id.clone(),
             hooks: hooks(&adapted.spec),
             spec: adapted.spec,
-            coverage,
+            usage,
             folder,
         })
     }
@@ -192,7 +192,7 @@ impl Model {
             return processing.parameters(&self.spec);
         }
         let weights = self.folder.weights();
-        let taken = self.coverage.tensors_taken.iter();
+        let taken = self.usage.tensors_taken.iter();
         taken
             .map(|name| Parameter {
                 name: name.clone(),
@@ -205,7 +205,7 @@ impl Model {
     }
 }
 
-fn coverage(folder: &ModelFolder, adapted: &Adapted) -> Result<Coverage, ModelError> {
+fn usage(folder: &ModelFolder, adapted: &Adapted) -> Result<Usage, ModelError> {
     let known: BTreeSet<&String> = adapted.keys_read.union(&adapted.keys_neutral).collect();
     let keys_not_read = folder
         .config()
@@ -235,7 +235,7 @@ fn coverage(folder: &ModelFolder, adapted: &Adapted) -> Result<Coverage, ModelEr
         .filter(|name| !taken.contains(*name) && !ignored.iter().any(|glob| glob.is_match(name)))
         .map(str::to_owned)
         .collect();
-    Ok(Coverage {
+    Ok(Usage {
         keys_read: adapted
             .keys_read
             .iter()

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::Coverage;
 use crate::error::PluginError;
 use crate::hooks::HookPoint;
 use crate::id::{IdError, check_id};
@@ -15,6 +14,7 @@ use crate::result::Verdict;
 use crate::spec::ModelSpec;
 use crate::tensor::{DType, TensorMap};
 use crate::trace::{Quantity, Trace, TraceRequest};
+use crate::usage::Usage;
 
 /// Plans requests, and judges the answers. It never runs a model itself, and holds no state.
 pub trait Benchmark: Send + Sync {
@@ -91,7 +91,7 @@ pub struct ModelInfo {
     pub firings: BTreeMap<Role, Firings>,
     /// What of config and checkpoint was used, and what not.
     #[serde(default)]
-    pub coverage: Coverage,
+    pub usage: Usage,
     /// What decides.
     pub judging: Judging,
     /// Settings of this benchmark from the config.

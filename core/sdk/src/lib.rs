@@ -12,7 +12,6 @@ mod benchmark;
 pub mod calibration;
 pub mod compare;
 mod config;
-mod coverage;
 mod error;
 mod excerpt;
 pub mod float;
@@ -30,6 +29,7 @@ mod result;
 pub mod spec;
 mod tensor;
 mod trace;
+mod usage;
 
 pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
 pub use benchmark::{
@@ -37,7 +37,6 @@ pub use benchmark::{
     PlannedRequest, Role, check_plan, is_large,
 };
 pub use config::{ConfigError, ConfigReader, LayerType, RotaryKeys};
-pub use coverage::Coverage;
 pub use error::{ErrorKind, PluginError};
 pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};
@@ -56,6 +55,7 @@ pub use trace::{
     Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceError,
     TraceRequest, projection_weights,
 };
+pub use usage::Usage;
 
 #[doc(hidden)]
 pub mod fuzzing {

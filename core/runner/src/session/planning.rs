@@ -157,7 +157,7 @@ impl Session<'_> {
             tier: reference.tier,
             stimuli: mode.stimuli.clone(),
             firings: mode.firings.clone(),
-            coverage: model.coverage.clone(),
+            usage: model.usage.clone(),
             judging: self.run.judging,
             options: chosen.options.clone(),
         }

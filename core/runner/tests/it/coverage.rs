@@ -49,9 +49,13 @@ const FAULTS: [(&str, &str, &str); 10] = [
     (
         "llama-without-mlp-biases",
         "llama/fixtures/biased",
-        "checkpoint_tensors",
+        "checkpoint_coverage",
     ),
-    ("gpt2-blind-to-scale", "gpt2/fixtures/tiny", "config_keys"),
+    (
+        "gpt2-blind-to-scale",
+        "gpt2/fixtures/tiny",
+        "config_coverage",
+    ),
 ];
 
 fn judged(architecture: &str, checkpoint: &str) -> Run {

@@ -1,8 +1,8 @@
 //! What can be told before anything is multiplied: what of config and checkpoint is used, and the tables that attention and
 //! routers go by.
 //!
-//! * `config_keys`: every key of `config.json` was read, or is known to change nothing.
-//! * `checkpoint_tensors`: every stored tensor is taken, or is one that HF ignores as well.
+//! * `config_coverage`: every key of `config.json` was read, or is known to change nothing.
+//! * `checkpoint_coverage`: every stored tensor is taken, or is one that HF ignores as well.
 //! * `rotary_frequencies`: queries and keys are turned at the rates that HF's formula gives for the spec.
 //! * `alibi_slopes`: scores grow with the key's position by the slopes of the spec.
 //! * `mask_rows`: each query sees the keys that it sees in the reference.
@@ -10,8 +10,8 @@
 
 mod alibi;
 mod between;
-mod checkpoint_tensors;
-mod config_keys;
+mod checkpoint_coverage;
+mod config_coverage;
 mod hf_keys;
 mod layers;
 mod mask_rows;
@@ -25,8 +25,8 @@ mod tests;
 
 tlbench_sdk::plugin! {
     benchmarks: [
-        config_keys::ConfigKeys,
-        checkpoint_tensors::CheckpointTensors,
+        config_coverage::ConfigCoverage,
+        checkpoint_coverage::CheckpointCoverage,
         rotary::RotaryFrequencies,
         alibi::AlibiSlopes,
         mask_rows::MaskRows,

@@ -47,7 +47,7 @@ fn model() -> ModelInfo {
         tier: Tier::HuggingFace,
         stimuli: vec![stimulus],
         firings: [].into(),
-        coverage: tlbench_sdk::Coverage::default(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -16,7 +16,7 @@ use crate::support::shipped_config::{plugins_of, shipped_config};
 const SUBJECT: &str = "faulty-subject";
 
 /// The benchmarks that ask nobody: they are about the adapter, and what is wrong here is the subject.
-const OF_THE_ADAPTER: [&str; 2] = ["checkpoint_tensors", "config_keys"];
+const OF_THE_ADAPTER: [&str; 2] = ["checkpoint_coverage", "config_coverage"];
 
 /// A benchmark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

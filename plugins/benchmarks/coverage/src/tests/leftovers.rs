@@ -2,11 +2,11 @@
 
 use insta::assert_snapshot;
 use serde_json::Value;
-use tlbench_sdk::{Benchmark, Coverage, Judgement, ModelInfo, Severity, Verdict};
+use tlbench_sdk::{Benchmark, Judgement, ModelInfo, Severity, Usage, Verdict};
 
 use super::model::{line, model, only_check};
-use crate::checkpoint_tensors::CheckpointTensors;
-use crate::config_keys::ConfigKeys;
+use crate::checkpoint_coverage::CheckpointCoverage;
+use crate::config_coverage::ConfigCoverage;
 use crate::hf_keys::read_by;
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -24,12 +24,12 @@ fn verdict(benchmark: &dyn Benchmark, model: &ModelInfo) -> Verdict {
 fn with_keys(class: &str, left: &[&str]) -> Verdict {
     let mut model = model(Value::Null);
     model.spec.architecture = class.to_owned();
-    model.coverage = Coverage {
+    model.usage = Usage {
         keys_read: names(&["hidden_size", "vocab_size"]),
         keys_not_read: names(left),
-        ..Coverage::default()
+        ..Usage::default()
     };
-    verdict(&ConfigKeys, &model)
+    verdict(&ConfigCoverage, &model)
 }
 
 #[test]
@@ -79,10 +79,10 @@ fn the_table_knows_both_spellings_of_a_key_and_none_of_training() {
 #[test]
 fn a_tensor_that_is_left_fails() {
     let mut model = model(Value::Null);
-    model.coverage.tensors_taken = names(&["wte", "h.0.mlp.weight"]);
-    let nothing_left = verdict(&CheckpointTensors, &model);
-    model.coverage.tensors_not_taken = names(&["h.0.mlp.bias"]);
-    let one_left = verdict(&CheckpointTensors, &model);
+    model.usage.tensors_taken = names(&["wte", "h.0.mlp.weight"]);
+    let nothing_left = verdict(&CheckpointCoverage, &model);
+    model.usage.tensors_not_taken = names(&["h.0.mlp.bias"]);
+    let one_left = verdict(&CheckpointCoverage, &model);
     assert_eq!(one_left.severity, Severity::Danger);
     let lines = [nothing_left, one_left].map(|verdict| line(Ok(verdict)));
     assert_snapshot!(lines.join("\n"), @r"

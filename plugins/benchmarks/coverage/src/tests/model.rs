@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tlbench_sdk::compare::Floor;
 use tlbench_sdk::spec::LayerSpec;
 use tlbench_sdk::{
-    Benchmark, Check, Coverage, DType, ErrorKind, Judgement, Judging, Mode, ModelInfo, ModelSpec,
-    Padding, PluginError, Processing, Quantity, Stimulus, Tensor, Tier, Trace, Verdict, check_plan,
+    Benchmark, Check, DType, ErrorKind, Judgement, Judging, Mode, ModelInfo, ModelSpec, Padding,
+    PluginError, Processing, Quantity, Stimulus, Tensor, Tier, Trace, Usage, Verdict, check_plan,
     hooks,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn model(layer: Value) -> ModelInfo {
         tier: Tier::HuggingFace,
         stimuli: Vec::new(),
         firings: [].into(),
-        coverage: Coverage::default(),
+        usage: Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -42,7 +42,7 @@ pub(super) fn model() -> ModelInfo {
             generating("generation_padded", &[vec![1, 2, 3], vec![4]], 4),
         ],
         firings: [].into(),
-        coverage: tlbench_sdk::Coverage::default(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

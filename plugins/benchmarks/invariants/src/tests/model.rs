@@ -70,7 +70,7 @@ pub(super) fn model() -> ModelInfo {
             plain("right_padded", &[vec![5], vec![6, 7, 8]], Padding::Right),
         ],
         firings: [].into(),
-        coverage: tlbench_sdk::Coverage::default(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

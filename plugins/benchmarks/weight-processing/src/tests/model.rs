@@ -113,7 +113,7 @@ pub(super) fn model(mode: Mode) -> ModelInfo {
         tier: Tier::HookedTransformer,
         stimuli: vec![stimulus],
         firings: [].into(),
-        coverage: tlbench_sdk::Coverage::default(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -8,16 +8,16 @@ use tlbench_sdk::{
 use crate::{MODULE, listed};
 
 /// Every stored tensor is taken, or is one that HF ignores as well.
-pub(crate) struct CheckpointTensors;
+pub(crate) struct CheckpointCoverage;
 
-impl Benchmark for CheckpointTensors {
+impl Benchmark for CheckpointCoverage {
     fn info(&self) -> BenchmarkInfo {
         BenchmarkInfo::new(
-            "checkpoint_tensors",
+            "checkpoint_coverage",
             MODULE,
             "every tensor of the checkpoint is taken by a component, or is one that HF ignores as well",
         )
-        .explained(include_str!("explained/checkpoint_tensors.txt"))
+        .explained(include_str!("explained/checkpoint_coverage.txt"))
         .only_in(Mode::Raw)
     }
 
@@ -34,8 +34,8 @@ impl Benchmark for CheckpointTensors {
 }
 
 fn verdict(model: &ModelInfo) -> Verdict {
-    let left = &model.coverage.tensors_not_taken;
-    let taken = model.coverage.tensors_taken.len();
+    let left = &model.usage.tensors_not_taken;
+    let taken = model.usage.tensors_taken.len();
     if left.is_empty() {
         let message = format!("no tensor is left: {taken} are taken by the spec");
         return Verdict::new(Severity::Info, message);

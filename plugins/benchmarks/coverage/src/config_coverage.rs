@@ -9,16 +9,16 @@ use crate::hf_keys::read_by;
 use crate::{MODULE, listed};
 
 /// Every key of `config.json` was read, or is known to change nothing.
-pub(crate) struct ConfigKeys;
+pub(crate) struct ConfigCoverage;
 
-impl Benchmark for ConfigKeys {
+impl Benchmark for ConfigCoverage {
     fn info(&self) -> BenchmarkInfo {
         BenchmarkInfo::new(
-            "config_keys",
+            "config_coverage",
             MODULE,
             "every key of config.json was read by the adapter, or is known to change nothing",
         )
-        .explained(include_str!("explained/config_keys.txt"))
+        .explained(include_str!("explained/config_coverage.txt"))
         .only_in(Mode::Raw)
     }
 
@@ -35,9 +35,9 @@ impl Benchmark for ConfigKeys {
 }
 
 fn verdict(model: &ModelInfo) -> Verdict {
-    let (unread, class) = (&model.coverage.keys_not_read, &model.spec.architecture);
+    let (unread, class) = (&model.usage.keys_not_read, &model.spec.architecture);
     if unread.is_empty() {
-        let count = model.coverage.keys_read.len();
+        let count = model.usage.keys_read.len();
         let message = format!("no key is left: {count} were read, the others change nothing");
         return Verdict::new(Severity::Info, message);
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What of config and checkpoint was used, and what not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Coverage {
+pub struct Usage {
     /// Config keys that the adapter read.
     pub keys_read: Vec<String>,
     /// Keys that are there, were not read, and are not known to be harmless.
