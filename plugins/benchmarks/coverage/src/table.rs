@@ -53,7 +53,7 @@ pub(crate) fn judge<T: Behind>(
     let mut failed = None;
     for pair in pairs {
         let (reference, subject) = (measure(&pair.reference)?, measure(&pair.subject)?);
-        if failed.is_none() && (reference.divergence().or(subject.divergence())).is_some() {
+        if failed.is_none() && reference.divergence().or(subject.divergence()).is_some() {
             failed = Some((pair, reference.clone(), subject.clone()));
         }
         measured.extend([reference, subject].into_iter().filter_map(measurement));

@@ -46,7 +46,7 @@ impl Table {
         }
     }
 
-    /// Turns the values of one head at `position`, times `direction`, and stretches them by `factor`.
+    /// Turns the values of one head at `position`, and stretches them by `factor`.
     fn turn(&self, head: &mut [f64], position: f64, pairing: Pairing, factor: f64) {
         for (pair, rate) in self.rates.iter().enumerate() {
             let (sin, cos) = (position * rate).sin_cos();
@@ -122,8 +122,8 @@ impl<'a> Turned<'a> {
         values
     }
 
-    /// Whether pairs that are formed in the other way explain what is shown.
-    fn is_paired_otherwise(&self) -> Option<Pairing> {
+    /// The other way of forming pairs, if it explains what is shown.
+    fn other_pairing(&self) -> Option<Pairing> {
         let other = match self.table.pairing {
             Pairing::Half => Pairing::Interleaved,
             Pairing::Interleaved => Pairing::Half,
@@ -201,7 +201,7 @@ impl Behind for Turned<'_> {
     }
 
     fn observed(&self) -> String {
-        if let Some(other) = self.is_paired_otherwise() {
+        if let Some(other) = self.other_pairing() {
             let name = |pairing| {
                 let pairs = (0..2.min(self.table.rates.len()))
                     .map(|pair| self.table.channels(pair, pairing));
