@@ -32,32 +32,28 @@ pub fn human(model: &Model) -> String {
     for group in fold_hooks(&model.hooks) {
         hook(&mut text, &group);
     }
-    let coverage = &model.coverage;
+    let usage = &model.usage;
     text.push('\n');
-    list(&mut text, "Config keys read", &coverage.keys_read);
-    list(&mut text, "Config keys not read", &coverage.keys_not_read);
-    list(
-        &mut text,
-        "Checkpoint tensors taken",
-        &coverage.tensors_taken,
-    );
+    list(&mut text, "Config keys read", &usage.keys_read);
+    list(&mut text, "Config keys not read", &usage.keys_not_read);
+    list(&mut text, "Checkpoint tensors taken", &usage.tensors_taken);
     list(
         &mut text,
         "Checkpoint tensors not taken",
-        &coverage.tensors_not_taken,
+        &usage.tensors_not_taken,
     );
     text
 }
 
 /// The same for programs, in full.
 pub fn machine(model: &Model) -> String {
-    let coverage = &model.coverage;
+    let usage = &model.usage;
     let document = json!({
         "architecture": model.architecture,
         "spec": model.spec,
         "hooks": model.hooks,
-        "config_keys": { "read": coverage.keys_read, "not_read": coverage.keys_not_read },
-        "tensors": { "taken": coverage.tensors_taken, "not_taken": coverage.tensors_not_taken },
+        "config_keys": { "read": usage.keys_read, "not_read": usage.keys_not_read },
+        "tensors": { "taken": usage.tensors_taken, "not_taken": usage.tensors_not_taken },
     });
     format!("{document:#}\n")
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use globset::Glob;
 use tlbench_checkpoint::{CheckpointError, ModelFolder};
 use tlbench_engine::{Bridge, EngineError};
-use tlbench_sdk::{DType, HookPoint, ModelSpec, Parameter, PluginError, Processing, hooks};
+use tlbench_sdk::{
+    Adapted, DType, HookPoint, ModelSpec, Parameter, PluginError, Processing, Usage, hooks,
+};
 
 use crate::located::LocateError;
 use crate::plugins::Registry;
@@ -22,19 +24,7 @@ pub struct Model {
     /// The hook points of the spec.
     pub hooks: Vec<HookPoint>,
     /// What of config and checkpoint was used, and what not.
-    pub coverage: Coverage,
-}
-
-/// What of config and checkpoint was used, and what not.
-pub struct Coverage {
-    /// Config keys that the adapter read.
-    pub keys_read: Vec<String>,
-    /// Keys that are there, were not read, and are not known to be harmless.
-    pub keys_not_read: Vec<String>,
-    /// Checkpoint tensors that the spec takes.
-    pub tensors_taken: Vec<String>,
-    /// Tensors that it does not take.
-    pub tensors_not_taken: Vec<String>,
+    pub usage: Usage,
 }
 
 /// Why a model cannot be judged.
@@ -184,12 +174,12 @@ impl Model {
             .object
             .adapt(folder.config())
             .map_err(|error| ModelError::Adapter { file, error })?;
-        let coverage = Coverage::of(&folder, &adapted)?;
+        let usage = usage(&folder, &adapted)?;
         Ok(Self {
             architecture: offer.object.info().id.clone(),
             hooks: hooks(&adapted.spec),
             spec: adapted.spec,
-            coverage,
+            usage,
             folder,
         })
     }
@@ -202,7 +192,7 @@ impl Model {
             return processing.parameters(&self.spec);
         }
         let weights = self.folder.weights();
-        let taken = self.coverage.tensors_taken.iter();
+        let taken = self.usage.tensors_taken.iter();
         taken
             .map(|name| Parameter {
                 name: name.clone(),
@@ -215,43 +205,39 @@ impl Model {
     }
 }
 
-impl Coverage {
-    fn of(folder: &ModelFolder, adapted: &tlbench_sdk::Adapted) -> Result<Self, ModelError> {
-        let keys_not_read = adapted.keys_not_read(folder.config());
-        let taken = adapted
-            .spec
-            .sources()
-            .into_iter()
-            .map(|(_, source)| Ok(folder.weights().resolve(source)?.to_owned()))
-            .collect::<Result<BTreeSet<String>, ModelError>>()?;
-        let ignored = adapted
-            .spec
-            .ignored_tensors
+fn usage(folder: &ModelFolder, adapted: &Adapted) -> Result<Usage, ModelError> {
+    let keys_not_read = adapted.keys_not_read(folder.config());
+    let taken = adapted
+        .spec
+        .sources()
+        .into_iter()
+        .map(|(_, source)| Ok(folder.weights().resolve(source)?.to_owned()))
+        .collect::<Result<BTreeSet<String>, ModelError>>()?;
+    let ignored = adapted
+        .spec
+        .ignored_tensors
+        .iter()
+        .map(|pattern| Ok(Glob::new(pattern)?.compile_matcher()))
+        .collect::<Result<Vec<_>, globset::Error>>()
+        .map_err(|error| ModelError::Pattern {
+            file: folder.path().join("config.json"),
+            error,
+        })?;
+    let tensors_not_taken = folder
+        .weights()
+        .names()
+        .filter(|name| !taken.contains(*name) && !ignored.iter().any(|glob| glob.is_match(name)))
+        .map(str::to_owned)
+        .collect();
+    Ok(Usage {
+        keys_read: adapted
+            .keys_read
             .iter()
-            .map(|pattern| Ok(Glob::new(pattern)?.compile_matcher()))
-            .collect::<Result<Vec<_>, globset::Error>>()
-            .map_err(|error| ModelError::Pattern {
-                file: folder.path().join("config.json"),
-                error,
-            })?;
-        let tensors_not_taken = folder
-            .weights()
-            .names()
-            .filter(|name| {
-                !taken.contains(*name) && !ignored.iter().any(|glob| glob.is_match(name))
-            })
-            .map(str::to_owned)
-            .collect();
-        Ok(Self {
-            keys_read: adapted
-                .keys_read
-                .iter()
-                .filter(|key| folder.config().contains_key(*key))
-                .cloned()
-                .collect(),
-            keys_not_read,
-            tensors_taken: taken.into_iter().collect(),
-            tensors_not_taken,
-        })
-    }
+            .filter(|key| folder.config().contains_key(*key))
+            .cloned()
+            .collect(),
+        keys_not_read,
+        tensors_taken: taken.into_iter().collect(),
+        tensors_not_taken,
+    })
 }

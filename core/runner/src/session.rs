@@ -167,8 +167,8 @@ impl Session<'_> {
             dtype: self.entry.dtype,
             config_digest: config_digest.clone(),
             weights_digest: weights_digest.clone(),
-            keys_not_read: model.coverage.keys_not_read.clone(),
-            tensors_not_taken: model.coverage.tensors_not_taken.clone(),
+            keys_not_read: model.usage.keys_not_read.clone(),
+            tensors_not_taken: model.usage.tensors_not_taken.clone(),
         }
     }
 

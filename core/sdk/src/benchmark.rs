@@ -14,6 +14,7 @@ use crate::result::Verdict;
 use crate::spec::ModelSpec;
 use crate::tensor::{DType, TensorMap};
 use crate::trace::{Quantity, Trace, TraceRequest};
+use crate::usage::Usage;
 
 /// Plans requests, and judges the answers. It never runs a model itself, and holds no state.
 pub trait Benchmark: Send + Sync {
@@ -88,6 +89,9 @@ pub struct ModelInfo {
     /// What fires while a party runs, of those that tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub firings: BTreeMap<Role, Firings>,
+    /// What of config and checkpoint was used, and what not.
+    #[serde(default)]
+    pub usage: Usage,
     /// What decides.
     pub judging: Judging,
     /// Settings of this benchmark from the config.

@@ -31,6 +31,7 @@ mod result;
 pub mod spec;
 mod tensor;
 mod trace;
+mod usage;
 
 pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
 pub use benchmark::{
@@ -60,6 +61,7 @@ pub use trace::{
     Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceError,
     TraceRequest, projection_weights,
 };
+pub use usage::Usage;
 
 #[doc(hidden)]
 pub mod fuzzing {

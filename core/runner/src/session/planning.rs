@@ -158,6 +158,7 @@ impl Session<'_> {
             tier: reference.tier,
             stimuli: mode.stimuli.clone(),
             firings: mode.firings.clone(),
+            usage: model.usage.clone(),
             judging: self.run.judging,
             options: chosen.options.clone(),
         }

@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod coverage;
 mod families;
 mod faults;
 mod kill_matrix;

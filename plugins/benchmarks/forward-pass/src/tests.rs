@@ -47,6 +47,7 @@ fn model() -> ModelInfo {
         tier: Tier::HuggingFace,
         stimuli: vec![stimulus],
         firings: [].into(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

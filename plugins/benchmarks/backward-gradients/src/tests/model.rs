@@ -90,6 +90,7 @@ pub(super) fn model() -> ModelInfo {
         reference: "made-up".into(),
         tier: Tier::HuggingFace,
         firings: [].into(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

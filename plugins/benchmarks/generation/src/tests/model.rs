@@ -42,6 +42,7 @@ pub(super) fn model() -> ModelInfo {
             generating("generation_padded", &[vec![1, 2, 3], vec![4]], 4),
         ],
         firings: [].into(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -70,6 +70,7 @@ pub(super) fn model() -> ModelInfo {
             plain("right_padded", &[vec![5], vec![6, 7, 8]], Padding::Right),
         ],
         firings: [].into(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }

@@ -113,6 +113,7 @@ pub(super) fn model(mode: Mode) -> ModelInfo {
         tier: Tier::HookedTransformer,
         stimuli: vec![stimulus],
         firings: [].into(),
+        usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
     }
