@@ -55,7 +55,7 @@ pub enum TwinError {
         found: String,
     },
     /// The twin would be large.
-    #[error("{}: no twin can be made: tensor `{tensor}`: expected dimensions up to {limit}, found {shape:?}, which no key sets that is known to be a size", file.display())]
+    #[error("{}: no twin can be made: tensor `{tensor}`: expected dimensions up to {limit} with small sizes in the config, found {shape:?}", file.display())]
     Large {
         /// The model's config.
         file: PathBuf,

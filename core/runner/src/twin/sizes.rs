@@ -79,7 +79,7 @@ impl Sizes {
             (Size::Window, distinct.from(7, 1)),
             (
                 Size::Experts,
-                experts.map_or(1, |(all, top_k)| distinct.from(top_k + 3, 1).min(all)),
+                experts.map_or(1, |(all, top_k)| distinct.experts(all, top_k)),
             ),
         ];
         Self {
@@ -110,6 +110,14 @@ impl Distinct {
         }
         self.taken.push(size);
         size
+    }
+
+    /// No more than the model has, and more than a token sees if the model has more.
+    fn experts(&mut self, all: usize, top_k: usize) -> usize {
+        let (few, some) = (top_k + 1, top_k + 3);
+        let mut counts = (some..=all).chain(few..some.min(all));
+        let free = counts.find(|count| !self.taken.contains(count));
+        free.unwrap_or(all)
     }
 }
 

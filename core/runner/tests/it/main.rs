@@ -16,3 +16,4 @@ mod library;
 mod plugins;
 mod support;
 mod tidy;
+mod twin;
