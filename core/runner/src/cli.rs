@@ -173,6 +173,9 @@ enum Command {
         /// What its weights are drawn from
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         seed: u64,
+        /// Heads with a width of their own, if the architecture has a key for it, even if the model's config has none
+        #[arg(long)]
+        own_head_dim: bool,
         /// Without a recording, even if there is a Python to make one
         #[arg(long)]
         no_recording: bool,
@@ -262,12 +265,18 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             model,
             out,
             seed,
+            own_head_dim,
             no_recording,
         }) => {
             cli.tell_problems(&registry, terminal);
             let order = twin::Order {
                 folder: out,
                 seed: *seed,
+                heads: if *own_head_dim {
+                    twin::HeadWidth::Own
+                } else {
+                    twin::HeadWidth::AsInModel
+                },
                 recording: match (no_recording, &cli.common.python) {
                     (true, _) => twin::Wanted::No,
                     (false, None) => twin::Wanted::IfPossible,

@@ -25,7 +25,7 @@ use crate::record::{Extent, RecordError, record};
 pub use error::TwinError;
 pub use features::Features;
 pub use report::{human, machine};
-pub use shrink::Shrunk;
+pub use shrink::{HeadWidth, Shrunk};
 pub use weights::DrawError;
 
 /// No dimension of a tensor is larger.
@@ -38,6 +38,8 @@ pub struct Order<'a> {
     pub folder: &'a Path,
     /// What its weights are drawn from.
     pub seed: u64,
+    /// Whether its heads have a width of their own.
+    pub heads: HeadWidth,
     /// Whether HuggingFace is asked about it.
     pub recording: Wanted,
 }
@@ -108,7 +110,7 @@ pub fn twin(
         let file = file.clone();
         ModelError::Adapter { file, error }
     })?;
-    let shrunk = Shrunk::of(&model.keys, &of_model);
+    let shrunk = Shrunk::of(&model.keys, &of_model, order.heads);
     let of_twin = offer.object.adapt(&shrunk.config).map_err(|error| {
         let file = file.clone();
         TwinError::Refused { file, error }

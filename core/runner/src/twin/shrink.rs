@@ -59,6 +59,32 @@ const KEYS: &[(&[&str], Size, Place)] = &[
     (&["sliding_window"], Size::Window, Place::Given),
 ];
 
+/// Whether a twin's heads have a width of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadWidth {
+    /// As the model's config has it. Many ports of a model without the key do not read it.
+    AsInModel,
+    /// Wherever the adapter asks for the key: no matrix is square then.
+    Own,
+}
+
+impl HeadWidth {
+    fn is_free(self, config: &Map<String, Value>, adapted: &Adapted) -> bool {
+        let key = "head_dim";
+        let attentions = adapted
+            .spec
+            .layers
+            .iter()
+            .filter_map(|layer| layer.attn.as_ref());
+        let mut attentions = attentions.map(|branch| &branch.body);
+        // HF's default may be a number as well.
+        let is_own = attentions
+            .any(|attention| attention.n_heads * attention.d_head != adapted.spec.d_model);
+        let is_given = config.get(key).is_some_and(Value::is_number);
+        adapted.keys_read.contains(key) && (self == Self::Own || is_given || is_own)
+    }
+}
+
 /// What a twin is made from.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
@@ -70,16 +96,17 @@ pub struct Shrunk {
 
 impl Shrunk {
     /// That of the model of which `adapted` was made.
-    pub fn of(config: &Map<String, Value>, adapted: &Adapted) -> Self {
+    pub fn of(config: &Map<String, Value>, adapted: &Adapted, heads: HeadWidth) -> Self {
         let spec = &adapted.spec;
         let kept = layers::chosen(&Features::of(spec).layers);
-        let free_heads = adapted.keys_read.contains("head_dim");
-        let sizes = Sizes::of(spec, kept.len(), free_heads);
+        let is_free = heads.is_free(config, adapted);
+        let sizes = Sizes::of(spec, kept.len(), is_free);
         let mut config = config.clone();
         layers::keep(&mut config, spec.layers.len(), &kept);
         for &(names, size, place) in KEYS {
             let place = match size {
                 Size::Window if has_windows(spec) => Place::Read,
+                Size::HeadWidth if !is_free => Place::Given,
                 _ => place,
             };
             for name in spellings(&config, adapted, names, place) {

@@ -39,8 +39,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// Those of a twin of `spec` with `n_layers` layers; `free_heads`: whether the config has a key for the width of a
-    /// head.
+    /// Those of a twin of `spec` with `n_layers` layers; `free_heads`: whether heads have a width of their own.
     pub(super) fn of(spec: &ModelSpec, n_layers: usize, free_heads: bool) -> Self {
         let mut distinct = Distinct::default();
         let experts = experts(spec);

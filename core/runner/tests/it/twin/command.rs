@@ -42,6 +42,13 @@ fn its_config_is_that_of_the_model_with_other_sizes() {
 }
 
 #[test]
+fn with_heads_of_their_own_width() {
+    let test = test();
+    let arguments = ["twin", "llama-3.1-8b", "--out", "twin", "--own-head-dim"];
+    insta::assert_snapshot!(test.run(arguments).exits(0).stdout);
+}
+
+#[test]
 fn every_tensor_is_stored_once_and_taken() {
     let test = test();
     for model in large() {

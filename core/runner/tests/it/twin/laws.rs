@@ -1,15 +1,25 @@
 //! What holds of every twin.
 
 use serde_json::{Map, Value};
-use tlbench::twin::{Features, Shrunk};
+use tlbench::twin::{Features, HeadWidth, Shrunk};
 use tlbench::{Registry, SearchPath};
 use tlbench_sdk::spec::{Mask, MlpSpec, PositionSpec};
 use tlbench_sdk::{Adapted, ModelSpec};
 
 use super::{architectures, large, shipped};
 
-/// Calls `look` with the name, the model's config, and what the adapter makes of it and of its twin's.
+/// Calls `look` for all models, with heads as in the model and of their own.
 fn for_all(look: impl Fn(&str, &Map<String, Value>, [&Adapted; 2], &Shrunk)) {
+    for heads in [HeadWidth::AsInModel, HeadWidth::Own] {
+        for_all_with(heads, &look);
+    }
+}
+
+/// Calls `look` with the name, the model's config, and what the adapter makes of it and of its twin's.
+fn for_all_with(
+    heads: HeadWidth,
+    look: impl Fn(&str, &Map<String, Value>, [&Adapted; 2], &Shrunk),
+) {
     let registry = Registry::load(&SearchPath {
         named: architectures(),
         implied: Vec::new(),
@@ -21,7 +31,7 @@ fn for_all(look: impl Fn(&str, &Map<String, Value>, [&Adapted; 2], &Shrunk)) {
         let model_type = config["model_type"].as_str().unwrap();
         let adapter = &registry.architecture_for(model_type).unwrap().object;
         let of_model = adapter.adapt(&config).unwrap();
-        let shrunk = Shrunk::of(&config, &of_model);
+        let shrunk = Shrunk::of(&config, &of_model, heads);
         let of_twin = adapter.adapt(&shrunk.config).unwrap();
         look(&model.name, &config, [&of_model, &of_twin], &shrunk);
     }
@@ -115,25 +125,33 @@ fn sizes(spec: &ModelSpec) -> Vec<(&'static str, usize)> {
 /// Two sizes are the same only where the family knows no other: keys of all heads, and heads that share out the width.
 #[test]
 fn no_two_sizes_of_a_twin_are_the_same() {
-    for_all(|name, _, [model, twin], _| {
-        let attention = &model.spec.layers[0].attn.as_ref().unwrap().body;
-        let all_heads = attention.n_heads == attention.n_kv_heads;
-        let one_key_head = attention.n_kv_heads == 1;
-        let shared_out = !model.keys_read.contains("head_dim");
-        let is_tied = |a: &str, b: &str| match [a, b] {
-            ["n_heads", "n_kv_heads"] | ["keys", "queries"] => all_heads,
-            ["d_head", "keys"] => one_key_head,
-            ["d_model", "queries"] => shared_out,
-            ["d_model", "keys"] => shared_out && all_heads,
-            _ => false,
-        };
-        let sizes = sizes(&twin.spec);
-        for (index, (a, size)) in sizes.iter().enumerate() {
-            for (b, other) in &sizes[index + 1..] {
-                assert!(size != other || is_tied(a, b), "{name}: {a} = {b} = {size}");
-            }
-        }
+    for_all_with(HeadWidth::AsInModel, |name, config, [model, twin], _| {
+        let given = config.get("head_dim").is_some_and(Value::is_number);
+        assert_distinct(name, model, twin, !given);
     });
+    for_all_with(HeadWidth::Own, |name, _, [model, twin], _| {
+        let known = model.keys_read.contains("head_dim");
+        assert_distinct(name, model, twin, !known);
+    });
+}
+
+fn assert_distinct(name: &str, model: &Adapted, twin: &Adapted, shared_out: bool) {
+    let attention = &model.spec.layers[0].attn.as_ref().unwrap().body;
+    let all_heads = attention.n_heads == attention.n_kv_heads;
+    let one_key_head = attention.n_kv_heads == 1;
+    let is_tied = |a: &str, b: &str| match [a, b] {
+        ["n_heads", "n_kv_heads"] | ["keys", "queries"] => all_heads,
+        ["d_head", "keys"] => one_key_head,
+        ["d_model", "queries"] => shared_out,
+        ["d_model", "keys"] => shared_out && all_heads,
+        _ => false,
+    };
+    let sizes = sizes(&twin.spec);
+    for (index, (a, size)) in sizes.iter().enumerate() {
+        for (b, other) in &sizes[index + 1..] {
+            assert!(size != other || is_tied(a, b), "{name}: {a} = {b} = {size}");
+        }
+    }
 }
 
 /// Contexts that were stretched are stretched as much.
