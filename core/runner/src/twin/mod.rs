@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tlbench_checkpoint::{CONFIG_FILE, ModelConfig, RECORDING_FILE, WEIGHTS_FILE, write_weights};
-use tlbench_sdk::{Adapted, DType, ModelSpec};
+use tlbench_sdk::{DType, ModelSpec, Tensor};
 
 use crate::config::{ModelEntry, ModelSource, RunSettings};
 use crate::events::EventSink;
@@ -101,26 +101,22 @@ pub fn twin(
 ) -> Result<Twin, TwinError> {
     refuse_occupied(order.folder)?;
     let located = Located::find_config(&entry.source, run.offline, sink);
-    let located = located.map_err(ModelError::from)?;
-    let model = ModelConfig::open(&located.folder)?;
-    let file = located.folder.join(CONFIG_FILE);
-    let architecture = entry.architecture.as_deref();
-    let offer = adapter(architecture, &model.model_type, &file, registry)?;
-    let of_model = offer.object.adapt(&model.keys).map_err(|error| {
-        let file = file.clone();
-        ModelError::Adapter { file, error }
+    let folder = located.map_err(ModelError::from)?.folder;
+    let pair = Pair::read(
+        &folder,
+        entry.architecture.as_deref(),
+        order.heads,
+        registry,
+    )?;
+    pair.check()?;
+    let dtype = dtype(&pair.shrunk.config);
+    let tensors = weights::draw(&pair.of_twin, dtype, order.seed);
+    let tensors = tensors.map_err(|error| TwinError::Draw {
+        file: pair.file.clone(),
+        error,
     })?;
-    let shrunk = Shrunk::of(&model.keys, &of_model, order.heads);
-    let of_twin = offer.object.adapt(&shrunk.config).map_err(|error| {
-        let file = file.clone();
-        TwinError::Refused { file, error }
-    })?;
-    check(&of_model, &of_twin, &shrunk, &file)?;
-    let dtype = dtype(&shrunk.config);
-    let tensors = weights::draw(&of_twin.spec, dtype, order.seed);
-    let tensors = tensors.map_err(|error| TwinError::Draw { file, error })?;
-    let parameters = tensors.values().map(tlbench_sdk::Tensor::len).sum();
-    write_config(&shrunk.config, order.folder)?;
+    let parameters = tensors.values().map(Tensor::len).sum();
+    write_config(&pair.shrunk.config, order.folder)?;
     write_weights(tensors, &order.folder.join(WEIGHTS_FILE))?;
     let entry = ModelEntry {
         source: ModelSource::Folder(order.folder.to_owned()),
@@ -128,14 +124,79 @@ pub fn twin(
     };
     Ok(Twin {
         folder: order.folder.to_owned(),
-        original: model.keys,
-        shrunk,
-        n_layers: of_model.spec.layers.len(),
-        spec: of_twin.spec,
+        original: pair.original,
+        shrunk: pair.shrunk,
+        n_layers: pair.of_model.layers.len(),
+        spec: pair.of_twin,
         dtype,
         parameters,
         recording: recorded(&entry, run, order, registry, options, sink)?,
     })
+}
+
+/// A model and its twin, by their configs and what the adapter makes of those.
+struct Pair {
+    /// The model's config, for messages.
+    file: PathBuf,
+    original: Map<String, Value>,
+    of_model: ModelSpec,
+    shrunk: Shrunk,
+    of_twin: ModelSpec,
+}
+
+impl Pair {
+    fn read(
+        folder: &Path,
+        architecture: Option<&str>,
+        heads: HeadWidth,
+        registry: &Registry,
+    ) -> Result<Self, TwinError> {
+        let ModelConfig { keys, model_type } = ModelConfig::open(folder)?;
+        let file = folder.join(CONFIG_FILE);
+        let adapter = &adapter(architecture, &model_type, &file, registry)?.object;
+        let of_model = adapter.adapt(&keys).map_err(|error| {
+            let file = file.clone();
+            ModelError::Adapter { file, error }
+        })?;
+        let shrunk = Shrunk::of(&keys, &of_model, heads);
+        let of_twin = adapter.adapt(&shrunk.config).map_err(|error| {
+            let file = file.clone();
+            TwinError::Refused { file, error }
+        })?;
+        Ok(Self {
+            file,
+            original: keys,
+            of_model: of_model.spec,
+            shrunk,
+            of_twin: of_twin.spec,
+        })
+    }
+
+    /// Whether the twin is small, and of the model's features.
+    fn check(&self) -> Result<(), TwinError> {
+        let file = self.file.clone();
+        let sources = self.of_twin.sources();
+        let mut sources = sources.iter().map(|(_, source)| source);
+        if let Some(large) = sources.find(|source| source.shape.iter().any(|&size| size > LARGEST))
+        {
+            return Err(TwinError::Large {
+                file,
+                tensor: large.names.first().cloned().unwrap_or_default(),
+                shape: large.shape.clone(),
+                limit: LARGEST,
+            });
+        }
+        let expected = Features::of(&self.of_model).with_layers(&self.shrunk.layers);
+        match expected.difference(&Features::of(&self.of_twin)) {
+            None => Ok(()),
+            Some(difference) => Err(TwinError::Unlike {
+                file,
+                place: difference.place,
+                expected: difference.expected.to_string(),
+                found: difference.found.to_string(),
+            }),
+        }
+    }
 }
 
 /// What lies in a folder may be a model, and is nobody's to overwrite.
@@ -151,35 +212,6 @@ fn refuse_occupied(folder: &Path) -> Result<(), TwinError> {
                 |error| error.to_string(),
                 |file| file.file_name().to_string_lossy().into_owned(),
             ),
-        }),
-    }
-}
-
-/// Whether the twin is small, and of the model's features.
-fn check(
-    of_model: &Adapted,
-    of_twin: &Adapted,
-    shrunk: &Shrunk,
-    file: &Path,
-) -> Result<(), TwinError> {
-    let sources = of_twin.spec.sources();
-    let mut sources = sources.iter().map(|(_, source)| source);
-    if let Some(large) = sources.find(|source| source.shape.iter().any(|&size| size > LARGEST)) {
-        return Err(TwinError::Large {
-            file: file.to_owned(),
-            tensor: large.names.first().cloned().unwrap_or_default(),
-            shape: large.shape.clone(),
-            limit: LARGEST,
-        });
-    }
-    let expected = Features::of(&of_model.spec).with_layers(&shrunk.layers);
-    match expected.difference(&Features::of(&of_twin.spec)) {
-        None => Ok(()),
-        Some(difference) => Err(TwinError::Unlike {
-            file: file.to_owned(),
-            place: difference.place,
-            expected: difference.expected.to_string(),
-            found: difference.found.to_string(),
         }),
     }
 }
