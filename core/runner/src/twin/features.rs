@@ -154,14 +154,14 @@ fn difference(place: String, expected: &Value, found: &Value) -> Option<Differen
 mod tests {
     use super::*;
 
-    fn features(layer: Value) -> Features {
+    fn features(layer: &Value) -> Features {
         Features {
             ends: stripped(&json!({"d_model": 8})),
-            layers: vec![stripped(&layer)],
+            layers: vec![stripped(layer)],
         }
     }
 
-    fn attention(heads: [usize; 2], back: Value) -> Value {
+    fn attention(heads: [usize; 2], back: &Value) -> Value {
         json!({"body": {
             "n_heads": heads[0], "n_kv_heads": heads[1], "d_head": 4, "scale": 0.5,
             "mask": {"band": {"back": back, "ahead": 0}},
@@ -170,21 +170,21 @@ mod tests {
 
     #[test]
     fn sizes_are_no_features() {
-        let large = features(attention([32, 8], json!(4095)));
-        assert_eq!(large, features(attention([6, 2], json!(6))));
+        let large = features(&attention([32, 8], &json!(4095)));
+        assert_eq!(large, features(&attention([6, 2], &json!(6))));
         assert_eq!(large.difference(&large), None);
     }
 
     #[test]
     fn what_is_another_feature_is_named_by_its_place() {
-        let large = features(attention([32, 8], json!(4095)));
-        let place = |other: Value| large.difference(&features(other)).unwrap().place;
+        let large = features(&attention([32, 8], &json!(4095)));
+        let place = |other: &Value| large.difference(&features(other)).unwrap().place;
         assert_eq!(
-            place(attention([6, 2], Value::Null)),
+            place(&attention([6, 2], &Value::Null)),
             "blocks.0.body.mask.band.back"
         );
         assert_eq!(
-            place(attention([6, 6], json!(6))),
+            place(&attention([6, 6], &json!(6))),
             "blocks.0.body.heads that share keys"
         );
     }
