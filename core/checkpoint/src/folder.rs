@@ -18,12 +18,44 @@ pub const CONFIG_FILE: &str = "config.json";
 /// The name of the file with what generation is to do by default.
 const GENERATION_CONFIG_FILE: &str = "generation_config.json";
 
+/// What `config.json` says, whether or not there are weights beside it.
+#[derive(Clone, Debug)]
+pub struct ModelConfig {
+    /// Its keys.
+    pub keys: Map<String, Value>,
+    /// The value of `model_type`: which family of models this is.
+    pub model_type: String,
+}
+
+impl ModelConfig {
+    /// Reads the config of the folder `path`.
+    ///
+    /// # Errors
+    /// If `path` is no folder with a config, or that is malformed.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let found = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => None,
+            Ok(_) => Some("a file"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("nothing"),
+            Err(error) => return Err(CheckpointError::io(path, "open")(error)),
+        };
+        let file = path.join(CONFIG_FILE);
+        let found = found.or_else(|| (!file.exists()).then_some("a folder without one"));
+        if let Some(found) = found {
+            let path = path.to_owned();
+            return Err(CheckpointError::NotAModelFolder { path, found });
+        }
+        let keys = json::read_object(&file)?;
+        let model_type = model_type(&keys, &file)?;
+        Ok(Self { keys, model_type })
+    }
+}
+
 /// A folder with a `config.json` and weights.
 #[derive(Debug)]
 pub struct ModelFolder {
     path: PathBuf,
-    config: Map<String, Value>,
-    model_type: String,
+    config: ModelConfig,
     weights: Weights,
 }
 
@@ -34,29 +66,11 @@ impl ModelFolder {
     /// If `path` is no model folder, or a file in it is malformed.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let path = path.into();
-        let found = match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => None,
-            Ok(_) => Some("a file"),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("nothing"),
-            Err(error) => return Err(CheckpointError::io(path, "open")(error)),
-        };
-        if let Some(found) = found {
-            return Err(CheckpointError::NotAModelFolder { path, found });
-        }
-        let config_file = path.join(CONFIG_FILE);
-        if !config_file.exists() {
-            return Err(CheckpointError::NotAModelFolder {
-                path,
-                found: "a folder without one",
-            });
-        }
-        let config = json::read_object(&config_file)?;
-        let model_type = model_type(&config, &config_file)?;
-        let weights = open_weights(&path, &config)?;
+        let config = ModelConfig::open(&path)?;
+        let weights = open_weights(&path, &config.keys)?;
         Ok(Self {
             path,
             config,
-            model_type,
             weights,
         })
     }
@@ -68,12 +82,12 @@ impl ModelFolder {
 
     /// What `config.json` says.
     pub fn config(&self) -> &Map<String, Value> {
-        &self.config
+        &self.config.keys
     }
 
     /// The config's `model_type`: which family of models this is.
     pub fn model_type(&self) -> &str {
-        &self.model_type
+        &self.config.model_type
     }
 
     /// The weights.
@@ -100,13 +114,13 @@ impl ModelFolder {
         {
             return Ok(tokens);
         }
-        let tokens = stop_tokens(&self.config, &self.path.join(CONFIG_FILE))?;
+        let tokens = stop_tokens(&self.config.keys, &self.path.join(CONFIG_FILE))?;
         Ok(tokens.unwrap_or_default())
     }
 
     /// Identifies the config: [`config_digest`].
     pub fn config_digest(&self) -> String {
-        config_digest(&self.config)
+        config_digest(&self.config.keys)
     }
 
     /// Identifies the weights: [`weights_digest`]. Reads all of them.

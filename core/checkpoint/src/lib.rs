@@ -17,9 +17,9 @@ mod weights;
 
 pub use digest::{config_digest, weights_digest};
 pub use error::CheckpointError;
-pub use folder::{CONFIG_FILE, ModelFolder};
+pub use folder::{CONFIG_FILE, ModelConfig, ModelFolder};
 pub use forms::{INDEX_FILE, RefusedForm, WEIGHTS_FILE, refused_form};
 pub use recording::{Floors, RECORDING_FILE, RecordedAnswer, Recording, RecordingError};
 pub use stored::StoredTensor;
 pub use tokenizer::{TOKENIZER_FILE, Tokenizer};
-pub use weights::{HeaderProblem, IndexProblem, Weights, shard_names};
+pub use weights::{HeaderProblem, IndexProblem, Weights, shard_names, write_weights};

@@ -4,6 +4,7 @@ mod header;
 mod index;
 mod problem;
 mod stored_file;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use self::index::{Index, Shards};
 pub use self::index::{IndexProblem, shard_names};
 pub use self::problem::HeaderProblem;
 use self::stored_file::StoredFile;
+pub use self::write::write_weights;
 use crate::error::CheckpointError;
 
 // The format is little-endian, and values are read straight into place.

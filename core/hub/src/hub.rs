@@ -12,7 +12,7 @@ use crate::description::Description;
 use crate::download::Download;
 use crate::error::HubError;
 use crate::id::{Commit, HubId};
-use crate::selection::{OPTIONAL, Selection, Weights, listed};
+use crate::selection::{OPTIONAL, Selection, Weights, config_file, listed};
 use crate::settings::Settings;
 use crate::step::Step;
 
@@ -68,6 +68,55 @@ impl Hub {
             folder: repository.snapshot(&commit),
             commit,
         })
+    }
+
+    /// A folder with the config of the model `id`, and with whatever else of it is in the cache. No weights are needed.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn fetch_config(&self, id: &HubId, watch: &dyn Fn(Step<'_>)) -> Result<Snapshot, HubError> {
+        let repository = Repository::new(&self.settings.cache, id);
+        let has_config = |commit: &Commit| {
+            let presence = repository.presence(commit, CONFIG_FILE);
+            matches!(presence, Presence::Present { .. })
+        };
+        let cached = if self.settings.offline {
+            let known = repository.commit(id.revision()).filter(has_config);
+            Some(known.ok_or_else(|| HubError::NotCached {
+                id: id.clone(),
+                cache: self.settings.cache.clone(),
+            })?)
+        } else {
+            id.revision().as_commit().filter(has_config)
+        };
+        let commit = match cached {
+            Some(commit) => commit,
+            None => self.download_config(id, &repository, watch)?,
+        };
+        Ok(Snapshot {
+            folder: repository.snapshot(&commit),
+            commit,
+        })
+    }
+
+    /// The revision does not stand for the commit yet, as its copy is not complete.
+    fn download_config(
+        &self,
+        id: &HubId,
+        repository: &Repository,
+        watch: &dyn Fn(Step<'_>),
+    ) -> Result<Commit, HubError> {
+        let description = self.describe(id)?;
+        let config = config_file(id, &description)?;
+        let download = Download {
+            client: &self.client,
+            repository,
+            id,
+            commit: &description.commit,
+            watch,
+        };
+        download.missing(&[config])?;
+        Ok(description.commit)
     }
 
     /// Completes the copy in the cache, and says of which commit it is.

@@ -44,12 +44,20 @@ impl<'a> Selection<'a> {
             (None, Some(index)) => (Weights::Sharded, index),
             (None, None) => return Err(no_weights(id, description)),
         };
-        let config = description.file(CONFIG_FILE);
-        let config = config.ok_or_else(|| no_model(id, CONFIG_FILE, description))?;
+        let config = config_file(id, description)?;
         let optional = OPTIONAL.iter().filter_map(|name| description.file(name));
         let files = [config].into_iter().chain(optional).chain([file]).collect();
         Ok(Self { files, weights })
     }
+}
+
+/// The config in the repository.
+pub(crate) fn config_file<'a>(
+    id: &HubId,
+    description: &'a Description,
+) -> Result<&'a RemoteFile, HubError> {
+    let config = description.file(CONFIG_FILE);
+    config.ok_or_else(|| no_model(id, CONFIG_FILE, description))
 }
 
 /// The files of `names` in the repository.

@@ -15,7 +15,7 @@ use tlbench::model::Model;
 use tlbench::report::Style;
 use tlbench::{
     Config, Event, Extent, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list,
-    report,
+    report, twin,
 };
 use tlbench_checkpoint::RECORDING_FILE;
 use tlbench_sdk::{DType, Judging, Tier};
@@ -178,6 +178,23 @@ enum Command {
         #[arg(long)]
         no_parameter_gradients: bool,
     },
+    /// Makes a small model of the same family and features, and with a Python its recording
+    Twin {
+        /// A folder with a config.json, a model of the Hub (owner/name@revision), or one of the config
+        model: String,
+        /// The folder that it is written to: a new one, or an empty one
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// What its weights are drawn from
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        seed: u64,
+        /// Heads with a width of their own, if the architecture has a key for it, even if the model's config has none
+        #[arg(long)]
+        own_head_dim: bool,
+        /// Without a recording, even if there is a Python to make one
+        #[arg(long)]
+        no_recording: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -262,6 +279,40 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
             cli.write(terminal, format!("{}\n", written.display()))?;
             Ok(plugin_code(&registry))
         }
+        Some(Command::Twin {
+            model,
+            out,
+            seed,
+            own_head_dim,
+            no_recording,
+        }) => {
+            cli.tell_problems(&registry, terminal);
+            let order = twin::Order {
+                folder: out,
+                seed: *seed,
+                heads: if *own_head_dim {
+                    twin::HeadWidth::Own
+                } else {
+                    twin::HeadWidth::AsInModel
+                },
+                recording: match (no_recording, &cli.common.python) {
+                    (true, _) => twin::Wanted::No,
+                    (false, None) => twin::Wanted::IfPossible,
+                    (false, Some(_)) => twin::Wanted::Yes,
+                },
+            };
+            let options = |id: &str| config.reference_options(id);
+            let entry = entry(&config, model)?;
+            let made = twin::twin(entry, &config.run, &order, &registry, &options, terminal)?;
+            cli.write(
+                terminal,
+                match cli.common.format {
+                    Format::Human => twin::human(&made),
+                    Format::Json => twin::machine(&made),
+                },
+            )?;
+            Ok(plugin_code(&registry))
+        }
     }
 }
 
@@ -317,7 +368,8 @@ impl Cli {
         if let Some(
             Command::Inspect { model }
             | Command::Record { model, .. }
-            | Command::Sensitivity { model, .. },
+            | Command::Sensitivity { model, .. }
+            | Command::Twin { model, .. },
         ) = &self.command
         {
             config = config.with_overrides(Overrides {

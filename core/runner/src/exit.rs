@@ -10,6 +10,7 @@ use crate::outcome::Outcome;
 use crate::record::RecordError;
 use crate::report::shortened;
 use crate::selection::SelectionError;
+use crate::twin::TwinError;
 
 /// An expected failure of the command.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum Failure {
     /// A recording cannot be made. The reason may be a plugin's.
     #[error("{}", shortened(&.0.to_string()))]
     Record(#[from] RecordError),
+    /// A twin cannot be made. The reason may be a plugin's.
+    #[error("{}", shortened(&.0.to_string()))]
+    Twin(#[from] TwinError),
     /// The report cannot be written.
     #[error("{}: cannot be written: {error}", file.display())]
     Output {
@@ -66,9 +70,11 @@ impl Failure {
             Self::NoModel { .. } | Self::NoPlaceForRecording { .. } => 2,
             Self::Selection(_) | Self::Explain(_) => Outcome::NothingSelected.exit_code(),
             Self::Config(_) | Self::Override(_) => 96,
-            Self::Locate(_) | Self::Model(_) | Self::Record(_) | Self::Output { .. } => {
-                Outcome::CouldNotRun.exit_code()
-            }
+            Self::Locate(_)
+            | Self::Model(_)
+            | Self::Record(_)
+            | Self::Twin(_)
+            | Self::Output { .. } => Outcome::CouldNotRun.exit_code(),
         }
     }
 }

@@ -211,7 +211,7 @@ fn generic(source: &TensorSource) -> Value {
 }
 
 /// The same value with every number between dots in its texts taken out.
-fn without_block(value: &Value) -> Value {
+pub(crate) fn without_block(value: &Value) -> Value {
     match value {
         Value::String(text) => {
             let parts: Vec<&str> = text

@@ -30,6 +30,7 @@ mod session;
 mod stimuli;
 mod subject;
 mod suite;
+pub mod twin;
 
 pub use config::Config;
 pub use events::{Event, EventLog, EventSink};

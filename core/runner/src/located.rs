@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tlbench_checkpoint::CheckpointError;
-use tlbench_hub::{Hub, HubError, HubId, Settings, Step};
+use tlbench_hub::{Hub, HubError, HubId, Settings, Snapshot, Step};
 
 use crate::config::ModelSource;
 use crate::events::{Event, EventSink};
@@ -65,9 +65,22 @@ impl Located {
     ) -> Result<Self, LocateError> {
         match source {
             ModelSource::Folder(path) => folder(path),
-            ModelSource::Hub(id) => {
-                fetch(id, offline, sink).map_err(|error| not_to_be_had(id, error))
-            }
+            ModelSource::Hub(id) => fetch(id, offline, Hub::fetch, sink),
+        }
+    }
+
+    /// Finds the model's config, and downloads no more than that.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn find_config(
+        source: &ModelSource,
+        offline: bool,
+        sink: &dyn EventSink,
+    ) -> Result<Self, LocateError> {
+        match source {
+            ModelSource::Folder(path) => folder(path),
+            ModelSource::Hub(id) => fetch(id, offline, Hub::fetch_config, sink),
         }
     }
 }
@@ -103,10 +116,21 @@ fn hint(text: &str) -> Option<String> {
     }
 }
 
-fn fetch(id: &HubId, offline: bool, sink: &dyn EventSink) -> Result<Located, HubError> {
-    let mut settings = Settings::from_environment()?;
-    settings.offline |= offline;
-    let snapshot = Hub::new(settings).fetch(id, &|step| sink.emit(event(&step)))?;
+/// How the Hub is asked for a model, or for a part of it.
+type Fetch = fn(&Hub, &HubId, &dyn Fn(Step<'_>)) -> Result<Snapshot, HubError>;
+
+fn fetch(
+    id: &HubId,
+    offline: bool,
+    how: Fetch,
+    sink: &dyn EventSink,
+) -> Result<Located, LocateError> {
+    let snapshot = || {
+        let mut settings = Settings::from_environment()?;
+        settings.offline |= offline;
+        how(&Hub::new(settings), id, &|step| sink.emit(event(&step)))
+    };
+    let snapshot = snapshot().map_err(|error| not_to_be_had(id, error))?;
     Ok(Located {
         folder: snapshot.folder,
         hub: Some(HubCopy {

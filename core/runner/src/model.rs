@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use globset::Glob;
-use tlbench_checkpoint::{CheckpointError, ModelFolder};
+use tlbench_checkpoint::{CONFIG_FILE, CheckpointError, ModelFolder};
 use tlbench_engine::{Bridge, EngineError};
+use tlbench_sdk::host::ForeignArchitecture;
 use tlbench_sdk::{
     Adapted, DType, HookPoint, ModelSpec, Parameter, PluginError, Processing, Usage, hooks,
 };
 
 use crate::located::LocateError;
-use crate::plugins::Registry;
+use crate::plugins::{Offer, Registry};
 
 /// A model that was read, but whose weights were not loaded yet.
 pub struct Model {
@@ -146,30 +147,8 @@ impl Model {
         registry: &Registry,
     ) -> Result<Self, ModelError> {
         let folder = ModelFolder::open(folder)?;
-        let file = folder.path().join("config.json");
-        let list = |names: Vec<&str>| {
-            if names.is_empty() {
-                "none (no plugin offers any)".into()
-            } else {
-                names.join(", ")
-            }
-        };
-        let offer =
-            match architecture {
-                Some(id) => registry.architectures.get(id).ok_or_else(|| {
-                    ModelError::UnknownArchitecture {
-                        known: list(registry.architectures.keys().map(String::as_str).collect()),
-                        found: id.to_owned(),
-                    }
-                })?,
-                None => registry
-                    .architecture_for(folder.model_type())
-                    .ok_or_else(|| ModelError::UnknownModelType {
-                        file: file.clone(),
-                        known: list(registry.model_types()),
-                        found: folder.model_type().to_owned(),
-                    })?,
-            };
+        let file = folder.path().join(CONFIG_FILE);
+        let offer = adapter(architecture, folder.model_type(), &file, registry)?;
         let adapted = offer
             .object
             .adapt(folder.config())
@@ -182,6 +161,40 @@ impl Model {
             usage,
             folder,
         })
+    }
+}
+
+/// The adapter called `architecture`, or else the one for the `model_type` that the config `file` names.
+pub(crate) fn adapter<'a>(
+    architecture: Option<&str>,
+    model_type: &str,
+    file: &Path,
+    registry: &'a Registry,
+) -> Result<&'a Offer<ForeignArchitecture>, ModelError> {
+    let list = |names: Vec<&str>| {
+        if names.is_empty() {
+            "none (no plugin offers any)".into()
+        } else {
+            names.join(", ")
+        }
+    };
+    match architecture {
+        Some(id) => {
+            let known = registry.architectures.keys().map(String::as_str).collect();
+            let offer = registry.architectures.get(id);
+            offer.ok_or_else(|| ModelError::UnknownArchitecture {
+                known: list(known),
+                found: id.to_owned(),
+            })
+        }
+        None => {
+            let offer = registry.architecture_for(model_type);
+            offer.ok_or_else(|| ModelError::UnknownModelType {
+                file: file.to_owned(),
+                known: list(registry.model_types()),
+                found: model_type.to_owned(),
+            })
+        }
     }
 }
 

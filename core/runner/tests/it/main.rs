@@ -17,3 +17,4 @@ mod library;
 mod plugins;
 mod support;
 mod tidy;
+mod twin;

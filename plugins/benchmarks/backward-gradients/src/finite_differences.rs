@@ -123,9 +123,9 @@ pub(crate) fn judge(
     let mask = mask.ok_or_else(|| PluginError::internal("a question without a mask"))?;
     let mut worst = 0.0_f64;
     for (seed, evaluations) in DIRECTIONS.iter().zip(evaluations.chunks(STEPS.len())) {
-        let slope = slope(model, *seed, gradients, weights)?;
+        let Slope { slope, usual } = slope(model, *seed, gradients, weights)?;
         let difference = difference(evaluations, &mask)?;
-        let error = (difference - slope).abs() / slope.abs().max(difference.abs());
+        let error = (difference - slope).abs() / usual.max(slope.abs()).max(difference.abs());
         // A function that does not change has a slope of 0 whatever its gradients are: NaN here, which stays.
         let is_no_worse = worst.is_nan() || error <= worst;
         worst = if is_no_worse { worst } else { error };
@@ -163,14 +163,21 @@ fn difference(evaluations: &[Trace], mask: &[f64]) -> Result<f64, PluginError> {
     Ok((8.0 * (ahead - behind) - (far_ahead - far_behind)) / (12.0 * STEP))
 }
 
+/// The derivative along a direction.
+struct Slope {
+    slope: f64,
+    /// Its RMS over all directions. Along some the function is nearly level by chance, and rounding is all that it does.
+    usual: f64,
+}
+
 /// The derivative along the direction, from the gradients.
 fn slope(
     model: &ModelInfo,
     seed: u64,
     gradients: &Trace,
     weights: &Trace,
-) -> Result<f64, PluginError> {
-    let mut slope = 0.0;
+) -> Result<Slope, PluginError> {
+    let (mut slope, mut usual_square) = (0.0, 0.0);
     for (index, parameter) in model.parameters.iter().enumerate() {
         let gradient = Quantity::ParameterGradient(parameter.name.clone());
         let gradient = answer_of(gradients, &gradient)?;
@@ -182,8 +189,10 @@ fn slope(
         let gradient = gradient.to_f64_vec();
         let product: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
         slope += rms * product;
+        usual_square += gradient.iter().map(|g| (rms * g).powi(2)).sum::<f64>();
     }
-    Ok(slope)
+    let usual = usual_square.sqrt();
+    Ok(Slope { slope, usual })
 }
 
 /// The objective, from the logits.

@@ -8,7 +8,7 @@ use tlbench_sdk::{
 };
 
 use crate::tokens::{Parting, generated, input, parting_from_row, partings};
-use crate::{MODULE, generating, ties};
+use crate::{MODULE, generating, refuse_positions_by_length, ties};
 
 pub(crate) struct BatchedGeneration;
 
@@ -23,6 +23,7 @@ impl Benchmark for BatchedGeneration {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        refuse_positions_by_length(model)?;
         let floors = ties::floors(model);
         let check = |variant: String, first: TraceRequest, others: Vec<TraceRequest>| Check {
             variant,

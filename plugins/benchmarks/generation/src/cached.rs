@@ -6,7 +6,7 @@ use tlbench_sdk::{
     PluginError, Quantity, Stimulus, Trace, TraceRequest,
 };
 
-use crate::MODULE;
+use crate::{MODULE, refuse_positions_by_length};
 
 pub(crate) struct GenerationWithKvCache;
 
@@ -21,11 +21,7 @@ impl Benchmark for GenerationWithKvCache {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        if model.spec.positions_depend_on_length() {
-            return Err(PluginError::unsupported(
-                "positions depend on the total length, so a cached run legitimately differs",
-            ));
-        }
+        refuse_positions_by_length(model)?;
         let checks = model
             .stimuli
             .iter()

@@ -14,7 +14,7 @@ mod tests;
 mod ties;
 mod tokens;
 
-use tlbench_sdk::{ModelInfo, Stimulus};
+use tlbench_sdk::{ModelInfo, PluginError, Stimulus};
 
 tlbench_sdk::plugin! {
     benchmarks: [
@@ -34,4 +34,15 @@ fn generating(model: &ModelInfo) -> impl Iterator<Item = &Stimulus> {
         let generate = stimulus.request.generate.as_ref();
         generate.is_some_and(|generate| generate.max_new_tokens > 0)
     })
+}
+
+/// Refuses a model whose positions depend on the total length: with a cache, and in a batch, a token is encoded by a
+/// length that it does not have in a run by itself.
+fn refuse_positions_by_length(model: &ModelInfo) -> Result<(), PluginError> {
+    if model.spec.positions_depend_on_length() {
+        return Err(PluginError::unsupported(
+            "positions depend on the total length, so a cached run legitimately differs",
+        ));
+    }
+    Ok(())
 }

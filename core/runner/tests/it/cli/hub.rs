@@ -114,6 +114,23 @@ fn inspect_and_record_take_them_as_well() {
 }
 
 #[test]
+fn a_twin_needs_the_config_alone() {
+    let site = hub();
+    let test = test(site.url());
+    let arguments = ["twin", "owner/tiny", "--no-recording"];
+    let run = test.run(arguments.iter().chain(&["--out", "twin"]));
+    settings().bind(|| insta::assert_snapshot!(run.exits(0)));
+    assert!(!site.log().contains("model.safetensors"), "{}", site.log());
+    // What is there is no copy of the model.
+    test.run(["inspect", "owner/tiny", "--offline"]).exits(101);
+    let commit = format!("owner/tiny@{COMMIT}");
+    let requests = site.requests().len();
+    let again = ["twin", &commit, "--no-recording", "--offline"];
+    test.run(again.iter().chain(&["--out", "again"])).exits(0);
+    assert_eq!(site.requests().len(), requests);
+}
+
+#[test]
 fn what_is_neither_a_folder_nor_on_the_hub() {
     let site = hub();
     let test = test(site.url());

@@ -141,6 +141,40 @@ fn a_function_that_does_not_change() {
     }), @"DANGER: along 2 random directions of all 1 parameters, the logits do not change or are not finite");
 }
 
+/// A gradient without the parts of it along the directions that are tried.
+fn across_directions(gradient: &[f64], check: &Check) -> Vec<f64> {
+    let seeds = check.requests.iter().filter_map(|planned| {
+        match planned.request.interventions.first()?.action {
+            Action::Perturb { seed, .. } => Some(seed),
+            _ => None,
+        }
+    });
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut across = gradient.to_vec();
+    // One is not across the other, so that it takes more than one round.
+    for seed in seeds.collect::<Vec<_>>().repeat(50) {
+        let direction = noise(seed, D_VOCAB);
+        let along = dot(&across, &direction) / dot(&direction, &direction);
+        for (value, direction) in across.iter_mut().zip(direction) {
+            *value -= along * direction;
+        }
+    }
+    across
+}
+
+/// What is left of slope and difference is rounding, and they are compared by the slope that other directions have.
+#[test]
+fn directions_along_which_the_function_is_level() {
+    assert_snapshot!(complaint(|answers| {
+        for gradient in answers[0].values.values_mut() {
+            *gradient = Tensor::vector(across_directions(&gradient.to_f64_vec(), &planned()));
+        }
+        for evaluation in &mut answers[2..] {
+            edit(evaluation, |_| 1.0);
+        }
+    }), @"INFO: along 2 random directions of all 1 parameters, gradients and finite differences in f64 differ by .. (at most 1e-8)");
+}
+
 #[test]
 fn gradients_of_zero_where_the_function_changes() {
     assert_snapshot!(complaint(|answers| edit(&mut answers[0], |_| 0.0)), @"DANGER: along 2 random directions of all 1 parameters, gradients and finite differences in f64 differ by 1.0e0 (at most 1e-8)");

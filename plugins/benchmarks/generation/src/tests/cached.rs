@@ -5,6 +5,7 @@ use serde_json::json;
 use tlbench_sdk::{Benchmark, ErrorKind, ModelInfo, Role, Severity, Trace, check_plan};
 
 use super::model::{FLOOR, judge, line, logits, model, plain};
+use crate::batched::BatchedGeneration;
 use crate::cached::GenerationWithKvCache;
 
 /// What is said when the logits through the cache are off by so many floors from a position on.
@@ -116,9 +117,15 @@ fn positions_that_depend_on_the_length() {
     });
     let mut model = model();
     model.spec.layers = vec![serde_json::from_value(layer).unwrap()];
-    let error = GenerationWithKvCache.plan(&model).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unsupported);
-    assert_snapshot!(error.message, @"positions depend on the total length, so a cached run legitimately differs");
+    for plan in [
+        GenerationWithKvCache.plan(&model),
+        BatchedGeneration.plan(&model),
+    ] {
+        let error = plan.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported);
+        let expected = "positions depend on the total length, so a cached run legitimately differs";
+        assert_eq!(error.message, expected);
+    }
 }
 
 #[test]
