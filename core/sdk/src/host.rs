@@ -2,5 +2,6 @@
 
 pub use crate::abi::{
     ABI_VERSION, AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference,
-    LoadedPlugin, PluginDescription, ROOT_SYMBOL, STAMP_SYMBOL, Stamp, StampError, attach,
+    LoadedPlugin, MODELS_AT_ONCE, PluginDescription, ROOT_SYMBOL, STAMP_SYMBOL, Stamp, StampError,
+    attach,
 };

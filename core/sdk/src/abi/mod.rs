@@ -14,7 +14,8 @@ mod stamp;
 mod tensor;
 
 pub use host_side::{
-    AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin, attach,
+    AttachError, ForeignArchitecture, ForeignBenchmark, ForeignReference, LoadedPlugin,
+    MODELS_AT_ONCE, attach,
 };
 pub use kinds::{Message, reread};
 pub use objects::ROOT_SYMBOL;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The version of the boundary. It changes whenever host and plugin built from different versions would misunderstand
 /// each other: message shapes, object methods, tensor layout.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// The exported symbol that holds the stamp.
 pub const STAMP_SYMBOL: &str = "TLBENCH_PLUGIN_STAMP";
