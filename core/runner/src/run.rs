@@ -61,9 +61,14 @@ pub fn run(
     Ok(())
 }
 
-/// How many models are judged at once. Those of most configs are too small to keep two processors busy.
+/// How many models are judged at once: as many as there are processors, or as candle and rayon may use. Those of most
+/// configs are too small to keep two busy.
 fn lanes() -> usize {
-    available_parallelism().map_or(1, |count| NonZero::get(count).min(MODELS_AT_ONCE))
+    let limit = std::env::var("RAYON_NUM_THREADS").ok();
+    let limit = limit.and_then(|count| count.parse::<usize>().ok());
+    let processors = || available_parallelism().map_or(1, NonZero::get);
+    let limit = limit.filter(|&count| count > 0);
+    limit.unwrap_or_else(processors).min(MODELS_AT_ONCE)
 }
 
 /// Tells what could not be loaded.
