@@ -7,6 +7,7 @@ use tlbench_sdk::{DType, Tensor};
 use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
+use crate::ops::CHUNK;
 
 /// The cross entropy of each next token, `[batch, pos - 1]`, and its mean over pairs of tokens that are not padding.
 /// A pair with padding has loss 0.
@@ -70,6 +71,7 @@ pub(crate) fn loss_gradient(
     let scale = 1.0 / pairs as f64;
     values
         .par_chunks_mut(d_vocab)
+        .with_min_len((CHUNK / d_vocab.max(1)).max(1))
         .enumerate()
         .try_for_each(|(at, row)| {
             if !is_pair(at) {

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tlbench_sdk::{
-    ErrorKind, PlannedRequest, PluginError, Quantity, Role, Trace, TraceRequest, TraceSource,
+    ErrorKind, PlannedRequest, PluginError, Quantity, Role, Tensor, Trace, TraceRequest,
+    TraceSource,
 };
 
 /// Elements of parameters that one answer gathers. All of them take as much memory as the model.
@@ -129,12 +130,8 @@ impl<'a> Answers<'a> {
 
 impl Question {
     fn is_asked_by(&self, planned: &PlannedRequest) -> bool {
-        let with_the_same_capture = TraceRequest {
-            capture: self.merged.capture.clone(),
-            ..planned.request.clone()
-        };
         (self.role, self.repetition) == (planned.role, planned.repetition)
-            && self.merged == with_the_same_capture
+            && differ_in_capture_alone(&self.merged, &planned.request)
     }
 
     /// Whether it may show `wanted` as well.
@@ -170,6 +167,31 @@ impl Question {
     }
 }
 
+/// Whether two requests ask the same, whatever each wants to see of the answer.
+fn differ_in_capture_alone(one: &TraceRequest, other: &TraceRequest) -> bool {
+    let TraceRequest {
+        inputs,
+        processing,
+        chunks,
+        capture: _,
+        evaluation,
+        truth,
+        gradients,
+        interventions,
+        operands,
+        generate,
+    } = one;
+    *evaluation == other.evaluation
+        && *processing == other.processing
+        && *chunks == other.chunks
+        && *interventions == other.interventions
+        && *gradients == other.gradients
+        && *generate == other.generate
+        && *inputs == other.inputs
+        && *operands == other.operands
+        && *truth == other.truth
+}
+
 /// The same for questions that may be merged; the comparison itself decides.
 fn digest(planned: &PlannedRequest) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -183,7 +205,7 @@ fn digest(planned: &PlannedRequest) -> u64 {
 }
 
 fn shown(trace: &Trace, capture: &[Quantity]) -> Result<Trace, PluginError> {
-    let values = capture
+    let values: BTreeMap<Quantity, Tensor> = capture
         .iter()
         .map(|quantity| {
             let value = trace.value(quantity).cloned();
@@ -193,17 +215,28 @@ fn shown(trace: &Trace, capture: &[Quantity]) -> Result<Trace, PluginError> {
             Ok((quantity.clone(), value))
         })
         .collect::<Result<_, PluginError>>()?;
-    Ok(Trace {
-        values,
-        floors: trace.floors.clone(),
-    })
+    let is_shown = |quantity: &Quantity| values.contains_key(quantity) || is_output(quantity);
+    let floors = trace.floors.iter();
+    let floors = floors
+        .filter(|(quantity, _)| is_shown(quantity))
+        .map(|(quantity, floor)| (quantity.clone(), *floor))
+        .collect();
+    Ok(Trace { values, floors })
+}
+
+/// Whether it, and so its floor, may be worked out of others that were asked for.
+fn is_output(quantity: &Quantity) -> bool {
+    matches!(
+        quantity,
+        Quantity::Logits | Quantity::LogProbs | Quantity::LossPerToken | Quantity::Loss
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use tlbench_sdk::{INPUT_IDS, SourceInfo, Tensor};
+    use tlbench_sdk::{INPUT_IDS, SourceInfo};
 
     use super::*;
 

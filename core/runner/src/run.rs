@@ -1,14 +1,21 @@
 //! A whole run: the chosen benchmarks on every model.
 
+use std::num::NonZero;
+use std::thread::available_parallelism;
 use std::time::Instant;
+
+use tlbench_sdk::host::MODELS_AT_ONCE;
 
 use crate::config::Config;
 use crate::events::{Event, EventSink};
+use crate::in_order::{InOrder, in_lanes};
 use crate::plugins::Registry;
+use crate::room::Room;
 use crate::selection::{SelectionError, choose};
 use crate::session::Session;
 
-/// Runs what `config` asks for with what `registry` offers, and tells `sink` what happens.
+/// Runs what `config` asks for with what `registry` offers, and tells `sink` what happens. Small models are judged at the
+/// same time, as many as there are processors; what is told stands in the order of the config all the same.
 ///
 /// # Errors
 /// If a benchmark is asked for that nobody offers; nothing has run then.
@@ -26,21 +33,42 @@ pub fn run(
     });
     report_problems(registry, sink);
     let reference_options = |id: &str| config.reference_options(id);
-    for entry in &config.models {
+    let (order, room) = (InOrder::new(sink), Room::default());
+    let judge = |index: usize| {
         let session = Session {
-            entry,
+            entry: &config.models[index],
             run: &config.run,
             registry,
             benchmarks: &benchmarks,
             reference_options: &reference_options,
-            sink,
+            room: &room,
+            sink: &order.party(index),
         };
         session.run();
-    }
+        order.finish(index);
+    };
+    let panicked = |index: usize, message: String| {
+        let model = config.models[index].name.clone();
+        let message = format!("tlbench panicked: {message}");
+        let failed = Event::ModelFailed { model, message };
+        order.party(index).emit(failed);
+        order.finish(index);
+    };
+    in_lanes(config.models.len(), lanes(), judge, panicked);
     sink.emit(Event::RunFinished {
         seconds: started.elapsed().as_secs_f64(),
     });
     Ok(())
+}
+
+/// How many models are judged at once: as many as there are processors, or as candle and rayon may use. Those of most
+/// configs are too small to keep two busy.
+fn lanes() -> usize {
+    let limit = std::env::var("RAYON_NUM_THREADS").ok();
+    let limit = limit.and_then(|count| count.parse::<usize>().ok());
+    let processors = || available_parallelism().map_or(1, NonZero::get);
+    let limit = limit.filter(|&count| count > 0);
+    limit.unwrap_or_else(processors).min(MODELS_AT_ONCE)
 }
 
 /// Tells what could not be loaded.

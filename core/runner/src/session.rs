@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tlbench_sdk::{
     Benchmark, ErrorKind, Judgement, Mode, OpenRequest, PluginError, Processing, Role, Severity,
-    Stimulus, Tier, TraceSource, Verdict,
+    Stimulus, Tier, TraceSource, Verdict, is_large,
 };
 
 use self::planning::PlannedCheck;
@@ -25,6 +25,7 @@ use crate::outcome::{BACKTRACE, UNVERIFIED};
 use crate::plugins::Registry;
 use crate::processed::ProcessedReference;
 use crate::references::{OpenReference, ProgressHost, Search, Unavailable};
+use crate::room::Room;
 
 /// How often a benchmark may ask for more before its check is given up.
 const MAX_ROUNDS: usize = 16;
@@ -42,6 +43,7 @@ pub(crate) struct Session<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) benchmarks: &'a [ChosenBenchmark<'a>],
     pub(crate) reference_options: &'a (dyn Fn(&str) -> Map<String, Value> + Sync),
+    pub(crate) room: &'a Room,
     pub(crate) sink: &'a dyn EventSink,
 }
 
@@ -64,6 +66,9 @@ impl Session<'_> {
             self.entry.architecture.as_deref(),
             self.registry,
         )?;
+        let _place = self
+            .room
+            .take(is_large(&model.parameters(&Processing::raw())));
         let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
         let stimuli = self.stimuli(&model, &Processing::raw())?;
         let host = ProgressHost(self.sink);

@@ -240,6 +240,7 @@ impl Calibration {
             PluginError::invalid_input(format!("{ATTENTION_MASK}: expected [batch, pos] of i64"))
         })?;
         let mut measurements = Measurements::new();
+        let request = &without_tokens(request);
         let local = self.local_question(request, truth);
         for &pieces in self.pieces {
             for (pass, question) in [
@@ -278,6 +279,15 @@ pub fn true_inputs(hooks: &[HookPoint], truth: &Values) -> TensorMap {
 /// Whether it is computed, rather than chosen or stored.
 fn is_rounded(quantity: &Quantity) -> bool {
     !matches!(quantity, Quantity::Generated | Quantity::Weight(_))
+}
+
+/// The same without the tokens that follow: they are chosen, and so have no error, and cost a run each.
+fn without_tokens(request: &TraceRequest) -> TraceRequest {
+    let mut request = request.clone();
+    request
+        .capture
+        .retain(|quantity| *quantity != Quantity::Generated);
+    request
 }
 
 /// The same with everything that follows from the logits, if any of it is asked for.

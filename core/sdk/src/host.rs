@@ -2,6 +2,6 @@
 
 pub use crate::abi::{
     ABI_VERSION, AttachError, ForeignArchitecture, ForeignBenchmark, ForeignFaultZoo,
-    ForeignReference, LoadedPlugin, PluginDescription, ROOT_SYMBOL, STAMP_SYMBOL, Stamp,
-    StampError, attach,
+    ForeignReference, LoadedPlugin, MODELS_AT_ONCE, PluginDescription, ROOT_SYMBOL, STAMP_SYMBOL,
+    Stamp, StampError, attach,
 };

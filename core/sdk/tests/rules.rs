@@ -289,9 +289,9 @@ fn a_message_of_a_later_sdk() {
         read("TraceRequest", r#"{"capture":[],"beams":4}"#),
         read("TraceRequest", r#"{"capture":["attention:0"]}"#),
     ]), @"
-    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `n_streams`, expected one of `architecture`, `d_model`, `d_vocab`, `n_ctx`, `embedding`, `layers`, `final_norm`, `unembed`, `ignored_tensors`
-    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: invalid type: null, expected struct ModelSpec
-    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `beams`, expected one of `processing`, `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate`
-    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: `attention:0` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME, weight:NAME)
+    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `n_streams`, expected one of `architecture`, `d_model`, `d_vocab`, `n_ctx`, `embedding`, `layers`, `final_norm`, `unembed`, `ignored_tensors` at line 1 column 20
+    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: invalid type: null, expected struct ModelSpec at line 1 column 12
+    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: unknown field `beams`, expected one of `processing`, `chunks`, `capture`, `evaluation`, `gradients`, `interventions`, `generate` at line 1 column 21
+    a message that host and plugin understand differently, as builds of different versions of tlbench-sdk do: `attention:0` is no quantity (logits, log_probs, loss_per_token, loss, generated, hook:NAME, hook_grad:NAME, param_grad:NAME, weight:NAME) at line 1 column 26
     ");
 }

@@ -67,7 +67,7 @@ pub(crate) fn copied(values: &CpuStorage, layout: &Layout) -> Result<(CpuStorage
 }
 
 /// How many elements are worth a thread.
-const CHUNK: usize = 1 << 13;
+pub(crate) const CHUNK: usize = 1 << 13;
 
 /// Fills `rows` of `width`, each by its number.
 fn fill_rows<T: Send>(rows: &mut [T], width: usize, fill: impl Fn(usize, &mut [T]) + Sync) {

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, W
 use rayon::prelude::*;
 
 use super::kernel::Real;
-use super::{Kernel, elements, fill_rows, in_precision, run_kernel, storage};
+use super::{CHUNK, Kernel, elements, fill_rows, in_precision, run_kernel, storage};
 
 /// What is done to the product of a query and a key.
 #[derive(Clone)]
@@ -169,7 +169,7 @@ impl CustomOp1 for Softmax {
             let mut out = vec![T::from_f64(0.0); values.len()];
             out.par_chunks_mut(width)
                 .zip(values.par_chunks(width))
-                .with_min_len(16)
+                .with_min_len((CHUNK / width).max(1))
                 .for_each(|(out, row)| {
                     let max = row
                         .iter()

@@ -5,13 +5,13 @@
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 use abi_stable::library::{AbiHeaderRef, LibraryError};
 use abi_stable::std_types::{RResult, RStr, RString, RVec};
 
 use super::PluginDescription;
-use super::message::{FaultOf, Incoming, Question, decode, encode};
+use super::message::{About, FaultOf, Incoming, Planning, Question, decode, encode};
 use super::objects::{
     FfiArchitectureBox, FfiBenchmarkBox, FfiFaultZooBox, FfiHost, FfiMessage, FfiReferenceBox,
     FfiResult, FfiSourceBox, PluginModuleRef,
@@ -107,7 +107,7 @@ fn list(module: PluginModuleRef) -> Result<LoadedPlugin, PluginError> {
             Ok(ForeignBenchmark {
                 info: receive(object.info())?,
                 object,
-                planned: Mutex::default(),
+                planned: RwLock::default(),
             })
         })?,
         faults: each(module.faults()(), |object| {
@@ -212,13 +212,38 @@ impl TraceSource for ForeignSource {
 pub struct ForeignBenchmark {
     info: BenchmarkInfo,
     object: FfiBenchmarkBox,
-    /// The model that it planned for last, which the plugin has kept.
-    planned: Mutex<Option<ModelInfo>>,
+    /// While a question about one of them is on its way, none is replaced.
+    planned: RwLock<Planned>,
 }
 
-impl ForeignBenchmark {
-    fn planned(&self) -> MutexGuard<'_, Option<ModelInfo>> {
-        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+/// The models that a benchmark planned for last, which the plugin has kept as well, each in the same place.
+#[derive(Default)]
+struct Planned {
+    models: [Option<ModelInfo>; KEPT],
+    /// The place of the oldest.
+    next: usize,
+}
+
+/// How many models may be judged at once, so that no plugin forgets one in the meantime.
+pub const MODELS_AT_ONCE: usize = 4;
+
+/// How many models a plugin keeps: each is planned for raw and processed.
+const KEPT: usize = 2 * MODELS_AT_ONCE;
+
+impl Planned {
+    /// Where `model` is kept.
+    fn place(&self, model: &ModelInfo) -> Option<usize> {
+        self.models
+            .iter()
+            .position(|kept| kept.as_ref() == Some(model))
+    }
+
+    /// The place of the oldest, which is forgotten.
+    fn free(&mut self) -> usize {
+        let place = self.next;
+        self.next = (place + 1) % KEPT;
+        self.models[place] = None;
+        place
     }
 }
 
@@ -228,10 +253,11 @@ impl Benchmark for ForeignBenchmark {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        let mut planned = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        let place = planned.free();
+        let checks = receive(self.object.plan(encode(&Planning { model, place })?))?;
         // What the plugin has kept after a plan that failed is not known.
-        *self.planned() = None;
-        let checks = receive(self.object.plan(encode(model)?))?;
-        *self.planned() = Some(model.clone());
+        planned.models[place] = Some(model.clone());
         Ok(checks)
     }
 
@@ -241,9 +267,10 @@ impl Benchmark for ForeignBenchmark {
         check: &Check,
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
-        let is_known = self.planned().as_ref() == Some(model);
+        let planned = self.planned.read().unwrap_or_else(PoisonError::into_inner);
+        let place = planned.place(model);
         receive(self.object.judge(encode(&Question {
-            model: (!is_known).then_some(model),
+            about: place.map_or(About::Model(model), About::Kept),
             check,
             answers,
         })?))
@@ -355,7 +382,7 @@ mod tests {
         let benchmark = ForeignBenchmark {
             info: Echo.info(),
             object: benchmark_object(Box::new(Echo)),
-            planned: Mutex::default(),
+            planned: RwLock::default(),
         };
         let check = Check {
             variant: "x".into(),
@@ -368,6 +395,14 @@ mod tests {
         assert_eq!(judged("a"), "a");
         benchmark.plan(&model("a")).unwrap();
         assert_eq!([judged("a"), judged("b"), judged("a")], ["a", "b", "a"]);
+        benchmark.plan(&model("b")).unwrap();
+        assert_eq!([judged("a"), judged("b"), judged("c")], ["a", "b", "c"]);
+        // One after the other is forgotten.
+        for name in 0..3 * KEPT {
+            benchmark.plan(&model(&name.to_string())).unwrap();
+            assert_eq!(judged(&name.to_string()), name.to_string());
+            assert_eq!([judged("a"), judged("b")], ["a", "b"]);
+        }
         // The plugin has kept the model of a plan that failed.
         benchmark.plan(&model("refused")).unwrap_err();
         assert_eq!([judged("a"), judged("refused")], ["a", "refused"]);

@@ -3,7 +3,10 @@
 use abi_stable::std_types::{RString, RVec, Tuple2};
 
 use super::PluginDescription;
-use super::message::{FaultOf, Incoming, Outgoing, Question, ReceivedQuestion, decode};
+use super::message::{
+    About, FaultOf, Incoming, Outgoing, Planning, Question, ReceivedPlanning, ReceivedQuestion,
+    decode, text,
+};
 use super::objects::FfiMessage;
 use super::tensor::FfiTensor;
 use crate::adapter::{Adapted, ArchitectureInfo};
@@ -35,6 +38,7 @@ pub fn reread(name: &str, json: &str, tensors: &TensorMap) -> Option<Result<Mess
         "Judgement" => again::<Judgement>,
         "ModelInfo" => again::<ModelInfo>,
         "OpenRequest" => again::<OpenRequest>,
+        "Planning" => again_as_planning,
         "PluginDescription" => again::<PluginDescription>,
         "Question" => again_as_question,
         "ReferenceInfo" => again::<ReferenceInfo>,
@@ -66,20 +70,28 @@ fn again_in_list<M: Incoming + Outgoing>(message: FfiMessage) -> Result<Message,
     written(decode::<Vec<M>>(message)?.as_slice())
 }
 
+fn again_as_planning(message: FfiMessage) -> Result<Message, PluginError> {
+    let ReceivedPlanning { model, place } = decode(message)?;
+    let model = &model;
+    written(&Planning { model, place })
+}
+
 fn again_as_question(message: FfiMessage) -> Result<Message, PluginError> {
     let ReceivedQuestion {
-        model,
+        about,
         check,
         answers,
     } = decode(message)?;
     written(&Question {
-        model: model.as_ref(),
+        about: match &about {
+            About::Kept(place) => About::Kept(*place),
+            About::Model(model) => About::Model(model),
+        },
         check: &check,
         answers: &answers,
     })
 }
 
 fn written<M: Outgoing + ?Sized>(message: &M) -> Result<Message, PluginError> {
-    let (json, tensors) = message.to_message()?;
-    Ok((json.to_string(), tensors))
+    Ok((text(message)?, message.tensors()))
 }

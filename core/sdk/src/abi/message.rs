@@ -1,15 +1,18 @@
 //! Structured data as messages: JSON text, with tensors beside it by name.
 
+use std::collections::BTreeMap;
+
 use abi_stable::std_types::{RString, RVec, Tuple2};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::PluginDescription;
 use super::objects::FfiMessage;
 use super::tensor::FfiTensor;
 use crate::adapter::{Adapted, ArchitectureInfo};
 use crate::benchmark::{BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest};
+use crate::compare::Floor;
 use crate::error::PluginError;
 use crate::fault::{FaultEdit, FaultZooInfo, Repair, Symptom};
 use crate::reference::{OpenRequest, ReferenceInfo, SourceInfo, Stimulus};
@@ -19,21 +22,32 @@ use crate::trace::{Quantity, Trace, TraceRequest};
 
 /// Something that is sent across the boundary.
 pub(super) trait Outgoing {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError>;
+    /// What is text of it. It is written as it is read, without a tree of values in between: most of what crosses is text.
+    fn json(&self) -> impl Serialize;
+
+    /// What is beside the text.
+    fn tensors(&self) -> TensorMap;
 }
 
 /// Something that arrives.
 pub(super) trait Incoming: Sized {
-    fn from_message(json: Value, tensors: TensorMap) -> Result<Self, PluginError>;
+    type Json: DeserializeOwned;
+
+    fn from_message(json: Self::Json, tensors: TensorMap) -> Result<Self, PluginError>;
+}
+
+/// The text of a message.
+pub(super) fn text<M: Outgoing + ?Sized>(message: &M) -> Result<String, PluginError> {
+    Ok(serde_json::to_string(&message.json())?)
 }
 
 pub(super) fn encode<M: Outgoing + ?Sized>(message: &M) -> Result<FfiMessage, PluginError> {
-    let (json, tensors) = message.to_message()?;
+    let tensors = message.tensors();
     let tensors = tensors
         .iter()
         .map(|(name, tensor)| Tuple2(RString::from(name.as_str()), FfiTensor::export(tensor)));
     Ok(FfiMessage {
-        json: RString::from(json.to_string()),
+        json: RString::from(text(message)?),
         tensors: tensors.collect::<RVec<_>>(),
     })
 }
@@ -44,11 +58,8 @@ pub(super) fn decode<M: Incoming>(message: FfiMessage) -> Result<M, PluginError>
         .into_iter()
         .map(|Tuple2(name, tensor)| Ok((name.into_string(), tensor.import()?)))
         .collect::<Result<TensorMap, PluginError>>()?;
-    M::from_message(parse(message.json.as_str())?, tensors)
-}
-
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PluginError> {
-    serde_json::from_str(text).map_err(|error| misread(&error))
+    let json = serde_json::from_str(message.json.as_str()).map_err(|error| misread(&error))?;
+    M::from_message(json, tensors)
 }
 
 fn misread(error: &serde_json::Error) -> PluginError {
@@ -57,26 +68,24 @@ fn misread(error: &serde_json::Error) -> PluginError {
     ))
 }
 
-fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, PluginError> {
-    serde_json::from_value(value).map_err(|error| misread(&error))
-}
-
-fn to_value<T: Serialize>(value: &T) -> Result<Value, PluginError> {
-    Ok(serde_json::to_value(value)?)
-}
-
 /// What has no tensors is its JSON.
 macro_rules! plain {
     ($($type:ty),* $(,)?) => {$(
         impl Outgoing for $type {
-            fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-                Ok((to_value(self)?, TensorMap::new()))
+            fn json(&self) -> impl Serialize {
+                self
+            }
+
+            fn tensors(&self) -> TensorMap {
+                TensorMap::new()
             }
         }
 
         impl Incoming for $type {
-            fn from_message(json: Value, _: TensorMap) -> Result<Self, PluginError> {
-                from_value(json)
+            type Json = Self;
+
+            fn from_message(json: Self, _: TensorMap) -> Result<Self, PluginError> {
+                Ok(json)
             }
         }
     )*};
@@ -96,56 +105,73 @@ plain!(
     serde_json::Map<String, Value>
 );
 
-/// What holds stimuli has their tensors under `INDEX/NAME`.
-macro_rules! with_stimuli {
-    ($($type:ty),* $(,)?) => {$(
+/// What has its tensors in a list of it has them under `INDEX/NAME`.
+macro_rules! with_tensors_in {
+    ($($type:ty: $list:ident, $tensors:path, $put_back:path);* $(;)?) => {$(
         impl Outgoing for $type {
-            fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-                Ok((to_value(self)?, gather(&self.stimuli, |stimulus: &Stimulus| stimulus.request.tensors())))
+            fn json(&self) -> impl Serialize {
+                self
+            }
+
+            fn tensors(&self) -> TensorMap {
+                gather(&self.$list, $tensors)
             }
         }
 
         impl Incoming for $type {
-            fn from_message(json: Value, mut tensors: TensorMap) -> Result<Self, PluginError> {
-                let mut this: Self = from_value(json)?;
-                for (index, stimulus) in this.stimuli.iter_mut().enumerate() {
-                    stimulus.request.set_tensors(take(&mut tensors, &index.to_string()));
-                }
-                Ok(this)
+            type Json = Self;
+
+            fn from_message(mut json: Self, mut tensors: TensorMap) -> Result<Self, PluginError> {
+                $put_back(&mut json.$list, &mut tensors);
+                Ok(json)
             }
         }
     )*};
 }
 
-with_stimuli!(ModelInfo, OpenRequest, SourceInfo);
+with_tensors_in!(
+    ModelInfo: stimuli, stimulus_tensors, put_back_in_stimuli;
+    OpenRequest: stimuli, stimulus_tensors, put_back_in_stimuli;
+    SourceInfo: stimuli, stimulus_tensors, put_back_in_stimuli;
+    Check: requests, request_tensors, put_back;
+);
 
 impl Outgoing for TraceRequest {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        Ok((to_value(self)?, self.tensors()))
+    fn json(&self) -> impl Serialize {
+        self
+    }
+
+    fn tensors(&self) -> TensorMap {
+        self.tensors()
     }
 }
 
 impl Incoming for TraceRequest {
-    fn from_message(json: Value, tensors: TensorMap) -> Result<Self, PluginError> {
-        let mut request: Self = from_value(json)?;
-        request.set_tensors(tensors);
-        Ok(request)
+    type Json = Self;
+
+    fn from_message(mut json: Self, tensors: TensorMap) -> Result<Self, PluginError> {
+        json.set_tensors(tensors);
+        Ok(json)
     }
 }
 
 impl Outgoing for Trace {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        let tensors = self
-            .values
-            .iter()
+    fn json(&self) -> impl Serialize {
+        &self.floors
+    }
+
+    fn tensors(&self) -> TensorMap {
+        let values = self.values.iter();
+        values
             .map(|(quantity, tensor)| (quantity.to_string(), tensor.clone()))
-            .collect();
-        Ok((to_value(&self.floors)?, tensors))
+            .collect()
     }
 }
 
 impl Incoming for Trace {
-    fn from_message(json: Value, tensors: TensorMap) -> Result<Self, PluginError> {
+    type Json = BTreeMap<Quantity, Floor>;
+
+    fn from_message(floors: Self::Json, tensors: TensorMap) -> Result<Self, PluginError> {
         let values = tensors
             .into_iter()
             .map(|(name, tensor)| {
@@ -155,62 +181,49 @@ impl Incoming for Trace {
                 Ok((quantity, tensor))
             })
             .collect::<Result<_, PluginError>>()?;
-        Ok(Self {
-            values,
-            floors: from_value(json)?,
-        })
-    }
-}
-
-impl Outgoing for Check {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        Ok((to_value(self)?, gather(&self.requests, request_tensors)))
-    }
-}
-
-impl Incoming for Check {
-    fn from_message(json: Value, mut tensors: TensorMap) -> Result<Self, PluginError> {
-        let mut check: Self = from_value(json)?;
-        put_back(&mut check.requests, &mut tensors);
-        Ok(check)
+        Ok(Self { values, floors })
     }
 }
 
 impl Outgoing for Judgement {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        let tensors = match self {
+    fn json(&self) -> impl Serialize {
+        self
+    }
+
+    fn tensors(&self) -> TensorMap {
+        match self {
             Self::Verdict(_) => TensorMap::new(),
             Self::More(requests) => gather(requests, request_tensors),
-        };
-        Ok((to_value(self)?, tensors))
+        }
     }
 }
 
 impl Incoming for Judgement {
-    fn from_message(json: Value, mut tensors: TensorMap) -> Result<Self, PluginError> {
-        let mut judgement: Self = from_value(json)?;
-        if let Self::More(requests) = &mut judgement {
+    type Json = Self;
+
+    fn from_message(mut json: Self, mut tensors: TensorMap) -> Result<Self, PluginError> {
+        if let Self::More(requests) = &mut json {
             put_back(requests, &mut tensors);
         }
-        Ok(judgement)
+        Ok(json)
     }
 }
 
 impl<M: Outgoing> Outgoing for [M] {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        let parts = self
-            .iter()
-            .map(Outgoing::to_message)
-            .collect::<Result<Vec<_>, _>>()?;
-        let (list, maps): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        Ok((Value::Array(list), gather(&maps, Clone::clone)))
+    fn json(&self) -> impl Serialize {
+        self.iter().map(Outgoing::json).collect::<Vec<_>>()
+    }
+
+    fn tensors(&self) -> TensorMap {
+        gather(self, Outgoing::tensors)
     }
 }
 
 impl<M: Incoming> Incoming for Vec<M> {
-    fn from_message(json: Value, mut tensors: TensorMap) -> Result<Self, PluginError> {
-        let list: Vec<Value> = from_value(json)?;
-        list.into_iter()
+    type Json = Vec<M::Json>;
+
+    fn from_message(json: Self::Json, mut tensors: TensorMap) -> Result<Self, PluginError> {
+        json.into_iter()
             .enumerate()
             .map(|(index, json)| M::from_message(json, take(&mut tensors, &index.to_string())))
             .collect()
@@ -225,62 +238,132 @@ pub(super) struct FaultOf {
     pub(super) spec: ModelSpec,
 }
 
+/// What a benchmark is to plan for, as the host sends it.
+pub(super) struct Planning<'a> {
+    pub(super) model: &'a ModelInfo,
+    /// Where the plugin keeps it, in the place of what was there.
+    pub(super) place: usize,
+}
+
+/// A [`Planning`] as it arrives.
+pub(super) struct ReceivedPlanning {
+    pub(super) model: ModelInfo,
+    pub(super) place: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlanningJson<M> {
+    model: M,
+    place: usize,
+}
+
+impl Outgoing for Planning<'_> {
+    fn json(&self) -> impl Serialize {
+        let Self { model, place } = *self;
+        PlanningJson { model, place }
+    }
+
+    fn tensors(&self) -> TensorMap {
+        self.model.tensors()
+    }
+}
+
+impl Incoming for ReceivedPlanning {
+    type Json = PlanningJson<ModelInfo>;
+
+    fn from_message(json: Self::Json, tensors: TensorMap) -> Result<Self, PluginError> {
+        Ok(Self {
+            model: ModelInfo::from_message(json.model, tensors)?,
+            place: json.place,
+        })
+    }
+}
+
+/// The model that a question is about, which is large and the same for all checks of a plan.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum About<M> {
+    /// One that was planned for, by the place where the plugin keeps it.
+    Kept(usize),
+    /// Another one.
+    Model(M),
+}
+
 /// What a benchmark is to judge, as the host sends it.
 pub(super) struct Question<'a> {
-    /// `None`: the one that it planned for last, which is large and the same for all of its checks.
-    pub(super) model: Option<&'a ModelInfo>,
+    pub(super) about: About<&'a ModelInfo>,
     pub(super) check: &'a Check,
     pub(super) answers: &'a [Trace],
 }
 
-impl Outgoing for Question<'_> {
-    fn to_message(&self) -> Result<(Value, TensorMap), PluginError> {
-        let (model, model_tensors) = match self.model {
-            Some(model) => model.to_message()?,
-            None => (Value::Null, TensorMap::new()),
-        };
-        let (check, check_tensors) = self.check.to_message()?;
-        let (answers, answer_tensors) = self.answers.to_message()?;
-        let tensors = [
-            ("model", model_tensors),
-            ("check", check_tensors),
-            ("answers", answer_tensors),
-        ]
-        .into_iter()
-        .flat_map(|(prefix, map)| prefixed(prefix, map))
-        .collect();
-        Ok((
-            json!({ "model": model, "check": check, "answers": answers }),
-            tensors,
-        ))
-    }
-}
-
 /// A [`Question`] as it arrives.
 pub(super) struct ReceivedQuestion {
-    pub(super) model: Option<ModelInfo>,
+    pub(super) about: About<ModelInfo>,
     pub(super) check: Check,
     pub(super) answers: Vec<Trace>,
 }
 
-impl Incoming for ReceivedQuestion {
-    fn from_message(json: Value, mut tensors: TensorMap) -> Result<Self, PluginError> {
-        #[derive(Deserialize)]
-        struct Parts {
-            model: Value,
-            check: Value,
-            answers: Value,
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QuestionJson<A, C, T> {
+    about: A,
+    check: C,
+    answers: T,
+}
+
+impl Outgoing for Question<'_> {
+    fn json(&self) -> impl Serialize {
+        QuestionJson {
+            about: &self.about,
+            check: self.check,
+            answers: self.answers.json(),
         }
-        let parts: Parts = from_value(json)?;
-        let model = match parts.model {
-            Value::Null => None,
-            model => Some(ModelInfo::from_message(model, take(&mut tensors, "model"))?),
+    }
+
+    fn tensors(&self) -> TensorMap {
+        let of_model = match self.about {
+            About::Model(model) => model.tensors(),
+            About::Kept(_) => TensorMap::new(),
+        };
+        let parts = [
+            ("model", of_model),
+            ("check", self.check.tensors()),
+            ("answers", self.answers.tensors()),
+        ];
+        let parts = parts.into_iter();
+        parts
+            .flat_map(|(prefix, map)| prefixed(prefix, map))
+            .collect()
+    }
+}
+
+impl Incoming for ReceivedQuestion {
+    type Json = QuestionJson<About<ModelInfo>, Check, Vec<BTreeMap<Quantity, Floor>>>;
+
+    fn from_message(json: Self::Json, mut tensors: TensorMap) -> Result<Self, PluginError> {
+        let about = match json.about {
+            About::Kept(place) => About::Kept(place),
+            About::Model(model) => {
+                About::Model(ModelInfo::from_message(model, take(&mut tensors, "model"))?)
+            }
         };
         Ok(Self {
-            model,
-            check: Check::from_message(parts.check, take(&mut tensors, "check"))?,
-            answers: Vec::from_message(parts.answers, take(&mut tensors, "answers"))?,
+            about,
+            check: Check::from_message(json.check, take(&mut tensors, "check"))?,
+            answers: Vec::from_message(json.answers, take(&mut tensors, "answers"))?,
         })
+    }
+}
+
+fn stimulus_tensors(stimulus: &Stimulus) -> TensorMap {
+    stimulus.request.tensors()
+}
+
+fn put_back_in_stimuli(stimuli: &mut [Stimulus], tensors: &mut TensorMap) {
+    for (index, stimulus) in stimuli.iter_mut().enumerate() {
+        let own = take(tensors, &index.to_string());
+        stimulus.request.set_tensors(own);
     }
 }
 

@@ -15,7 +15,7 @@ mod tensor;
 
 pub use host_side::{
     AttachError, ForeignArchitecture, ForeignBenchmark, ForeignFaultZoo, ForeignReference,
-    LoadedPlugin, attach,
+    LoadedPlugin, MODELS_AT_ONCE, attach,
 };
 pub use kinds::{Message, reread};
 pub use objects::ROOT_SYMBOL;

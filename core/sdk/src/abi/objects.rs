@@ -62,7 +62,7 @@ pub(crate) trait FfiSource: Send + Sync {
 #[sabi_trait]
 pub(crate) trait FfiBenchmark: Send + Sync {
     fn info(&self) -> FfiResult<FfiMessage>;
-    fn plan(&self, model: FfiMessage) -> FfiResult<FfiMessage>;
+    fn plan(&self, planning: FfiMessage) -> FfiResult<FfiMessage>;
     #[sabi(last_prefix_field)]
     fn judge(&self, question: FfiMessage) -> FfiResult<FfiMessage>;
 }

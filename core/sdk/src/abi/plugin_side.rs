@@ -1,5 +1,6 @@
 //! What runs inside a plugin: its registry, and the objects that it hands out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use abi_stable::library::LibHeader;
@@ -10,7 +11,9 @@ use abi_stable::std_types::{RResult, RStr, RString, RVec};
 
 use super::PluginDescription;
 use super::guard::{Guarded, guarded, install_panic_hook};
-use super::message::{FaultOf, Outgoing, ReceivedQuestion, decode, encode};
+use super::message::{
+    About, FaultOf, Outgoing, ReceivedPlanning, ReceivedQuestion, decode, encode,
+};
 use super::objects::{
     FfiArchitecture, FfiArchitecture_TO, FfiArchitectureBox, FfiBenchmark, FfiBenchmark_TO,
     FfiBenchmarkBox, FfiFaultZoo, FfiFaultZoo_TO, FfiFaultZooBox, FfiHost, FfiMessage,
@@ -206,12 +209,12 @@ impl FfiSource for SourceObject {
 
 struct BenchmarkObject {
     benchmark: Guarded<dyn Benchmark>,
-    /// The model that was planned for last.
-    planned: Mutex<Option<Arc<ModelInfo>>>,
+    /// The models that were planned for last, by the place that the host gave each.
+    planned: Mutex<BTreeMap<usize, Arc<ModelInfo>>>,
 }
 
 impl BenchmarkObject {
-    fn planned(&self) -> MutexGuard<'_, Option<Arc<ModelInfo>>> {
+    fn planned(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<ModelInfo>>> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -221,10 +224,11 @@ impl FfiBenchmark for BenchmarkObject {
         answer(&self.benchmark, |benchmark| Ok(benchmark.info()))
     }
 
-    fn plan(&self, model: FfiMessage) -> FfiResult<FfiMessage> {
+    fn plan(&self, planning: FfiMessage) -> FfiResult<FfiMessage> {
         into_ffi(self.benchmark.call(|benchmark| {
-            let model: Arc<ModelInfo> = Arc::new(decode(model)?);
-            *self.planned() = Some(Arc::clone(&model));
+            let ReceivedPlanning { model, place } = decode(planning)?;
+            let model = Arc::new(model);
+            self.planned().insert(place, Arc::clone(&model));
             encode(benchmark.plan(&model)?.as_slice())
         }))
     }
@@ -232,9 +236,9 @@ impl FfiBenchmark for BenchmarkObject {
     fn judge(&self, question: FfiMessage) -> FfiResult<FfiMessage> {
         answer(&self.benchmark, |benchmark| {
             let question: ReceivedQuestion = decode(question)?;
-            let model = match question.model {
-                Some(model) => Arc::new(model),
-                None => self.planned().clone().ok_or_else(|| {
+            let model = match question.about {
+                About::Model(model) => Arc::new(model),
+                About::Kept(place) => self.planned().get(&place).cloned().ok_or_else(|| {
                     PluginError::internal("asked about the model of a plan that was not made")
                 })?,
             };

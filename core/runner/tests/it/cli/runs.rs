@@ -93,3 +93,43 @@ fn what_the_config_of_the_working_folder_says() {
     );
     insta::assert_snapshot!(test.run(["--quiet"]).exits(0));
 }
+
+#[test]
+fn models_stand_in_the_order_of_the_config_however_long_each_takes() {
+    let test = CliTest::new();
+    let models = [
+        ("first", ""),
+        ("nowhere", "no/such/folder"),
+        ("second", ""),
+        ("third", ""),
+    ];
+    let entry = |(name, folder): (&str, &str)| {
+        format!(
+            "[[models]]\nname = '{name}'\npath = '{}'\n",
+            fixture(folder).display()
+        )
+    };
+    let config = test.write("tlbench.toml", models.map(entry).concat());
+    let config = config.display().to_string();
+    let run = test.run(["--config", &config, "--format", "json"]);
+    let run = run.exits(101);
+    let report = run.json();
+    let mut names: Vec<&str> = Vec::new();
+    for event in report["events"].as_array().unwrap() {
+        let model = event["model"].as_str();
+        names.extend(model.or_else(|| event["check"]["model"].as_str()));
+    }
+    names.dedup();
+    assert_eq!(names, models.map(|(name, _)| name));
+    // Each is judged as it is alone.
+    let results = |model: &str| {
+        let checks = run.events("check_finished").into_iter();
+        let of_model = checks.filter(|check| check["check"]["model"] == model);
+        of_model
+            .map(|check| check["measurements"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(!results("first").is_empty());
+    assert_eq!(results("second"), results("first"));
+    assert_eq!(results("third"), results("first"));
+}

@@ -5,8 +5,10 @@ use crate::support::checkpoint::Checkpoint;
 use crate::support::cli_test::CliTest;
 use crate::support::fixture;
 
+/// Models are judged one after the other, so that it is the first that sees a panic.
 fn test() -> CliTest {
-    CliTest::new().plugin(test_plugin("panics"))
+    let test = CliTest::new().variable("RAYON_NUM_THREADS", "1");
+    test.plugin(test_plugin("panics"))
 }
 
 fn shipped() -> String {
