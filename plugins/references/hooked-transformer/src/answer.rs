@@ -72,7 +72,7 @@ impl Model<'_> {
             for (name, canonical) in &wanted {
                 let gradient = this.parameter_gradient(name, canonical, &store)?;
                 let quantity = Quantity::ParameterGradient(name.clone());
-                values.insert(quantity, moved(gradient)?);
+                values.insert(quantity, moved(&gradient)?);
             }
         }
         values.extend(probe.finish()?);

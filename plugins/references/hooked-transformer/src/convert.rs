@@ -24,10 +24,10 @@ pub(crate) fn from_candle(tensor: &Tensor) -> Result<tlbench_sdk::Tensor> {
 
 /// The same of a tensor that nobody reads again: its values are moved where they lie in row-major order, since a copy of
 /// the gradient of an embedding takes as much memory as several layers.
-pub(crate) fn moved(tensor: Tensor) -> Result<tlbench_sdk::Tensor> {
+pub(crate) fn moved(tensor: &Tensor) -> Result<tlbench_sdk::Tensor> {
     let count = tensor.elem_count();
     if tensor.layout().contiguous_offsets() != Some((0, count)) {
-        return from_candle(&tensor);
+        return from_candle(tensor);
     }
     let taken = Taken::default();
     tensor.inplace_op1(&taken)?;
@@ -35,7 +35,7 @@ pub(crate) fn moved(tensor: Tensor) -> Result<tlbench_sdk::Tensor> {
     match taken.unwrap_or_else(PoisonError::into_inner) {
         Some(CpuStorage::F32(values)) => first(values, count, tensor.dims()),
         Some(CpuStorage::F64(values)) => first(values, count, tensor.dims()),
-        _ => from_candle(&tensor),
+        _ => from_candle(tensor),
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
             let numbers = Tensor::arange(0.0, 12.0, &Device::Cpu).unwrap();
             let part = view(numbers.reshape((3, 4)).unwrap()).unwrap();
             let copy = from_candle(&part).unwrap();
-            assert_eq!(moved(part).unwrap(), copy);
+            assert_eq!(moved(&part).unwrap(), copy);
         }
     }
 }

@@ -129,7 +129,7 @@ impl Shares {
         }
     }
 
-    fn add(&self, share: Tensor) -> Result<()> {
+    fn add(&self, share: &Tensor) -> Result<()> {
         let share = share.reshape(&self.shape)?;
         let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.whole = Some(match sum.whole.take() {
@@ -184,7 +184,7 @@ impl CustomOp1 for ByMatrix {
         let (left, gradient) = (left.detach(), gradient.detach());
         if let Some(shares) = shares {
             // In the order in which the matrix lies in memory, as the checkpoint's tensor does.
-            shares.add(if is_transposed(values) {
+            shares.add(&if is_transposed(values) {
                 gradient.t()?.matmul(&left)?.t()?
             } else {
                 left.t()?.matmul(&gradient)?
