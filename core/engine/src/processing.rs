@@ -6,6 +6,7 @@
 //! raw one as two roundings of the same weights are.
 
 mod draft;
+mod in_place;
 mod readers;
 mod steps;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Asks each model each question once.
 //!
 //! Questions that differ only in what they show are merged into one pass, as long as that does not gather more weights or
-//! gradients of parameters than memory should hold. An answer is kept until its last consumer has had it.
+//! gradients of parameters than memory should hold. An answer is kept until its last consumer has had it, unless it is of
+//! many weights: those are there already, and are shown again to each who asks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,7 +13,10 @@ use tlbench_sdk::{
 };
 
 /// Elements of parameters that one answer gathers. All of them take as much memory as the model.
-const GATHERED: usize = 32 << 20;
+const GATHERED: usize = 16 << 20;
+
+/// Elements of weights from which on an answer is not kept.
+const SHOWN_AGAIN: usize = 4 << 20;
 
 /// Those who answer.
 pub(crate) struct Parties<'a> {
@@ -61,8 +65,14 @@ impl<'a> Answers<'a> {
     /// Announces a request, so that it is merged with others before any is asked.
     pub(crate) fn announce(&mut self, planned: &PlannedRequest) {
         let wanted = &planned.request.capture;
-        let bucket = self.questions.entry(digest(planned)).or_default();
         let parameters = &self.parameters;
+        let weights = wanted
+            .iter()
+            .filter(|one| matches!(one, Quantity::Weight(_)));
+        if weights.map(|one| elements(one, parameters)).sum::<usize>() > SHOWN_AGAIN {
+            return;
+        }
+        let bucket = self.questions.entry(digest(planned)).or_default();
         let merges = |question: &&mut Question| {
             question.is_asked_by(planned) && question.has_room_for(wanted, parameters)
         };
@@ -139,12 +149,7 @@ impl Question {
         let added = wanted
             .iter()
             .filter(|quantity| !self.merged.capture.contains(quantity));
-        let elements = |quantity: &Quantity| match quantity {
-            Quantity::ParameterGradient(name) | Quantity::Weight(name) => {
-                parameters.get(name).copied().unwrap_or_default()
-            }
-            _ => 0,
-        };
+        let elements = |quantity| elements(quantity, parameters);
         let added: usize = added.map(elements).sum();
         let gathered: usize = self.merged.capture.iter().map(elements).sum();
         added == 0 || gathered + added <= GATHERED
@@ -190,6 +195,16 @@ fn differ_in_capture_alone(one: &TraceRequest, other: &TraceRequest) -> bool {
         && *inputs == other.inputs
         && *operands == other.operands
         && *truth == other.truth
+}
+
+/// How many elements of parameters `quantity` shows.
+fn elements(quantity: &Quantity, parameters: &BTreeMap<String, usize>) -> usize {
+    match quantity {
+        Quantity::ParameterGradient(name) | Quantity::Weight(name) => {
+            parameters.get(name).copied().unwrap_or_default()
+        }
+        _ => 0,
+    }
 }
 
 /// The same for questions that may be merged; the comparison itself decides.
@@ -369,8 +384,8 @@ mod tests {
         assert_eq!(answered, expected);
     }
 
-    #[test]
-    fn what_takes_as_much_memory_as_the_model_is_not_gathered() {
+    /// What is asked, in which order, by those who want `of` each of four parameters, beside the logits.
+    fn asked_about_large(of: fn(&str) -> Quantity) -> Vec<Vec<String>> {
         let source = Parrot::default();
         let half = GATHERED / 2;
         let sizes = [("a", half), ("b", half), ("c", half)];
@@ -382,25 +397,36 @@ mod tests {
             },
             sizes.map(|(name, size)| (name.to_owned(), size)).into(),
         );
-        let planned = ["a", "b", "c", "a"].map(|name| {
-            ask(
-                Role::Subject,
-                1,
-                &[Quantity::Weight(name.into()), Quantity::Logits],
-            )
-        });
+        let planned =
+            ["a", "b", "c", "a"].map(|name| ask(Role::Subject, 1, &[of(name), Quantity::Logits]));
         planned.iter().for_each(|request| answers.announce(request));
         for request in &planned {
             assert_eq!(answers.take(request).unwrap().values.len(), 2);
         }
+        assert!(answers.questions.values().all(Vec::is_empty));
+        let asked = source.0.lock().unwrap();
+        asked.clone()
+    }
+
+    #[test]
+    fn what_takes_as_much_memory_as_the_model_is_not_gathered() {
+        let asked = asked_about_large(|name| Quantity::ParameterGradient(name.into()));
+        let gathered = ["param_grad:a", "logits", "param_grad:b"];
+        let other = ["param_grad:c", "logits"];
         assert_eq!(
-            *source.0.lock().unwrap(),
+            asked,
             [
-                vec!["weight:a".to_owned(), "logits".into(), "weight:b".into()],
-                vec!["weight:c".into(), "logits".into()]
+                gathered.map(String::from).to_vec(),
+                other.map(String::from).to_vec()
             ]
         );
-        assert!(answers.questions.values().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn large_weights_are_shown_again_and_not_kept() {
+        let asked = asked_about_large(|name| Quantity::Weight(name.into()));
+        let each = ["a", "b", "c", "a"].map(|name| vec![format!("weight:{name}"), "logits".into()]);
+        assert_eq!(asked, each);
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn pieces(is_large: bool) -> &'static [usize] {
 }
 
 /// What follows from the logits, each with a floor of its own.
-const DERIVED: [Quantity; 4] = [
+static DERIVED: [Quantity; 4] = [
     Quantity::Logits,
     Quantity::LogProbs,
     Quantity::LossPerToken,
@@ -290,13 +290,18 @@ fn without_tokens(request: &TraceRequest) -> TraceRequest {
     request
 }
 
-/// The same with everything that follows from the logits, if any of it is asked for.
+/// The same with everything that whoever judges it may work out of what is asked for.
 fn with_derived(request: &TraceRequest) -> TraceRequest {
     let mut request = request.clone();
-    if request.generate.is_none() && DERIVED.iter().any(|one| request.capture.contains(one)) {
-        let missing = DERIVED
-            .into_iter()
-            .filter(|one| !request.capture.contains(one));
+    let asks_for = |one: &Quantity| request.capture.contains(one);
+    let derived = match DERIVED.iter().find(|one| asks_for(one)) {
+        Some(Quantity::Logits | Quantity::LogProbs) => &DERIVED[..],
+        // What asks for losses alone judges losses alone, which are a few numbers where logits are many.
+        Some(_) => &DERIVED[2..],
+        None => &[],
+    };
+    if request.generate.is_none() {
+        let missing = derived.iter().filter(|one| !asks_for(one)).cloned();
         let missing: Vec<Quantity> = missing.collect();
         request.capture.extend(missing);
     }
@@ -331,4 +336,27 @@ fn tokens(inputs: &TensorMap) -> usize {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_losses_is_not_told_about_logits() {
+        let derived = |asked: &[Quantity]| {
+            let request = TraceRequest::new(TensorMap::new(), asked.to_vec());
+            with_derived(&request).capture
+        };
+        let [logits, log_probs, per_token, loss] = DERIVED.clone();
+        assert_eq!(derived(&[]), []);
+        assert_eq!(
+            derived(std::slice::from_ref(&loss)),
+            [loss.clone(), per_token.clone()]
+        );
+        assert_eq!(
+            derived(&[logits.clone(), loss.clone()]),
+            [logits, loss, log_probs, per_token]
+        );
+    }
 }

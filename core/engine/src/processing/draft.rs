@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{AbsentWeight, TensorSource};
 
+use super::in_place;
 use crate::error::EngineError;
 use crate::precision::Precision;
 use crate::weights::Parameters;
@@ -42,21 +43,30 @@ impl<'a> Draft<'a> {
             || self.stored.contains_key(name)
     }
 
-    /// The weight as it is by now, in canonical layout and f64; what is absent is what would change nothing.
+    /// The weight as it is by now, in canonical layout and f64; what is absent is what would change nothing. It is a copy,
+    /// to be changed in its place and given back by [`Draft::set`].
     pub(super) fn get(&self, name: &str) -> Result<Tensor, EngineError> {
         if let Some(exact) = self.exact.get(name) {
-            return Ok(exact.clone());
+            return Ok(in_place::exact(exact)?);
         }
         if let Some(changed) = self.changed.get(name) {
-            return Ok(changed.to_dtype(DType::F64)?);
+            return Ok(in_place::exact(changed)?);
         }
         if let Some(source) = self.stored.get(name) {
-            return Ok(self.parameters.cut(name, source)?.to_dtype(DType::F64)?);
+            return Ok(in_place::exact(&self.parameters.cut(name, source)?)?);
         }
         let Some(AbsentWeight { shape, neutral, .. }) = self.absent.get(name) else {
             return Err(EngineError::no_weight(name));
         };
         Ok(Tensor::full(*neutral, shape.as_slice(), &Device::Cpu)?)
+    }
+
+    /// The same, of which nothing is left here before it is given back.
+    pub(super) fn take(&mut self, name: &str) -> Result<Tensor, EngineError> {
+        match self.exact.remove(name) {
+            Some(exact) => Ok(exact),
+            None => self.get(name),
+        }
     }
 
     pub(super) fn set(&mut self, name: &str, value: Tensor) {
@@ -66,8 +76,8 @@ impl<'a> Draft<'a> {
     /// Rounds what was set since the last time.
     pub(super) fn round(&mut self) -> Result<(), EngineError> {
         for (name, exact) in std::mem::take(&mut self.exact) {
-            let rounded = exact.to_dtype(self.precision.computed())?;
-            self.changed.insert(name, self.precision.store(rounded)?);
+            let rounded = in_place::rounded(&exact, self.precision)?;
+            self.changed.insert(name, rounded);
         }
         Ok(())
     }

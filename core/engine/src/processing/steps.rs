@@ -1,9 +1,10 @@
 //! The steps, each on canonical weights in f64.
 
-use candle_core::{D, Result as CandleResult, Tensor};
+use candle_core::D;
 use tlbench_sdk::spec::{AttentionSpec, NormKind, NormSpec};
 
 use super::draft::Draft;
+use super::in_place;
 use super::readers::Linear;
 use crate::error::EngineError;
 
@@ -17,22 +18,21 @@ pub(super) fn fold_norm(
     norm: &NormSpec,
     readers: &[Linear],
 ) -> Result<(), EngineError> {
-    let per_input = |vector: Tensor| vector.unsqueeze(D::Minus1);
-    let gain = per_input(draft.get(&format!("{name}.w"))?)?;
-    let shift = per_input(draft.get(&format!("{name}.b"))?)?;
+    let gain = draft.get(&format!("{name}.w"))?;
+    let shift = draft.get(&format!("{name}.b"))?.unsqueeze(0)?;
     for reader in readers {
-        let weight = draft.get(&reader.weight)?;
+        let weight = draft.take(&reader.weight)?;
         if norm.bias.is_some() {
-            let shift = weight.broadcast_mul(&shift)?.sum(D::Minus2)?;
+            let shift = shift.broadcast_matmul(&weight)?.squeeze(D::Minus2)?;
             let bias = (draft.get(&reader.bias)? + shift)?;
             draft.set(&reader.bias, bias);
         }
-        let scaled = weight.broadcast_mul(&gain)?;
-        let folded = match norm.kind {
-            NormKind::LayerNorm => without_mean(&scaled, D::Minus2)?,
-            NormKind::RmsNorm => scaled,
-        };
-        draft.set(&reader.weight, folded);
+        in_place::scale_inputs(&weight, &gain)?;
+        match norm.kind {
+            NormKind::LayerNorm => in_place::centre(&weight, D::Minus2)?,
+            NormKind::RmsNorm => {}
+        }
+        draft.set(&reader.weight, weight);
     }
     Ok(())
 }
@@ -40,8 +40,9 @@ pub(super) fn fold_norm(
 /// Takes the mean over the last dimension out of the weight `name`, if the model has it.
 pub(super) fn centre(draft: &mut Draft<'_>, name: &str) -> Result<(), EngineError> {
     if draft.has(name) {
-        let centred = without_mean(&draft.get(name)?, D::Minus1)?;
-        draft.set(name, centred);
+        let weight = draft.take(name)?;
+        in_place::centre(&weight, D::Minus1)?;
+        draft.set(name, weight);
     }
     Ok(())
 }
@@ -70,8 +71,4 @@ pub(super) fn fold_value_bias(
     draft.set(&b_o, output);
     draft.set(&b_v, bias.zeros_like()?);
     Ok(())
-}
-
-fn without_mean(tensor: &Tensor, dim: D) -> CandleResult<Tensor> {
-    tensor.broadcast_sub(&tensor.mean_keepdim(dim)?)
 }

@@ -3,10 +3,13 @@
 use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Measurement, ModelInfo, PlannedRequest,
-    PluginError, Quantity, Stimulus, Trace, TraceRequest,
+    PluginError, Quantity, Stimulus, Trace, TraceRequest, is_large,
 };
 
 use crate::{MODULE, refuse_positions_by_length};
+
+/// Tokens that a large model is fed one by one. Each costs a walk through all of its weights.
+const STEPS_OF_LARGE: usize = 8;
 
 pub(crate) struct GenerationWithKvCache;
 
@@ -22,13 +25,18 @@ impl Benchmark for GenerationWithKvCache {
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         refuse_positions_by_length(model)?;
+        let steps = if is_large(&model.parameters) {
+            STEPS_OF_LARGE
+        } else {
+            usize::MAX
+        };
         let checks = model
             .stimuli
             .iter()
             .filter(|stimulus| is_cuttable(stimulus))
             .flat_map(|stimulus| {
                 let [_, pos] = stimulus.request.shape();
-                ways(pos).into_iter().map(move |(name, chunks)| {
+                ways(pos, steps).into_iter().map(move |(name, chunks)| {
                     let request = TraceRequest {
                         capture: vec![Quantity::Logits],
                         ..stimulus.request.clone()
@@ -80,11 +88,13 @@ fn is_cuttable(stimulus: &Stimulus) -> bool {
         && stimulus.request.shape()[1] > 1
 }
 
-/// Token by token, as decoding does, and a prompt in two and in three pieces.
-fn ways(pos: usize) -> Vec<(&'static str, Vec<usize>)> {
-    let mut ways = vec![("steps", vec![1; pos])];
+/// Token by token, as decoding does, and a prompt in two and in three pieces; at most `steps` tokens are fed one by one.
+fn ways(pos: usize, steps: usize) -> Vec<(&'static str, Vec<usize>)> {
+    let mut one_by_one = vec![1; pos.min(steps)];
+    one_by_one.extend((pos > steps).then(|| pos - steps));
+    let mut ways = vec![("steps", one_by_one)];
     if pos > 3 {
-        let prompt = pos / 2;
+        let prompt = (pos / 2).max(pos.saturating_sub(steps));
         let mut prefilled = vec![prompt];
         prefilled.extend(vec![1; pos - prompt]);
         ways.push(("prefilled", prefilled));
@@ -94,4 +104,20 @@ fn ways(pos: usize) -> Vec<(&'static str, Vec<usize>)> {
         ways.push(("in_chunks", vec![third, third + 1, pos - 2 * third - 1]));
     }
     ways
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_covers_all_tokens_and_a_large_model_is_fed_few_one_by_one() {
+        for (steps, expected) in [
+            (usize::MAX, [vec![1; 7], vec![3, 1, 1, 1, 1], vec![2, 3, 2]]),
+            (2, [vec![1, 1, 5], vec![5, 1, 1], vec![2, 3, 2]]),
+        ] {
+            let found = ways(7, steps).into_iter().map(|(_, pieces)| pieces);
+            assert_eq!(found.collect::<Vec<_>>(), expected);
+        }
+    }
 }

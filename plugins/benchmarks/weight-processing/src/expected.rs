@@ -8,10 +8,10 @@ use std::fmt;
 
 use tlbench_sdk::PluginError;
 
-use crate::array::{Array, Axis};
+use crate::array::{Array, Axis, Weight};
 
 /// Raw canonical weights by name.
-pub(crate) type Raw = BTreeMap<String, Array>;
+pub(crate) type Raw = BTreeMap<String, Weight>;
 
 /// A formula over raw canonical weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,12 +71,15 @@ impl Expected {
     /// Its value.
     pub(crate) fn value(&self, raw: &Raw) -> Result<Array, PluginError> {
         Ok(match self {
-            Self::Raw(name) => weight(raw, name)?.clone(),
+            Self::Raw(name) => weight(raw, name)?.array(),
             Self::Constant(value) => Array::constant(*value),
-            Self::Gained(of, gain) => of.value(raw)?.gained(weight(raw, gain)?)?,
+            Self::Gained(of, gain) => of.value(raw)?.gained(&weight(raw, gain)?.array())?,
             Self::Centred(of, axis) => of.value(raw)?.centred(*axis),
             Self::Sum(a, b) => a.value(raw)?.plus(&b.value(raw)?)?,
-            Self::Shift(bias, map) => weight(raw, map)?.applied_to(weight(raw, bias)?)?,
+            Self::Shift(bias, map) => {
+                let bias = weight(raw, bias)?.array();
+                weight(raw, map)?.array().applied_to(&bias)?
+            }
             Self::Gathered(bias, map) => map.value(raw)?.gathered(&bias.value(raw)?)?,
         })
     }
@@ -119,7 +122,7 @@ impl Expected {
                 }
             }
             Self::Shift(bias, map) => {
-                let inputs = weight(raw, bias)?.values().len();
+                let inputs = weight(raw, bias)?.shape().iter().product();
                 Bound {
                     largest: inputs as f64 * of_raw(bias)? * of_raw(map)?,
                     summands: inputs,
@@ -165,7 +168,7 @@ fn without_inputs(shape: &[usize]) -> Vec<usize> {
     kept.map(|(_, size)| *size).collect()
 }
 
-fn weight<'a>(raw: &'a Raw, name: &str) -> Result<&'a Array, PluginError> {
+fn weight<'a>(raw: &'a Raw, name: &str) -> Result<&'a Weight, PluginError> {
     let found = raw.get(name);
     found.ok_or_else(|| PluginError::internal(format!("the raw weight {name} was not asked for")))
 }

@@ -6,10 +6,10 @@ use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Severity, Trace, Verdict,
 };
 
-use crate::array::Array;
+use crate::array::Weight;
 use crate::expected::Raw;
 use crate::formulas::{Formula, Formulas};
-use crate::questions::{arrays, in_compatibility_mode, variant};
+use crate::questions::{in_compatibility_mode, variant, weights_of};
 use crate::{EXPLAINED, MODULE, parts};
 
 pub(crate) struct WeightMagnitudes;
@@ -44,7 +44,7 @@ impl Benchmark for WeightMagnitudes {
         let ([_, planned], [raw, processed]) = (&check.requests[..], answers) else {
             return Err(wrong_count(answers));
         };
-        let (raw, processed) = (arrays(raw), arrays(processed));
+        let (raw, processed) = (weights_of(raw), weights_of(processed));
         let formulas = Formulas::new(&model.spec, &model.processing).all();
         let formulas = parts::asked(formulas, planned);
         let mut strange = Vec::new();
@@ -73,7 +73,7 @@ impl Benchmark for WeightMagnitudes {
 fn complaint(
     formula: &Formula,
     raw: &Raw,
-    value: Option<&Array>,
+    value: Option<&Weight>,
     model: &ModelInfo,
 ) -> Result<Option<String>, PluginError> {
     let Formula { name, expected, .. } = formula;

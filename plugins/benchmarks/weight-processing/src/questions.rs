@@ -7,7 +7,7 @@ use tlbench_sdk::{
     TraceRequest,
 };
 
-use crate::array::Array;
+use crate::array::Weight;
 use crate::expected::Raw;
 
 /// Asks the subject for the weights of these names after `processing`. The input does not matter, so it is the shortest.
@@ -29,12 +29,12 @@ pub(crate) fn weights(
 }
 
 /// The weights of an answer.
-pub(crate) fn arrays(answer: &Trace) -> Raw {
+pub(crate) fn weights_of(answer: &Trace) -> Raw {
     let weights = answer.values.iter().filter_map(|(quantity, tensor)| {
         let Quantity::Weight(name) = quantity else {
             return None;
         };
-        Some((name.clone(), Array::from(tensor)))
+        Some((name.clone(), Weight::from(tensor)))
     });
     weights.collect()
 }

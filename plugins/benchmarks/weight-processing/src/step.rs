@@ -8,7 +8,7 @@ use tlbench_sdk::{
 };
 
 use crate::formulas::{Formula, Formulas};
-use crate::questions::{arrays, in_compatibility_mode, variant};
+use crate::questions::{in_compatibility_mode, variant, weights_of};
 use crate::ulps::{Fit, verdict};
 use crate::{EXPLAINED, MODULE, parts};
 
@@ -126,7 +126,7 @@ impl Benchmark for StepBenchmark {
         let ([_, processed], [raw_answer, answer]) = (&check.requests[..], answers) else {
             return Err(wrong_count(answers));
         };
-        let (raw, weights) = (arrays(raw_answer), arrays(answer));
+        let (raw, weights) = (weights_of(raw_answer), weights_of(answer));
         let processing = &processed.request.processing;
         let formulas = (self.formulas)(&Formulas::new(&model.spec, processing));
         let formulas = parts::asked(formulas, processed);

@@ -5,7 +5,7 @@ use tlbench_sdk::{
     DType, Divergence, Evaluation, ModelInfo, PluginError, Quantity, Severity, Verdict,
 };
 
-use crate::array::{Array, Axis};
+use crate::array::{Array, Axis, Weight, largest};
 use crate::expected::Raw;
 use crate::formulas::Formula;
 
@@ -54,10 +54,13 @@ impl<'a> Fit<'a> {
         let unit = spacing(expected.largest(), dtype).max(lost);
         let means = formula.expected.centred_axes().into_iter();
         let means = means.filter(|axis| formula.free != Some(*axis));
-        let means = means.map(|axis| (axis, in_units(largest(&value.means(axis)), unit)));
+        let means = means.map(|axis| {
+            let largest = infinite_if_nan(largest(&value.means(axis)));
+            (axis, in_units(largest, unit))
+        });
         Ok(Self {
             formula,
-            difference: in_units(distance(value, &expected, formula.free), unit),
+            difference: in_units(distance(value, expected, formula.free), unit),
             mean: means.max_by(|a, b| a.1.total_cmp(&b.1)),
             problem: None,
         })
@@ -148,26 +151,19 @@ fn failure(failed: &Fit<'_>, fits: &[Fit<'_>], model: &ModelInfo) -> Verdict {
 }
 
 /// The largest difference of an element, without the mean along `free` on either side.
-fn distance(value: &Array, expected: &Array, free: Option<Axis>) -> f64 {
-    let seen = |array: &Array| match free {
-        Some(axis) => array.clone().centred(axis),
-        None => array.clone(),
+fn distance(value: &Weight, expected: Array, free: Option<Axis>) -> f64 {
+    let largest = match free {
+        Some(axis) => {
+            let value = value.array().centred(axis);
+            expected.centred(axis).distance(value.rows())
+        }
+        None => value.distance(&expected),
     };
-    let (value, expected) = (seen(value), seen(expected));
-    let repeated = expected.values().iter().cycle();
-    let differences = value.values().iter().zip(repeated).map(|(a, b)| a - b);
-    largest(&differences.collect::<Vec<_>>())
+    infinite_if_nan(largest)
 }
 
-fn largest(values: &[f64]) -> f64 {
-    let magnitudes = values.iter().map(|value| value.abs());
-    magnitudes.fold(0.0, |largest, value| {
-        if value.is_nan() {
-            f64::INFINITY
-        } else {
-            largest.max(value)
-        }
-    })
+fn infinite_if_nan(value: f64) -> f64 {
+    if value.is_nan() { f64::INFINITY } else { value }
 }
 
 fn in_units(distance: f64, unit: f64) -> f64 {

@@ -1,33 +1,58 @@
 //! The answer to one question, in one precision and one order of summation.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor};
 use tlbench_sdk::calibration::Values;
+use tlbench_sdk::spec::CanonicalWeight;
 use tlbench_sdk::{Evaluation, HookPoint, ModelSpec, Quantity, TraceRequest};
 
 use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, uncut};
-use crate::convert::from_candle;
+use crate::convert::{from_candle, moved};
 use crate::error::{Error, Result};
 use crate::generate::generate;
 use crate::inputs::Inputs;
 use crate::model::{HookedTransformer, Logits};
 use crate::objective::{log_softmax, mean, next_token_losses, scalar};
 use crate::order::Order;
-use crate::parameters::Parameters;
 use crate::run::{Probe, Run};
+use crate::run_weights::RunWeights;
 
 /// A model with the weights that one question is about.
 pub(crate) struct Model<'a> {
     pub(crate) spec: &'a ModelSpec,
     pub(crate) hooks: &'a [HookPoint],
     pub(crate) checkpoint: &'a Checkpoint,
-    pub(crate) weights: Parameters,
+    pub(crate) weights: RunWeights,
     pub(crate) dtype: DType,
     pub(crate) order: Order,
+}
+
+/// Logits, and their distribution if somebody asks for it.
+struct Output {
+    logits: Tensor,
+    log_probs: OnceCell<Tensor>,
+}
+
+impl Output {
+    fn new(logits: &Tensor) -> Self {
+        Self {
+            logits: logits.detach(),
+            log_probs: OnceCell::new(),
+        }
+    }
+
+    fn log_probs(&self) -> Result<&Tensor> {
+        if let Some(log_probs) = self.log_probs.get() {
+            return Ok(log_probs);
+        }
+        let log_probs = log_softmax(&self.logits)?;
+        Ok(self.log_probs.get_or_init(|| log_probs))
+    }
 }
 
 impl Model<'_> {
@@ -35,25 +60,28 @@ impl Model<'_> {
     pub(crate) fn answer(&self, request: &TraceRequest) -> Result<Values> {
         let inputs = Inputs::new(&request.inputs)?;
         let wanted = self.wanted_parameters(request)?;
-        let (this, variables) = self.with_variables(wanted.values().flatten())?;
+        let this = Model {
+            weights: self.weights.differentiated(wanted.values().flatten())?,
+            ..*self
+        };
         let mut probe = Probe::new(request, this.hooks, this.dtype, inputs.pos())?;
         let logits = this.forward_in_pieces(request, &inputs, &mut probe)?;
         let mut values = Values::new();
         if let Some(gradients) = &request.gradients {
             let store = scalar(&gradients.objective, &logits.edited, &inputs)?.backward()?;
             for (name, canonical) in &wanted {
-                let gradient = this.parameter_gradient(name, canonical, &variables, &store)?;
+                let gradient = this.parameter_gradient(name, canonical, &store)?;
                 let quantity = Quantity::ParameterGradient(name.clone());
-                values.insert(quantity, from_candle(&gradient)?);
+                values.insert(quantity, moved(&gradient)?);
             }
         }
         values.extend(probe.finish()?);
-        let shown = match request.evaluation {
+        let output = Output::new(match request.evaluation {
             Evaluation::Local => &logits.computed,
             Evaluation::Cumulative => &logits.edited,
-        };
+        });
         for quantity in &request.capture {
-            if let Some(value) = this.output(quantity, &shown.detach(), &inputs, request)? {
+            if let Some(value) = this.output(quantity, &output, &inputs, request)? {
                 values.insert(quantity.clone(), value);
             }
         }
@@ -101,15 +129,15 @@ impl Model<'_> {
     fn output(
         &self,
         quantity: &Quantity,
-        logits: &Tensor,
+        output: &Output,
         inputs: &Inputs,
         request: &TraceRequest,
     ) -> Result<Option<tlbench_sdk::Tensor>> {
         let value = match quantity {
-            Quantity::Logits => from_candle(logits)?,
-            Quantity::LogProbs => from_candle(&log_softmax(logits)?)?,
+            Quantity::Logits => from_candle(&output.logits)?,
+            Quantity::LogProbs => from_candle(output.log_probs()?)?,
             Quantity::LossPerToken | Quantity::Loss => {
-                let losses = next_token_losses(&log_softmax(logits)?, inputs)?;
+                let losses = next_token_losses(output.log_probs()?, inputs)?;
                 match (losses, quantity) {
                     (Some(losses), Quantity::Loss) => from_candle(&mean(&losses, inputs)?)?,
                     (Some(losses), _) => from_candle(&losses)?,
@@ -125,7 +153,7 @@ impl Model<'_> {
                     .ok_or_else(|| Error::request("generated", "a request to generate", "none"))?;
                 generate(self, request, asked)?
             }
-            Quantity::Weight(name) => from_candle(self.weights.get(name)?)?,
+            Quantity::Weight(name) => from_candle(&self.weights.value(name)?)?,
             Quantity::Hook(_) | Quantity::HookGradient(_) | Quantity::ParameterGradient(_) => {
                 return Ok(None);
             }
@@ -158,7 +186,7 @@ impl Model<'_> {
                 })?;
                 weights.iter().map(|weight| weight.name.clone()).collect()
             } else {
-                self.weights.get(name)?;
+                self.weights.matrix(name)?;
                 vec![name.clone()]
             };
             wanted.insert(name.clone(), canonical);
@@ -166,52 +194,34 @@ impl Model<'_> {
         Ok(wanted)
     }
 
-    /// The same model with gradients by the weights `names`.
-    fn with_variables<'n>(
-        &self,
-        names: impl Iterator<Item = &'n String>,
-    ) -> Result<(Model<'_>, BTreeMap<String, Var>)> {
-        let mut weights = self.weights.clone();
-        let mut variables = BTreeMap::new();
-        for name in names {
-            let variable = Var::from_tensor(weights.get(name)?)?;
-            weights.set(name, variable.as_tensor().clone());
-            variables.insert(name.clone(), variable);
-        }
-        let model = Model { weights, ..*self };
-        Ok((model, variables))
-    }
-
-    /// By a checkpoint tensor, the sum over all that is cut from it; by a canonical weight, its own.
+    /// A tensor that nobody else has. By a checkpoint tensor, the sum over all that is cut from it; by a canonical weight, its own.
     fn parameter_gradient(
         &self,
         name: &str,
         canonical: &[String],
-        variables: &BTreeMap<String, Var>,
         store: &GradStore,
     ) -> Result<Tensor> {
-        let gradient = |weight: &str| -> Result<Tensor> {
-            let variable = &variables[weight];
-            match store.get(variable) {
-                Some(gradient) => Ok(gradient.contiguous()?),
-                None => Ok(variable.zeros_like()?),
-            }
-        };
-        let sources = match self.checkpoint.cut_from(name) {
-            Some(sources)
-                if sources
-                    .iter()
-                    .all(|source| canonical.contains(&source.name)) =>
-            {
-                sources
-            }
-            _ => return gradient(name),
-        };
-        let mut parts = sources
+        let is_canonical = |source: &CanonicalWeight| canonical.contains(&source.name);
+        let sources = self.checkpoint.cut_from(name).unwrap_or_default();
+        if sources.is_empty() || !sources.iter().all(is_canonical) {
+            return self.weights.gradient(name, store, None);
+        }
+        // What is the whole tensor comes last: it is added to what the others have made.
+        let (whole, parts): (Vec<_>, Vec<_>) = sources
             .iter()
-            .map(|source| uncut(source, &gradient(&source.name)?));
-        let first = parts.next().unwrap_or_else(|| gradient(name))?;
-        parts.try_fold(first, |sum, part| Ok((sum + part?)?))
+            .partition(|source| source.source.cut.is_empty());
+        let mut sum: Option<Tensor> = None;
+        for part in parts {
+            let share = uncut(part, &self.weights.gradient(&part.name, store, None)?)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + share)?,
+                None => share,
+            });
+        }
+        for source in whole {
+            sum = Some(self.weights.gradient(&source.name, store, sum)?);
+        }
+        sum.map_or_else(|| self.weights.gradient(name, store, None), Ok)
     }
 }
 

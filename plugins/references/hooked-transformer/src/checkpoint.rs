@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
+use half::{bf16, f16};
 use tlbench_checkpoint::ModelFolder;
 use tlbench_sdk::spec::{CanonicalWeight, Cut};
 use tlbench_sdk::{Intervention, ModelSpec, Parameter, Target, TensorMap};
 
-use crate::convert::{from_candle, to_candle};
 use crate::error::{Error, Result};
 use crate::parameters::Parameters;
 use crate::run::edited_weight;
@@ -43,7 +43,7 @@ impl Checkpoint {
         names.map(tensor).collect()
     }
 
-    /// Every canonical weight, in f64.
+    /// Every canonical weight in the precision that it is stored in; those that are cut from one tensor share its memory.
     pub(crate) fn parameters(&self) -> Result<Parameters> {
         let mut parameters = Parameters::default();
         for (stored, weights) in &self.cut_from {
@@ -65,11 +65,11 @@ impl Checkpoint {
             if edits.peek().is_none() {
                 continue;
             }
-            let mut whole = to_candle(&self.read(stored)?, DType::F64)?;
+            let mut whole = self.read(stored)?.to_dtype(DType::F64)?;
             for edit in edits {
                 whole = edited_weight(stored, &whole, edit, operands)?;
             }
-            cut(&from_candle(&whole)?, weights, &mut parameters)?;
+            cut(&whole, weights, &mut parameters)?;
         }
         Ok(parameters)
     }
@@ -79,32 +79,54 @@ impl Checkpoint {
         self.cut_from.get(stored).map(Vec::as_slice)
     }
 
-    fn read(&self, stored: &str) -> Result<tlbench_sdk::Tensor> {
+    fn read(&self, stored: &str) -> Result<Tensor> {
         let weights = self.folder.weights();
-        let shape = weights.shape(stored)?;
-        Ok(tlbench_sdk::Tensor::from_vec(
-            weights.read_f64(stored)?,
-            shape,
-        )?)
+        let (shape, cpu) = (weights.shape(stored)?, &Device::Cpu);
+        Ok(match weights.dtype(stored)? {
+            tlbench_sdk::DType::F32 => {
+                Tensor::from_vec(weights.read_vec::<f32>(stored)?, shape, cpu)?
+            }
+            tlbench_sdk::DType::F16 => {
+                Tensor::from_vec(weights.read_vec::<f16>(stored)?, shape, cpu)?
+            }
+            tlbench_sdk::DType::BF16 => {
+                Tensor::from_vec(weights.read_vec::<bf16>(stored)?, shape, cpu)?
+            }
+            _ => Tensor::from_vec(weights.read_f64(stored)?, shape, cpu)?,
+        })
     }
 }
 
-fn cut(
-    whole: &tlbench_sdk::Tensor,
-    weights: &[CanonicalWeight],
-    parameters: &mut Parameters,
-) -> Result<()> {
+fn cut(whole: &Tensor, weights: &[CanonicalWeight], parameters: &mut Parameters) -> Result<()> {
     for weight in weights {
-        let mut part = whole.clone();
-        for cut in &weight.source.cut {
-            part = cut.apply(&part).map_err(|source| Error::Cut {
-                weight: weight.name.clone(),
-                source,
+        let part = weight
+            .source
+            .cut
+            .iter()
+            .try_fold(whole.clone(), |part, cut| {
+                let shape = cut.shape(part.dims()).map_err(|source| Error::Cut {
+                    weight: weight.name.clone(),
+                    source,
+                })?;
+                applied(cut, &part, &shape)
             })?;
-        }
-        parameters.set(&weight.name, to_candle(&part, DType::F64)?);
+        parameters.set(&weight.name, part);
     }
     Ok(())
+}
+
+/// The part of `whole`, of shape `shape`, that `cut` means.
+fn applied(cut: &Cut, whole: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    Ok(match cut {
+        Cut::Transpose => whole.transpose(D::Minus2, D::Minus1)?,
+        Cut::Slice { dim, start, len } => whole.narrow(*dim, *start, *len)?,
+        Cut::Reshape { .. } => whole.reshape(shape)?,
+        Cut::Permute { dims } => whole.permute(dims.as_slice())?,
+        Cut::Add { values } => {
+            let summands = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
+            whole.to_dtype(DType::F64)?.broadcast_add(&summands)?
+        }
+    })
 }
 
 /// The gradient by a whole checkpoint tensor, by way of `weight`, which is cut from it.

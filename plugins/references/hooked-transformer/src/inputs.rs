@@ -98,14 +98,13 @@ impl Inputs {
     }
 }
 
-/// `table [rows, width]` at each of `indices`, in `piece`: `[batch, pos, width]`.
-pub(crate) fn look_up(
-    table: &Tensor,
+/// Which of the `rows` of a table each position in `piece` takes, `[batch * pos]`.
+pub(crate) fn row_indices(
     what: &str,
     indices: &[Vec<i64>],
     piece: &Range<usize>,
+    rows: usize,
 ) -> Result<Tensor> {
-    let (rows, width) = table.dims2()?;
     let chosen = indices.iter().flat_map(|row| &row[piece.clone()]);
     let index = |&value: &i64| {
         let index = u32::try_from(value).ok();
@@ -115,8 +114,7 @@ pub(crate) fn look_up(
     };
     let chosen = chosen.map(index).collect::<Result<Vec<u32>>>()?;
     let count = chosen.len();
-    let found = table.index_select(&Tensor::from_vec(chosen, count, &Device::Cpu)?, 0)?;
-    Ok(found.reshape((indices.len(), piece.len(), width))?)
+    Ok(Tensor::from_vec(chosen, count, &Device::Cpu)?)
 }
 
 fn rows(tensors: &TensorMap, name: &str, shape: [usize; 2]) -> Result<Vec<Vec<i64>>> {

@@ -12,22 +12,29 @@ mod convert;
 mod error;
 mod generate;
 mod inputs;
+mod matrix;
 mod model;
 mod objective;
 mod order;
 mod parameters;
 mod processing;
 mod run;
+mod run_weights;
 mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
 
+use mimalloc::MiMalloc;
 use tlbench_sdk::{
     DType, Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,
 };
 
 use crate::source::Source;
+
+/// What is allocated here is freed here: tensors and messages that cross the boundary bring their destructors along.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 tlbench_sdk::plugin! {
     references: [HookedTransformerReference],

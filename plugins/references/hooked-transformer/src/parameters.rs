@@ -6,7 +6,9 @@ use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
 
-/// The weights of a model in one precision. Cloning shares them.
+/// The weights of a model, each in the precision that it is stored in or was worked out in. Cloning shares them.
+///
+/// There is no second copy for the precision of a run: it takes them in its own, a few at a time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters(BTreeMap<String, Tensor>);
 
@@ -20,13 +22,18 @@ impl Parameters {
         self.find(name).ok_or_else(missing)
     }
 
-    pub(crate) fn set(&mut self, name: impl Into<String>, weight: Tensor) {
-        self.0.insert(name.into(), weight);
+    /// The weight in f64, which holds every one exactly.
+    pub(crate) fn exact(&self, name: &str) -> Result<Tensor> {
+        Ok(self.get(name)?.to_dtype(DType::F64)?)
     }
 
-    pub(crate) fn to_dtype(&self, dtype: DType) -> Result<Self> {
-        let converted =
-            |(name, weight): (&String, &Tensor)| Ok((name.clone(), weight.to_dtype(dtype)?));
-        Ok(Self(self.0.iter().map(converted).collect::<Result<_>>()?))
+    /// The same, if the model has it.
+    pub(crate) fn find_exact(&self, name: &str) -> Result<Option<Tensor>> {
+        let found = self.find(name).map(|weight| weight.to_dtype(DType::F64));
+        Ok(found.transpose()?)
+    }
+
+    pub(crate) fn set(&mut self, name: impl Into<String>, weight: Tensor) {
+        self.0.insert(name.into(), weight);
     }
 }

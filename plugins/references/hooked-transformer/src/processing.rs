@@ -105,16 +105,16 @@ fn fold_into(
     part: &str,
 ) -> Result<()> {
     let [weight_name, bias_name] = ["W", "b"].map(|kind| format!("{component}.{kind}_{part}"));
-    let mut weight = weights.get(&weight_name)?.clone();
-    if let Some(b) = weights.find(&format!("{ln}.b")) {
+    let mut weight = weights.exact(&weight_name)?;
+    if let Some(b) = weights.find_exact(&format!("{ln}.b"))? {
         let moved = weight.broadcast_mul(&b.unsqueeze(1)?)?.sum(D::Minus2)?;
-        let bias = match weights.find(&bias_name) {
+        let bias = match weights.find_exact(&bias_name)? {
             Some(bias) => (bias + moved)?,
             None => moved,
         };
         weights.set(bias_name, bias);
     }
-    if let Some(w) = weights.find(&format!("{ln}.w")) {
+    if let Some(w) = weights.find_exact(&format!("{ln}.w"))? {
         weight = weight.broadcast_mul(&w.unsqueeze(1)?)?;
     }
     // What a centring norm gives has no mean over d_model, so that of a column is never read.
@@ -150,8 +150,8 @@ fn center_writing_weights(spec: &ModelSpec, weights: &mut Parameters) -> Result<
         }
     }
     for name in writers {
-        if let Some(weight) = weights.find(&name) {
-            let weight = centered(weight, D::Minus1)?;
+        if let Some(weight) = weights.find_exact(&name)? {
+            let weight = centered(&weight, D::Minus1)?;
             weights.set(name, weight);
         }
     }
@@ -160,8 +160,8 @@ fn center_writing_weights(spec: &ModelSpec, weights: &mut Parameters) -> Result<
 
 fn center_unembed(weights: &mut Parameters) -> Result<()> {
     for name in ["unembed.W_U", "unembed.b_U"] {
-        if let Some(weight) = weights.find(name) {
-            let weight = centered(weight, D::Minus1)?;
+        if let Some(weight) = weights.find_exact(name)? {
+            let weight = centered(&weight, D::Minus1)?;
             weights.set(name, weight);
         }
     }
@@ -172,17 +172,17 @@ fn center_unembed(weights: &mut Parameters) -> Result<()> {
 fn fold_value_biases(spec: &ModelSpec, weights: &mut Parameters) -> Result<()> {
     for index in 0..spec.layers.len() {
         let name = |part: &str| format!("blocks.{index}.attn.{part}");
-        let Some(b_v) = weights.find(&name("b_V")).cloned() else {
+        let Some(b_v) = weights.find_exact(&name("b_V"))? else {
             continue;
         };
-        let w_o = weights.get(&name("W_O"))?;
+        let w_o = weights.exact(&name("W_O"))?;
         let (heads, d_head, d_model) = w_o.dims3()?;
         let kv_heads = b_v.dim(0)?;
         // Each head of values serves consecutive heads of queries.
         let by_value = w_o.reshape((kv_heads, heads / kv_heads, d_head, d_model))?;
         let b_v_column = b_v.reshape((kv_heads, 1, d_head, 1))?;
         let moved = by_value.broadcast_mul(&b_v_column)?.sum((0, 1, 2))?;
-        let b_o = match weights.find(&name("b_O")) {
+        let b_o = match weights.find_exact(&name("b_O"))? {
             Some(b_o) => (b_o + moved)?,
             None => moved,
         };

@@ -1,9 +1,9 @@
 //! An open model: truth in f64, and floors from runs in f32.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
     HookPoint, ModelSpec, OpenRequest, PluginError, Processing, SourceInfo, Stimulus, Target,
@@ -18,6 +18,7 @@ use crate::order::Order;
 use crate::parameters::Parameters;
 use crate::processing::process;
 use crate::run::edited_weight;
+use crate::run_weights::RunWeights;
 use crate::stack::with_large_stack;
 
 /// A model that answers.
@@ -26,28 +27,8 @@ pub(crate) struct Source {
     hooks: Vec<HookPoint>,
     checkpoint: Checkpoint,
     /// Those that the last question was about.
-    weights: Mutex<Option<(Processing, Arc<Weights>)>>,
+    weights: Mutex<Option<(Processing, Parameters)>>,
     calibration: Calibration,
-}
-
-/// Weights in both precisions. Cloning shares them.
-#[derive(Clone)]
-pub(crate) struct Weights {
-    exact: Parameters,
-    rounded: Parameters,
-}
-
-impl Weights {
-    fn new(exact: Parameters) -> Result<Self> {
-        let rounded = exact.to_dtype(DType::F32)?;
-        Ok(Self { exact, rounded })
-    }
-
-    fn set(&mut self, name: &str, weight: Tensor) -> Result<()> {
-        self.rounded.set(name, weight.to_dtype(DType::F32)?);
-        self.exact.set(name, weight);
-        Ok(())
-    }
 }
 
 impl Source {
@@ -70,7 +51,7 @@ impl Source {
     }
 
     /// The weights that `request` is about: edited as checkpoint tensors, processed, and edited as canonical weights.
-    fn weights(&self, request: &TraceRequest) -> Result<Arc<Weights>> {
+    fn weights(&self, request: &TraceRequest) -> Result<Parameters> {
         let edits = || {
             let all = request.interventions.iter();
             all.filter_map(|edit| match &edit.target {
@@ -85,66 +66,69 @@ impl Source {
         let mut weights = if edits().any(|(name, _)| is_stored(name)) {
             self.with_edited_tensors(request)?
         } else {
-            (*self.unedited(&request.processing)?).clone()
+            self.unedited(&request.processing)?
         };
         for (name, edit) in edits().filter(|(name, _)| !is_stored(name)) {
-            let edited = edited_weight(name, weights.exact.get(name)?, edit, &request.operands)?;
-            weights.set(name, edited)?;
+            let edited = edited_weight(name, &weights.exact(name)?, edit, &request.operands)?;
+            weights.set(name, edited);
         }
-        Ok(Arc::new(weights))
+        Ok(weights)
     }
 
-    fn with_edited_tensors(&self, request: &TraceRequest) -> Result<Weights> {
-        *lock(&self.weights) = None;
-        let edited = self.checkpoint.with_edited_tensors(
-            self.checkpoint.parameters()?,
-            &request.interventions,
-            &request.operands,
-        )?;
-        Weights::new(process(&self.spec, edited, &request.processing)?)
+    fn with_edited_tensors(&self, request: &TraceRequest) -> Result<Parameters> {
+        let raw = if request.processing.is_raw() {
+            self.unedited(&request.processing)?
+        } else {
+            // Let go of those that are kept first.
+            *lock(&self.weights) = None;
+            self.checkpoint.parameters()?
+        };
+        let edited =
+            self.checkpoint
+                .with_edited_tensors(raw, &request.interventions, &request.operands)?;
+        process(&self.spec, edited, &request.processing)
     }
 
-    /// The weights that `processing` makes. Of raw and processed ones one set is kept, as each is as large as three models.
-    fn unedited(&self, processing: &Processing) -> Result<Arc<Weights>> {
+    /// The weights that `processing` makes. Of raw and processed ones one set is kept: what was processed is in f64.
+    fn unedited(&self, processing: &Processing) -> Result<Parameters> {
         let mut last = lock(&self.weights);
         if let Some((of, weights)) = &*last
             && of == processing
         {
-            return Ok(Arc::clone(weights));
+            return Ok(weights.clone());
         }
         // Let go of those first.
         *last = None;
         let weights = process(&self.spec, self.checkpoint.parameters()?, processing)?;
-        let weights = Arc::new(Weights::new(weights)?);
-        *last = Some((processing.clone(), Arc::clone(&weights)));
+        *last = Some((processing.clone(), weights.clone()));
         Ok(weights)
     }
 }
 
 impl Computes for Source {
-    type Model = Arc<Weights>;
+    type Model = Parameters;
     type Error = Error;
 
-    fn model(&self, request: &TraceRequest) -> Result<Arc<Weights>> {
+    fn model(&self, request: &TraceRequest) -> Result<Parameters> {
         self.weights(request)
     }
 
     fn run(
         &self,
-        weights: &Arc<Weights>,
+        weights: &Parameters,
         request: &TraceRequest,
         precision: Precision,
     ) -> Result<Values> {
-        let (weights, dtype, order) = match precision {
-            Precision::Exact => (&weights.exact, DType::F64, Order::Whole),
-            Precision::Rounded { pieces: 1 } => (&weights.rounded, DType::F32, Order::Whole),
-            Precision::Rounded { pieces } => (&weights.rounded, DType::F32, Order::Pieces(pieces)),
+        let (dtype, order) = match precision {
+            Precision::Exact => (DType::F64, Order::Whole),
+            Precision::Rounded { pieces: 1 } => (DType::F32, Order::Whole),
+            Precision::Rounded { pieces } => (DType::F32, Order::Pieces(pieces)),
         };
         let model = Model {
             spec: &self.spec,
             hooks: &self.hooks,
             checkpoint: &self.checkpoint,
-            weights: weights.clone(),
+            weights: RunWeights::new(weights.clone(), dtype),
             dtype,
             order,
         };
@@ -162,7 +146,7 @@ impl Source {
     ) -> tlbench_sdk::Tensor {
         let twice = |weights: Parameters| process(&self.spec, weights, processing);
         let weights = self.checkpoint.parameters().and_then(twice).and_then(twice);
-        let weight = weights.and_then(|weights| crate::convert::from_candle(weights.get(name)?));
+        let weight = weights.and_then(|weights| crate::convert::from_candle(&weights.exact(name)?));
         weight.unwrap()
     }
 }

@@ -5,8 +5,8 @@ use tlbench_sdk::spec::{self, ResidualSource};
 
 use super::norm::Norm;
 use crate::error::Result;
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// A body between the norms of its branch.
 pub(super) struct Branch<T> {
@@ -33,20 +33,21 @@ impl<T> Branch<T> {
         out_hook: String,
         spec: &spec::Branch<S>,
         body: T,
-        weights: &Parameters,
-    ) -> Self {
+        weights: &RunWeights,
+    ) -> Result<Self> {
         let norm = |suffix: &str, spec: Option<&spec::NormSpec>| {
             spec.map(|spec| Norm::new(&format!("{ln}{suffix}"), spec, weights))
+                .transpose()
         };
-        Self {
+        Ok(Self {
             body,
-            norm: norm("", spec.input_norm()),
+            norm: norm("", spec.input_norm())?,
             out_hook,
-            output_norm: norm("_post", spec.output_norm.as_ref()),
+            output_norm: norm("_post", spec.output_norm.as_ref())?,
             output_scale: spec.output_scale,
             residual: spec.residual,
-            sum_norm: norm("_sum", spec.sum_norm.as_ref()),
-        }
+            sum_norm: norm("_sum", spec.sum_norm.as_ref())?,
+        })
     }
 
     /// What joins the stream, from what the body gives.

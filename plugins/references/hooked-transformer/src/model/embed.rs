@@ -6,33 +6,32 @@ use tlbench_sdk::{INPUT_IDS, POSITION_IDS};
 
 use super::norm::Norm;
 use crate::error::Result;
-use crate::inputs::look_up;
-use crate::parameters::Parameters;
+use crate::matrix::Matrix;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// `norm(scale W_E[token])`, with the parts that there are.
 pub(crate) struct Embed {
-    w_e: Tensor,
+    w_e: Matrix,
     scale: Option<f64>,
     norm: Option<Norm>,
 }
 
 impl Embed {
-    pub(crate) fn new(spec: &EmbeddingSpec, weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(spec: &EmbeddingSpec, weights: &RunWeights) -> Result<Self> {
         Ok(Self {
-            w_e: weights.get("embed.W_E")?.clone(),
+            w_e: weights.matrix("embed.W_E")?,
             scale: spec.scale.as_ref().map(|scale| scale.value),
-            norm: spec
-                .norm
-                .as_ref()
-                .map(|norm| Norm::new("embed.ln", norm, weights)),
+            norm: match &spec.norm {
+                Some(norm) => Some(Norm::new("embed.ln", norm, weights)?),
+                None => None,
+            },
         })
     }
 
     /// `[batch, pos, d_model]`.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let rows = look_up(&self.w_e, INPUT_IDS, &run.inputs.tokens, &run.piece)?;
-        let mut rows = run.leaf(rows)?;
+        let mut rows = run.look_up(&self.w_e, INPUT_IDS, &run.inputs.tokens)?;
         if let Some(scale) = self.scale {
             // A number is rounded to the precision of the run before it multiplies, whether or not the spec demands it.
             rows = (rows * scale)?;
@@ -46,19 +45,18 @@ impl Embed {
 
 /// `W_pos[position]`.
 pub(crate) struct PosEmbed {
-    w_pos: Tensor,
+    w_pos: Matrix,
 }
 
 impl PosEmbed {
-    pub(crate) fn new(weights: &Parameters) -> Result<Self> {
-        let w_pos = weights.get("pos_embed.W_pos")?.clone();
+    pub(crate) fn new(weights: &RunWeights) -> Result<Self> {
+        let w_pos = weights.matrix("pos_embed.W_pos")?;
         Ok(Self { w_pos })
     }
 
     /// `[batch, pos, d_model]`.
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let rows = look_up(&self.w_pos, POSITION_IDS, &run.inputs.positions, &run.piece)?;
-        let rows = run.leaf(rows)?;
+        let rows = run.look_up(&self.w_pos, POSITION_IDS, &run.inputs.positions)?;
         run.hook("hook_pos_embed", rows)
     }
 }

@@ -6,8 +6,9 @@ use tlbench_sdk::spec::{Activation, DenseMlp, MlpSpec};
 use super::activation::{activate, activate_gated};
 use super::moe::Moe;
 use crate::error::Result;
-use crate::parameters::Parameters;
+use crate::matrix::Matrix;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// A feed-forward body.
 pub(crate) enum Mlp {
@@ -16,7 +17,7 @@ pub(crate) enum Mlp {
 }
 
 impl Mlp {
-    pub(crate) fn new(name: &str, spec: &MlpSpec, weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(name: &str, spec: &MlpSpec, weights: &RunWeights) -> Result<Self> {
         Ok(match spec {
             MlpSpec::Dense(dense) => Self::Dense(Network::dense(name, dense, weights)?),
             MlpSpec::Moe(moe) => Self::Moe(Moe::new(name, moe, weights)?),
@@ -46,7 +47,7 @@ pub(crate) struct Network {
 
 impl Network {
     /// That of all tokens: where there is a gate, `hook_pre` is what goes through the activation.
-    pub(super) fn dense(name: &str, spec: &DenseMlp, weights: &Parameters) -> Result<Self> {
+    pub(super) fn dense(name: &str, spec: &DenseMlp, weights: &RunWeights) -> Result<Self> {
         let input = match spec.gate {
             Some(_) => "hook_pre_linear",
             None => "hook_pre",
@@ -55,14 +56,14 @@ impl Network {
     }
 
     /// That of some tokens.
-    pub(super) fn expert(name: &str, spec: &DenseMlp, weights: &Parameters) -> Result<Self> {
+    pub(super) fn expert(name: &str, spec: &DenseMlp, weights: &RunWeights) -> Result<Self> {
         Self::new(name, spec, weights, ["hook_pre", "hook_gate"])
     }
 
     fn new(
         name: &str,
         spec: &DenseMlp,
-        weights: &Parameters,
+        weights: &RunWeights,
         [input_hook, gate_hook]: [&str; 2],
     ) -> Result<Self> {
         let linear = |part: &str| Linear::new(name, part, weights);
@@ -115,16 +116,16 @@ impl Network {
 
 /// `x W + b`.
 pub(crate) struct Linear {
-    w: Tensor,
+    w: Matrix,
     b: Option<Tensor>,
 }
 
 impl Linear {
     /// With the weights `component.W_part` and, if there is one, `component.b_part`.
-    pub(super) fn new(component: &str, part: &str, weights: &Parameters) -> Result<Self> {
+    pub(super) fn new(component: &str, part: &str, weights: &RunWeights) -> Result<Self> {
         Ok(Self {
-            w: weights.get(&format!("{component}.W_{part}"))?.clone(),
-            b: weights.find(&format!("{component}.b_{part}")).cloned(),
+            w: weights.matrix(&format!("{component}.W_{part}"))?,
+            b: weights.vector(&format!("{component}.b_{part}"))?,
         })
     }
 

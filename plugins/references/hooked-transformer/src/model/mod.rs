@@ -24,8 +24,8 @@ use self::embed::{Embed, PosEmbed};
 use self::norm::Norm;
 use self::unembed::Unembed;
 use crate::error::Result;
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// A decoder-only transformer with its weights.
 pub(crate) struct HookedTransformer {
@@ -38,7 +38,7 @@ pub(crate) struct HookedTransformer {
 
 impl HookedTransformer {
     /// The components of `spec`, sharing `weights`.
-    pub(crate) fn new(spec: &ModelSpec, weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(spec: &ModelSpec, weights: &RunWeights) -> Result<Self> {
         let blocks = spec.layers.iter().enumerate();
         let blocks = blocks.map(|(index, layer)| TransformerBlock::new(index, layer, weights));
         Ok(Self {
@@ -48,10 +48,10 @@ impl HookedTransformer {
                 None => None,
             },
             blocks: blocks.collect::<Result<_>>()?,
-            ln_final: spec
-                .final_norm
-                .as_ref()
-                .map(|norm| Norm::new("ln_final", norm, weights)),
+            ln_final: match &spec.final_norm {
+                Some(norm) => Some(Norm::new("ln_final", norm, weights)?),
+                None => None,
+            },
             unembed: Unembed::new(&spec.unembed, weights)?,
         })
     }

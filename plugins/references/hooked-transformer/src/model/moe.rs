@@ -6,8 +6,8 @@ use tlbench_sdk::spec::MoeSpec;
 use super::mlp::Network;
 use super::router::Router;
 use crate::error::Result;
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// Networks of which a router picks some for each token. Every expert runs on every token, and counts where it was picked.
 pub(crate) struct Moe {
@@ -18,7 +18,7 @@ pub(crate) struct Moe {
 }
 
 impl Moe {
-    pub(super) fn new(name: &str, spec: &MoeSpec, weights: &Parameters) -> Result<Self> {
+    pub(super) fn new(name: &str, spec: &MoeSpec, weights: &RunWeights) -> Result<Self> {
         let experts = spec.experts.iter().enumerate();
         let experts = experts.map(|(index, expert)| {
             Network::expert(&format!("{name}.experts.{index}"), expert, weights)

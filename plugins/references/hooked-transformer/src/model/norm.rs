@@ -4,8 +4,8 @@ use candle_core::{D, Tensor};
 use tlbench_sdk::spec::{Extent, HeadNorm, NormKind, NormSpec};
 
 use crate::error::Result;
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// LayerNorm ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)), or RMSNorm
 /// ([Zhang & Sennrich 2019](https://arxiv.org/abs/1910.07467)).
@@ -18,14 +18,14 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    pub(crate) fn new(name: &str, spec: &NormSpec, weights: &Parameters) -> Self {
-        Self {
+    pub(crate) fn new(name: &str, spec: &NormSpec, weights: &RunWeights) -> Result<Self> {
+        Ok(Self {
             name: name.to_owned(),
             kind: spec.kind,
             eps: spec.eps,
-            w: weights.find(&format!("{name}.w")).cloned(),
-            b: weights.find(&format!("{name}.b")).cloned(),
-        }
+            w: weights.vector(&format!("{name}.w"))?,
+            b: weights.vector(&format!("{name}.b"))?,
+        })
     }
 
     pub(crate) fn forward(&self, run: &mut Run<'_, '_>, x: &Tensor) -> Result<Tensor> {
@@ -88,11 +88,11 @@ pub(crate) struct HeadsNorm {
 }
 
 impl HeadsNorm {
-    pub(crate) fn new(name: &str, spec: &HeadNorm, weights: &Parameters) -> Self {
-        Self {
-            norm: Norm::new(name, &spec.norm, weights),
+    pub(crate) fn new(name: &str, spec: &HeadNorm, weights: &RunWeights) -> Result<Self> {
+        Ok(Self {
+            norm: Norm::new(name, &spec.norm, weights)?,
             extent: spec.extent,
-        }
+        })
     }
 
     /// `[batch, pos, head, d_head]` to the same shape; all heads together are one vector, `[batch, pos, head * d_head]`.

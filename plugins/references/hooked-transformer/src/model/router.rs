@@ -8,8 +8,8 @@ use super::mlp::Linear;
 use super::softmax::{masked, softmax};
 use crate::convert::to_f64;
 use crate::error::{Error, Result};
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// Scores the experts for each token, and picks the best.
 pub(super) struct Router {
@@ -31,11 +31,11 @@ pub(super) struct Routing {
 }
 
 impl Router {
-    pub(super) fn new(name: &str, spec: &MoeSpec, weights: &Parameters) -> Result<Self> {
+    pub(super) fn new(name: &str, spec: &MoeSpec, weights: &RunWeights) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             gate: Linear::new(name, "gate", weights)?,
-            choice_bias: weights.find(&format!("{name}.choice_bias")).cloned(),
+            choice_bias: weights.vector(&format!("{name}.choice_bias"))?,
             score: spec.score,
             order: spec.order,
             top_k: spec.top_k,

@@ -6,8 +6,8 @@ use tlbench_sdk::spec::UnembedSpec;
 use super::mlp::Linear;
 use super::softcap::softcap;
 use crate::error::Result;
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// `softcap(scale (x W_U + b_U))`, with the parts that there are.
 pub(crate) struct Unembed {
@@ -25,7 +25,7 @@ pub(crate) struct Logits {
 }
 
 impl Unembed {
-    pub(crate) fn new(spec: &UnembedSpec, weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(spec: &UnembedSpec, weights: &RunWeights) -> Result<Self> {
         Ok(Self {
             head: Linear::new("unembed", "U", weights)?,
             scale: spec.logit_scale,

@@ -13,8 +13,9 @@ pub(crate) use edit::edited_weight;
 pub(crate) use probe::Probe;
 
 use crate::cache::Cache;
-use crate::error::Result;
-use crate::inputs::Inputs;
+use crate::error::{Error, Result};
+use crate::inputs::{Inputs, row_indices};
+use crate::matrix::Matrix;
 use crate::order::Order;
 
 /// What a component needs beside its weights.
@@ -36,6 +37,22 @@ impl Run<'_, '_> {
     /// Which keys each query of the piece sees, `[batch, 1, pos, key_pos]`.
     pub(crate) fn visible(&self, mask: Mask) -> Result<Tensor> {
         self.inputs.visible(mask, &self.piece)
+    }
+
+    /// The rows of `table` that the positions of the piece take, `[batch, pos, width]`.
+    pub(crate) fn look_up(
+        &self,
+        table: &Matrix,
+        what: &str,
+        indices: &[Vec<i64>],
+    ) -> Result<Tensor> {
+        let &[rows, width] = table.dims() else {
+            let shape = format!("shape {:?}", table.dims());
+            return Err(Error::request(what, "a table [rows, width]", shape));
+        };
+        let indices = row_indices(what, indices, &self.piece, rows)?;
+        let found = table.rows(&indices, self.probe.dtype(), |rows| self.leaf(rows))?;
+        Ok(found.reshape((self.inputs.batch(), self.piece.len(), width))?)
     }
 
     /// A value that gradients reach, whether or not they go on from there.

@@ -57,6 +57,11 @@ impl<'q> Probe<'q> {
         self.piece = piece;
     }
 
+    /// The precision of the run.
+    pub(crate) const fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     pub(crate) fn differentiates(&self) -> bool {
         self.request.gradients.is_some()
     }

@@ -14,8 +14,9 @@ use super::activation::clamped;
 use super::norm::HeadsNorm;
 use super::softmax::softmax;
 use crate::error::Result;
-use crate::parameters::Parameters;
+use crate::matrix::Matrix;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// The weights are those of each head: `W_Q [n_heads, d_model, d_head]`, `W_K`, `W_V [n_kv_heads, d_model, d_head]`,
 /// `W_O [n_heads, d_head, d_model]`.
@@ -31,14 +32,14 @@ pub(crate) struct Attention {
     scores: Scores,
     /// Heads of queries per head of keys and values.
     served: usize,
-    w_o: Tensor,
+    w_o: Matrix,
     b_o: Option<Tensor>,
 }
 
 /// `x W [head, d_model, d_head] + b [head, d_head]`.
 struct Projection {
     hook: String,
-    w: Tensor,
+    w: Matrix,
     b: Option<Tensor>,
 }
 
@@ -56,20 +57,23 @@ pub(crate) struct AttentionInputs {
 }
 
 impl Attention {
-    pub(crate) fn new(layer: usize, spec: &AttentionSpec, weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(layer: usize, spec: &AttentionSpec, weights: &RunWeights) -> Result<Self> {
         let name = format!("blocks.{layer}.attn");
         let projection = |letter: &str| -> Result<Projection> {
             Ok(Projection {
                 hook: format!("{name}.hook_{}", letter.to_lowercase()),
-                w: weights.get(&format!("{name}.W_{letter}"))?.clone(),
-                b: weights.find(&format!("{name}.b_{letter}")).cloned(),
+                w: weights.matrix(&format!("{name}.W_{letter}"))?,
+                b: weights.vector(&format!("{name}.b_{letter}"))?,
             })
         };
-        let norms = spec.qk_norm.as_ref().map(|norms| QueryKeyNorms {
-            q: HeadsNorm::new(&format!("{name}.q_norm"), &norms.q, weights),
-            k: HeadsNorm::new(&format!("{name}.k_norm"), &norms.k, weights),
-            order: norms.order,
-        });
+        let norms = match &spec.qk_norm {
+            Some(norms) => Some(QueryKeyNorms {
+                q: HeadsNorm::new(&format!("{name}.q_norm"), &norms.q, weights)?,
+                k: HeadsNorm::new(&format!("{name}.k_norm"), &norms.k, weights)?,
+                order: norms.order,
+            }),
+            None => None,
+        };
         Ok(Self {
             q: projection("Q")?,
             k: projection("K")?,
@@ -82,8 +86,8 @@ impl Attention {
             },
             scores: Scores::new(spec),
             served: spec.n_heads / spec.n_kv_heads,
-            w_o: weights.get(&format!("{name}.W_O"))?.clone(),
-            b_o: weights.find(&format!("{name}.b_O")).cloned(),
+            w_o: weights.matrix(&format!("{name}.W_O"))?,
+            b_o: weights.vector(&format!("{name}.b_O"))?,
             name,
             layer,
         })
@@ -167,7 +171,7 @@ impl Attention {
                 return Ok(result.sum(2)?);
             }
         }
-        let w_o = self.w_o.flatten_to(1)?;
+        let w_o = self.w_o.flattened()?;
         Ok(run.order.linear(&z.flatten_from(2)?, &w_o)?)
     }
 }

@@ -9,8 +9,8 @@ use super::attention::Attention;
 use super::branch::{Branch, Read};
 use super::mlp::Mlp;
 use crate::error::Result;
-use crate::parameters::Parameters;
 use crate::run::Run;
+use crate::run_weights::RunWeights;
 
 /// A block whose MLP reads what attention wrote, or both of which read the block's input.
 pub(crate) struct TransformerBlock {
@@ -33,7 +33,7 @@ struct MlpBranch {
 }
 
 impl TransformerBlock {
-    pub(crate) fn new(index: usize, spec: &LayerSpec, weights: &Parameters) -> Result<Self> {
+    pub(crate) fn new(index: usize, spec: &LayerSpec, weights: &RunWeights) -> Result<Self> {
         let name = format!("blocks.{index}");
         let attn = spec.attn.as_ref().map(|spec| -> Result<_> {
             let body = Attention::new(index, &spec.body, weights)?;
@@ -41,7 +41,7 @@ impl TransformerBlock {
             Ok(AttentionBranch {
                 n_heads: spec.body.n_heads,
                 n_kv_heads: spec.body.n_kv_heads,
-                branch: Branch::new(&ln, out, spec, body, weights),
+                branch: Branch::new(&ln, out, spec, body, weights)?,
             })
         });
         let mlp = spec.mlp.as_ref().map(|spec| -> Result<_> {
@@ -49,7 +49,7 @@ impl TransformerBlock {
             let (ln, out) = (format!("{name}.ln2"), format!("{name}.hook_mlp_out"));
             Ok(MlpBranch {
                 shares_norm: spec.input == BranchInput::SharedNorm,
-                branch: Branch::new(&ln, out, spec, body, weights),
+                branch: Branch::new(&ln, out, spec, body, weights)?,
             })
         });
         Ok(Self {

@@ -1,0 +1,294 @@
+//! Matrices and tables: what products and look-ups take.
+//!
+//! They are most of what a model is. So a run has no copy of them in its own precision, but converts each where it needs
+//! it; and what it is differentiated by is no variable of candle's, which would be a copy as well, but gets its gradient
+//! from the product itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::backend::BackendStorage;
+use candle_core::{
+    CpuStorage, CustomOp1, D, DType, Device, Layout, Result, Shape, Storage, Tensor, Var, bail,
+};
+
+use crate::order::Order;
+
+/// Elements that are converted at a time, where that changes nothing.
+const TOGETHER: usize = 1 << 19;
+
+/// A matrix `[.., in, out]`, or a table `[rows, width]`, in whatever precision it is kept. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct Matrix {
+    values: Tensor,
+    /// Where its gradient goes, if somebody wants that.
+    shares: Option<Shares>,
+}
+
+impl Matrix {
+    pub(crate) const fn new(values: Tensor, shares: Option<Shares>) -> Self {
+        Self { values, shares }
+    }
+
+    pub(crate) fn dims(&self) -> &[usize] {
+        self.values.dims()
+    }
+
+    /// The same with all dimensions but the last in one.
+    pub(crate) fn flattened(&self) -> Result<Self> {
+        Ok(Self {
+            values: self.values.flatten_to(D::Minus2)?,
+            shares: self.shares.clone(),
+        })
+    }
+
+    /// `left [.., m, in]` times this, in the precision of `left`.
+    pub(crate) fn times(&self, left: &Tensor, order: Order) -> Result<Tensor> {
+        let product = order.sums(&left.detach(), &self.values, product)?;
+        let left = match (left.track_op(), &self.shares) {
+            (true, _) => left.clone(),
+            (false, Some(_)) => Var::from_tensor(left)?.into_inner(),
+            (false, None) => return Ok(product),
+        };
+        left.apply_op1(ByMatrix {
+            product,
+            matrix: self.clone(),
+        })
+    }
+
+    /// The rows `indices` in `dtype`. Where the gradient is wanted, it comes by the value that `leaf` makes of them.
+    pub(crate) fn rows(
+        &self,
+        indices: &Tensor,
+        dtype: DType,
+        leaf: impl FnOnce(Tensor) -> crate::error::Result<Tensor>,
+    ) -> crate::error::Result<Tensor> {
+        let rows = self.values.contiguous()?.index_select(indices, 0)?;
+        let rows = leaf(rows.to_dtype(dtype)?)?;
+        match &self.shares {
+            Some(shares) => Ok(rows.apply_op1(Rows {
+                indices: indices.clone(),
+                shares: shares.clone(),
+            })?),
+            None => Ok(rows),
+        }
+    }
+}
+
+/// `left [.., m, k]` times `right [.., k, n]`, which is converted as a whole for a rounded run, and some columns at a time
+/// for an exact one.
+fn product(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    if left.dtype() == right.dtype() {
+        return left.matmul(right);
+    }
+    let columns = right.dim(D::Minus1)?;
+    let width = match left.dtype() {
+        DType::F64 => (TOGETHER * columns / right.elem_count().max(1)).max(1),
+        // The kernel sums narrow blocks in another order, which rounds less than that of a healthy implementation.
+        _ => columns,
+    };
+    let blocks = (0..columns).step_by(width).map(|start| {
+        let block = right.narrow(D::Minus1, start, width.min(columns - start))?;
+        left.matmul(&converted(&block, left.dtype())?)
+    });
+    Tensor::cat(&blocks.collect::<Result<Vec<_>>>()?, D::Minus1)
+}
+
+/// `matrix` in `dtype`, in the order in which it lies in memory.
+fn converted(matrix: &Tensor, dtype: DType) -> Result<Tensor> {
+    if is_transposed(matrix) {
+        return matrix.t()?.to_dtype(dtype)?.t();
+    }
+    matrix.to_dtype(dtype)
+}
+
+fn is_transposed(matrix: &Tensor) -> bool {
+    let (dims, strides) = (matrix.dims(), matrix.stride());
+    dims.last() > Some(&1) && strides.last() != Some(&1)
+}
+
+/// The gradient of one matrix, as far as it has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares {
+    shape: Shape,
+    sum: Arc<Mutex<Sum>>,
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    whole: Option<Tensor>,
+    /// Rows by their indices.
+    rows: Vec<[Tensor; 2]>,
+}
+
+impl Shares {
+    /// None yet of the gradient by `values`.
+    pub(crate) fn of(values: &Tensor) -> Self {
+        Self {
+            shape: values.shape().clone(),
+            sum: Arc::default(),
+        }
+    }
+
+    fn add(&self, share: &Tensor) -> Result<()> {
+        let share = share.reshape(&self.shape)?;
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.whole = Some(match sum.whole.take() {
+            Some(whole) => (whole + share)?,
+            None => share,
+        });
+        Ok(())
+    }
+
+    fn add_rows(&self, indices: &Tensor, rows: &Tensor) {
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.rows.push([indices.clone(), rows.detach()]);
+    }
+
+    /// All that has come, and `sum` if that is there. Nothing is left here.
+    pub(crate) fn total(&self, sum: Option<Tensor>, dtype: DType) -> Result<Tensor> {
+        let Sum { whole, rows } =
+            std::mem::take(&mut *self.sum.lock().unwrap_or_else(PoisonError::into_inner));
+        let total = match (sum, whole) {
+            (Some(sum), Some(whole)) => (sum + whole)?,
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => Tensor::zeros(&self.shape, dtype, &Device::Cpu)?,
+        };
+        rows.iter().try_fold(total, |total, [indices, rows]| {
+            total.contiguous()?.index_add(indices, rows, 0)
+        })
+    }
+}
+
+/// A product by a matrix. Candle's own would want the matrix in the precision of the run, and would work out its gradient
+/// whether or not somebody wants it.
+struct ByMatrix {
+    product: Tensor,
+    matrix: Matrix,
+}
+
+impl CustomOp1 for ByMatrix {
+    fn name(&self) -> &'static str {
+        "product by a matrix"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (storage, layout) = self.product.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),
+            Storage::Cuda(_) | Storage::Metal(_) => bail!("not on the CPU"),
+        }
+    }
+
+    fn bwd(&self, left: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let Matrix { values, shares } = &self.matrix;
+        let (left, gradient) = (left.detach(), gradient.detach());
+        if let Some(shares) = shares {
+            // In the order in which the matrix lies in memory, as the checkpoint's tensor does.
+            shares.add(&if is_transposed(values) {
+                gradient.t()?.matmul(&left)?.t()?
+            } else {
+                left.t()?.matmul(&gradient)?
+            })?;
+        }
+        product(&gradient, &values.t()?).map(Some)
+    }
+}
+
+/// Rows of a table, which show their gradient on the way back.
+struct Rows {
+    indices: Tensor,
+    shares: Shares,
+}
+
+impl CustomOp1 for Rows {
+    fn name(&self) -> &'static str {
+        "rows of a table"
+    }
+
+    fn cpu_fwd(&self, rows: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((rows.try_clone(layout)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        self.shares.add_rows(&self.indices, &gradient.contiguous()?);
+        Ok(Some(gradient.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(shape: impl Into<Shape>) -> Tensor {
+        Tensor::randn(0.0, 1.0, shape, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f64> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// The kernel sums what lies in another order in memory in another order.
+    fn assert_close(found: &Tensor, expected: &Tensor) {
+        for (found, expected) in values(found).iter().zip(values(expected)) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_of_another_precision_is_taken_in_that_of_the_run() {
+        for shape in [(3, 5), (700, 3000)] {
+            let narrow = noise(shape).to_dtype(DType::F32).unwrap();
+            let transposed = narrow.t().unwrap().contiguous().unwrap().t().unwrap();
+            let left = noise((4, shape.0));
+            let expected = left.matmul(&narrow.to_dtype(DType::F64).unwrap()).unwrap();
+            for stored in [narrow, transposed] {
+                let found = Matrix::new(stored, None)
+                    .times(&left, Order::Whole)
+                    .unwrap();
+                let error = (found - &expected)
+                    .unwrap()
+                    .abs()
+                    .unwrap()
+                    .max_all()
+                    .unwrap();
+                assert!(error.to_scalar::<f64>().unwrap() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_candles_own_product() {
+        let weight = noise((4, 3));
+        let stored = Var::from_tensor(&weight).unwrap();
+        let left = Var::from_tensor(&noise((2, 4))).unwrap();
+        let direction = noise((2, 3));
+        let differentiated = |product: Tensor| {
+            let sum = (product * &direction).unwrap().sum_all().unwrap();
+            sum.backward().unwrap()
+        };
+        let expected = differentiated(left.matmul(&stored).unwrap());
+        let transposed = weight.t().unwrap().contiguous().unwrap().t().unwrap();
+        for kept in [weight, transposed] {
+            let shares = Shares::of(&kept);
+            let matrix = Matrix::new(kept, Some(shares.clone()));
+            let found = differentiated(matrix.times(&left, Order::Whole).unwrap());
+            let total = shares.total(None, DType::F64).unwrap();
+            assert_close(found.get(&left).unwrap(), expected.get(&left).unwrap());
+            assert_close(&total, expected.get(&stored).unwrap());
+        }
+    }
+
+    #[test]
+    fn rows_that_are_taken_twice_have_both_gradients() {
+        let table = noise((4, 2)).to_dtype(DType::F32).unwrap();
+        let shares = Shares::of(&table);
+        let matrix = Matrix::new(table, Some(shares.clone()));
+        let indices = Tensor::new(&[2_u32, 0, 2], &Device::Cpu).unwrap();
+        let leaf = |rows: Tensor| Ok(Var::from_tensor(&rows)?.into_inner());
+        let rows = matrix.rows(&indices, DType::F64, leaf).unwrap();
+        rows.sum_all().unwrap().backward().unwrap();
+        let sum = Tensor::ones((4, 2), DType::F64, &Device::Cpu).unwrap();
+        let total = shares.total(Some(sum), DType::F64).unwrap();
+        assert_eq!(values(&total), [2.0, 2.0, 1.0, 1.0, 3.0, 3.0, 1.0, 1.0]);
+    }
+}

@@ -1,0 +1,104 @@
+//! The weights that one run takes, and the gradients by them.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, Var};
+
+use crate::error::Result;
+use crate::matrix::{Matrix, Shares};
+use crate::parameters::Parameters;
+
+/// Weights in the precision of one run. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct RunWeights {
+    parameters: Parameters,
+    dtype: DType,
+    /// Vectors by which the run is differentiated, as candle does it.
+    variables: BTreeMap<String, Var>,
+    /// Matrices by which it is, whose products give the gradient themselves.
+    shares: BTreeMap<String, Shares>,
+}
+
+impl RunWeights {
+    /// For a run in `dtype`.
+    pub(crate) fn new(parameters: Parameters, dtype: DType) -> Self {
+        Self {
+            parameters,
+            dtype,
+            variables: BTreeMap::new(),
+            shares: BTreeMap::new(),
+        }
+    }
+
+    /// The same for a run that is differentiated by the weights `names`.
+    pub(crate) fn differentiated<'n>(
+        &self,
+        names: impl Iterator<Item = &'n String>,
+    ) -> Result<Self> {
+        let mut weights = self.clone();
+        for name in names {
+            if is_matrix(name) {
+                let shares = Shares::of(self.parameters.get(name)?);
+                weights.shares.insert(name.clone(), shares);
+            } else {
+                let variable = Var::from_tensor(&self.value(name)?)?;
+                weights.variables.insert(name.clone(), variable);
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The weight in the precision of the run.
+    pub(crate) fn value(&self, name: &str) -> Result<Tensor> {
+        Ok(self.parameters.get(name)?.to_dtype(self.dtype)?)
+    }
+
+    /// The gain or bias `name`, if the model has it.
+    pub(crate) fn vector(&self, name: &str) -> Result<Option<Tensor>> {
+        if let Some(variable) = self.variables.get(name) {
+            return Ok(Some(variable.as_tensor().clone()));
+        }
+        let found = self.parameters.find(name);
+        Ok(found
+            .map(|weight| weight.to_dtype(self.dtype))
+            .transpose()?)
+    }
+
+    /// The matrix or table `name`.
+    pub(crate) fn matrix(&self, name: &str) -> Result<Matrix> {
+        let values = self.parameters.get(name)?.clone();
+        Ok(Matrix::new(values, self.shares.get(name).cloned()))
+    }
+
+    /// The gradient by the weight `name`, and `sum` if that is there; 0 where nothing depends on the weight. It is a tensor
+    /// that nobody else has, and is not here a second time.
+    pub(crate) fn gradient(
+        &self,
+        name: &str,
+        store: &GradStore,
+        sum: Option<Tensor>,
+    ) -> Result<Tensor> {
+        if let Some(shares) = self.shares.get(name) {
+            return Ok(shares.total(sum, self.dtype)?);
+        }
+        let weight = match self.variables.get(name) {
+            Some(variable) => match store.get(variable) {
+                Some(gradient) => gradient.force_contiguous()?,
+                None => variable.zeros_like()?,
+            },
+            None => self.value(name)?.zeros_like()?,
+        };
+        Ok(match sum {
+            Some(sum) => (sum + weight)?,
+            None => weight,
+        })
+    }
+}
+
+/// Whether products and look-ups take the weight `name`: the others are added to vectors, or scale them.
+fn is_matrix(name: &str) -> bool {
+    name.rsplit('.')
+        .next()
+        .is_some_and(|part| part.starts_with("W_"))
+}
