@@ -65,7 +65,7 @@ pub(crate) fn refusals<const N: usize>(
 }
 
 /// The keys of `config` that nobody read and that are not known to change nothing.
-pub(crate) fn keys_not_read(adapter: &impl ArchitectureAdapter, config: Value) -> Vec<String> {
+pub(crate) fn keys_not_read(adapter: &impl ArchitectureAdapter, config: &Value) -> Vec<String> {
     let reader = reader(config.clone());
     let adapted = Adapted {
         spec: adapter.spec(&reader).unwrap(),
@@ -82,7 +82,7 @@ pub(crate) fn assert_keys_known(adapter: &impl ArchitectureAdapter, name: &str) 
     let reader = reader(config.clone());
     let spec = adapter.spec(&reader).unwrap();
     let read = reader.keys_read();
-    assert_eq!(keys_not_read(adapter, config), [""; 0], "{name}");
+    assert_eq!(keys_not_read(adapter, &config), [""; 0], "{name}");
     for component in spec.components() {
         assert!(!component.config_keys.is_empty(), "{}", component.name);
         for key in &component.config_keys {

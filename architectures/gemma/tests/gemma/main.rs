@@ -81,7 +81,7 @@ fn the_old_spelling_means_the_same() {
 
 #[test]
 fn a_rotary_key_that_nobody_reads_is_named_with_its_tables() {
-    let not_read = |config| held::keys_not_read(&Gemma, config);
+    let not_read = |config: Value| held::keys_not_read(&Gemma, &config);
     let new = json!({
         "model_type": "gemma3_text",
         "rope_parameters": {"full_attention": {"rope_theta": 7.0, "foo": 1}, "sliding_attention": {}, "bar": 2},

@@ -13,7 +13,7 @@ mod family;
 #[path = "../../../held.rs"]
 mod held;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use adapter::LlamaLike;
 use family::{LLAMA, MISTRAL, QWEN2, QWEN3};
@@ -82,7 +82,7 @@ fn the_old_spelling_of_rotary_keys_means_the_same() {
 
 #[test]
 fn a_rotary_key_that_nobody_reads_is_named_with_its_table() {
-    let not_read = |config| held::keys_not_read(&LlamaLike(LLAMA), config);
+    let not_read = |config: Value| held::keys_not_read(&LlamaLike(LLAMA), &config);
     let parameters = json!({"rope_type": "linear", "factor": 2.0, "beta_fast": 32.0, "foo": 1});
     let new = json!({"rope_parameters": parameters, "rope_theta": 500.0});
     assert_eq!(
@@ -103,7 +103,7 @@ fn fixtures_as_hooks() {
 
 #[test]
 fn what_cannot_be_read_is_refused_with_key_expected_and_found() {
-    let rope = |rope: serde_json::Value| json!({"rope_parameters": rope});
+    let rope = |rope: Value| json!({"rope_parameters": rope});
     insta::assert_snapshot!(held::refusals(
         &LlamaLike(LLAMA),
         [

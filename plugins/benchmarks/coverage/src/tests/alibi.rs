@@ -28,7 +28,7 @@ fn shown(slopes: [f64; HEADS], is_by_distance: bool) -> Trace {
         values[first..first + D_HEAD].to_vec()
     };
     let mut scores = Vec::new();
-    for head in 0..HEADS {
+    for (head, slope) in slopes.into_iter().enumerate() {
         for query in 0..POS {
             for key in 0..POS {
                 let (q, k) = (channels(&q, query, head), channels(&k, key, head));
@@ -38,7 +38,7 @@ fn shown(slopes: [f64; HEADS], is_by_distance: bool) -> Trace {
                 } else {
                     key as f64
                 };
-                let score = 0.5 * product + slopes[head] * place;
+                let score = 0.5 * product + slope * place;
                 scores.push(if key > query {
                     f64::NEG_INFINITY
                 } else {
