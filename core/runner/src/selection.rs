@@ -63,7 +63,7 @@ impl Selector {
     }
 }
 
-/// The benchmarks that some entry selects, sorted by module and name, each with the options of all entries that match.
+/// The benchmarks that some entry selects, in the order of the entries, those of one entry by module and name; each with the options of all entries that match.
 pub(crate) fn choose<'a>(
     config: &Config,
     registry: &'a Registry,
@@ -91,8 +91,11 @@ pub(crate) fn choose<'a>(
                 benchmark: &offer.object,
                 options: options.collect(),
             };
-            let selected = matching().any(|(entry, _)| entry.selects);
-            selected.then_some(((info.module.clone(), info.id.clone()), chosen))
+            let is_first = |(entry, selector): &(&BenchmarkEntry, Selector)| {
+                entry.selects && selector.matches(&info)
+            };
+            let place = entries.iter().position(is_first)?;
+            Some(((place, info.module.clone(), info.id.clone()), chosen))
         })
         .collect();
     chosen.sort_by(|(a, _), (b, _)| a.cmp(b));

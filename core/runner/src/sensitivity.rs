@@ -5,7 +5,7 @@ mod excitement;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tlbench_sdk::{Divergence, Fault, Severity, Tier, float};
+use tlbench_sdk::{Divergence, Evaluation, Fault, Measurement, Quantity, Severity, Tier, float};
 
 use crate::events::{CheckId, Event};
 
@@ -25,8 +25,41 @@ pub struct FaultJudged {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: FaultOutcome,
+    /// What less would have made of it, if every check was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_logits: Option<LogitsAlone>,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// What a comparison of logits alone would have made of a mistake, over all inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LogitsAlone {
+    /// The lowest cosine with the truth.
+    #[serde(with = "float")]
+    pub cosine: f64,
+    /// Elements outside of the fixed tolerances of TransformerLens's suite.
+    pub outside_tolerance: usize,
+}
+
+impl LogitsAlone {
+    /// With what a check has measured of logits whose errors add up.
+    pub(crate) fn with(known: Option<Self>, measured: &[Measurement]) -> Option<Self> {
+        let is_meant = |one: &&Measurement| {
+            one.quantity == Quantity::Logits && one.evaluation == Evaluation::Cumulative
+        };
+        measured.iter().filter(is_meant).fold(known, |known, one| {
+            let known = known.unwrap_or(Self {
+                cosine: 1.0,
+                outside_tolerance: 0,
+            });
+            let outside = one.closeness.as_ref().map_or(0, |close| close.outside);
+            Some(Self {
+                cosine: known.cosine.min(one.difference.cosine),
+                outside_tolerance: known.outside_tolerance + outside,
+            })
+        })
+    }
 }
 
 /// What the suite made of a mistake.

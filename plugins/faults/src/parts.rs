@@ -62,6 +62,12 @@ pub(crate) fn input_norms(layer: &mut LayerSpec) -> impl Iterator<Item = &mut No
     })
 }
 
+/// The norms that something reads through which can take their gains: before each branch, and the last one.
+pub(crate) fn folded_norms(spec: &mut ModelSpec) -> impl Iterator<Item = &mut NormSpec> {
+    let inputs = spec.layers.iter_mut().flat_map(input_norms);
+    inputs.chain(&mut spec.final_norm)
+}
+
 /// The norms after the branches of a layer.
 pub(crate) fn output_norms(layer: &mut LayerSpec) -> [Option<&mut Option<NormSpec>>; 2] {
     [

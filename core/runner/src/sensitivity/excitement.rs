@@ -33,7 +33,8 @@ impl Excitement<'_> {
         Ok(most)
     }
 
-    /// The same with `count` inputs of random tokens, each in the place of those of one question.
+    /// The same with `count` inputs of random tokens, each in the place of those of one question, or of one in two pieces
+    /// through a cache, whether or not the suite asks that of this model.
     ///
     /// # Errors
     /// If one of the two cannot answer.
@@ -42,6 +43,8 @@ impl Excitement<'_> {
         questions: &[TraceRequest],
         count: usize,
     ) -> Result<Option<Movement>, PluginError> {
+        let in_pieces = questions.iter().filter_map(in_two_pieces);
+        let questions: Vec<TraceRequest> = questions.iter().cloned().chain(in_pieces).collect();
         let numbered = (0..count as u64).zip(questions.iter().cycle());
         for (seed, question) in numbered {
             let moved = self.on(&[self.with_random_tokens(question, seed)])?;
@@ -110,4 +113,14 @@ impl Excitement<'_> {
         let floor = STORAGE_ROUNDING * difference.truth_rms.max(1e-9);
         Some(difference.rms / floor)
     }
+}
+
+/// A plain question once more, through a cache.
+fn in_two_pieces(question: &TraceRequest) -> Option<TraceRequest> {
+    let [_, pos] = question.shape();
+    (question.is_plain() && pos > 1).then(|| TraceRequest {
+        chunks: vec![pos / 2, pos - pos / 2],
+        capture: vec![Quantity::Logits],
+        ..question.clone()
+    })
 }

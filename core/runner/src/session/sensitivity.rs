@@ -1,13 +1,14 @@
 //! The suite on trial: each mistake that a model has a place for is put into it, and judged as any subject is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, Role, TraceRequest, TraceSource, Verdict,
+    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, PluginError, Role, TraceRequest,
+    TraceSource, Verdict,
 };
 
 use super::planning::PlannedCheck;
@@ -18,7 +19,7 @@ use crate::config::Sensitivity;
 use crate::events::{CheckId, Event};
 use crate::faulty::FaultyBridge;
 use crate::known_answers::KnownAnswers;
-use crate::sensitivity::{Catch, Excitement, FaultJudged, FaultOutcome, Score};
+use crate::sensitivity::{Catch, Excitement, FaultJudged, FaultOutcome, LogitsAlone, Score};
 use crate::subject::{ExactSubject, Subject};
 
 /// A suite on trial.
@@ -125,35 +126,36 @@ impl Session<'_> {
 impl Laboratory<'_> {
     fn judge(&self, model: &str, fault: Fault, edits: &[FaultEdit]) -> FaultJudged {
         let started = Instant::now();
-        let outcome = self.outcome(edits);
+        let (outcome, by_logits) = self.outcome(edits);
         FaultJudged {
             model: model.to_owned(),
             reference: self.trial.reference.id.clone(),
             tier: self.trial.reference.tier,
             fault,
             outcome,
+            by_logits,
             seconds: started.elapsed().as_secs_f64(),
         }
     }
 
-    fn outcome(&self, edits: &[FaultEdit]) -> FaultOutcome {
+    fn outcome(&self, edits: &[FaultEdit]) -> (FaultOutcome, Option<LogitsAlone>) {
         let model = self.trial.model;
         let weights = model.folder.weights();
-        let refused = |reason: String| FaultOutcome::Refused { reason };
         let faulty = match FaultyBridge::new(self.right, weights, edits) {
             Ok(faulty) => faulty,
-            Err(error) => return refused(error.to_string()),
+            Err(error) => return (refused(error.to_string()), None),
         };
         let exact = ExactSubject::faulty(&model.spec, weights, edits);
-        let (caught, questions) = self.catches(&faulty, &exact);
-        let seen_by = if self.settings.complete {
-            let names = caught.iter().map(|catch| catch.check.benchmark.clone());
-            names.collect()
-        } else {
-            BTreeSet::new()
-        };
+        let Judged {
+            caught,
+            questions,
+            by_logits,
+        } = self.judged(&faulty, &exact);
+        let by_logits = by_logits.filter(|_| self.settings.complete);
+        let names = caught.iter().map(|catch| catch.check.benchmark.clone());
+        let seen_by = names.filter(|_| self.settings.complete).collect();
         if let Some(by) = most_telling(caught) {
-            return FaultOutcome::Caught { by, seen_by };
+            return (FaultOutcome::Caught { by, seen_by }, by_logits);
         }
         let excitement = Excitement {
             right: self.exact,
@@ -161,23 +163,27 @@ impl Laboratory<'_> {
             spec: &model.spec,
             hooks: &model.hooks,
         };
-        let here = excitement.on(&questions);
-        match here {
-            Ok(Some(moved)) => FaultOutcome::Missed { moved },
-            Ok(None) => match excitement.on_random(&questions, self.settings.random_inputs) {
-                Ok(elsewhere) => FaultOutcome::NotExercised { elsewhere },
-                Err(error) => refused(error.to_string()),
+        let outcome = self.unseen(&excitement, &questions);
+        let outcome = outcome.unwrap_or_else(|error| refused(error.to_string()));
+        (outcome, by_logits)
+    }
+
+    /// What becomes of a mistake that no check has seen.
+    fn unseen(
+        &self,
+        excitement: &Excitement<'_>,
+        questions: &[TraceRequest],
+    ) -> Result<FaultOutcome, PluginError> {
+        Ok(match excitement.on(questions)? {
+            Some(moved) => FaultOutcome::Missed { moved },
+            None => FaultOutcome::NotExercised {
+                elsewhere: excitement.on_random(questions, self.settings.random_inputs)?,
             },
-            Err(error) => refused(error.to_string()),
-        }
+        })
     }
 
     /// The checks that are red, up to the first that says where unless all are wanted, and all that was asked of the subject.
-    fn catches(
-        &self,
-        faulty: &dyn TraceSource,
-        exact: &dyn TraceSource,
-    ) -> (Vec<Catch>, Vec<TraceRequest>) {
+    fn judged(&self, faulty: &dyn TraceSource, exact: &dyn TraceSource) -> Judged {
         let parties = Parties {
             subject: faulty,
             exact_subject: exact,
@@ -192,7 +198,7 @@ impl Laboratory<'_> {
             answers.announce(request);
         }
         let questions = answers.questions(Role::Subject);
-        let mut caught = Vec::new();
+        let (mut caught, mut by_logits) = (Vec::new(), None);
         let mut planned: Vec<&PlannedCheck<'_>> = self.planned.iter().collect();
         if !self.settings.complete {
             planned.sort_by_key(|planned| effort(planned));
@@ -205,6 +211,7 @@ impl Laboratory<'_> {
             let id = check.id.clone();
             let verdict = judge(check.clone(), &mut answers);
             let verdict = verdict.unwrap_or_else(|error| verdict_of(&error));
+            by_logits = LogitsAlone::with(by_logits, &verdict.measurements);
             if let Some(catch) = caught_by(id, verdict) {
                 let is_located = catch.first_divergence.is_some();
                 caught.push(catch);
@@ -213,8 +220,24 @@ impl Laboratory<'_> {
                 }
             }
         }
-        (caught, questions)
+        Judged {
+            caught,
+            questions,
+            by_logits,
+        }
     }
+}
+
+/// What checks have made of a mistake.
+struct Judged {
+    caught: Vec<Catch>,
+    /// All that is asked of the subject.
+    questions: Vec<TraceRequest>,
+    by_logits: Option<LogitsAlone>,
+}
+
+fn refused(reason: String) -> FaultOutcome {
+    FaultOutcome::Refused { reason }
 }
 
 fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::built::plugin;
 use crate::support::cli_test::CliTest;
 use crate::support::repository;
-use crate::support::shipped_config::{plugins_of, shipped_config};
+use crate::support::shipped_config::{families, plugins_of, shipped_config};
 
 /// Rewrites the page instead of comparing it.
 const BLESS: &str = "TLBENCH_BLESS";
@@ -35,17 +35,6 @@ struct Judged {
     worst: BTreeMap<(&'static str, bool), f64>,
     /// By severity.
     checks: BTreeMap<String, usize>,
-}
-
-fn families() -> Vec<String> {
-    let folders = fs::read_dir(repository().join("architectures")).unwrap();
-    let manifests = folders.map(|folder| folder.unwrap().path().join("Cargo.toml"));
-    let crates = manifests.filter(|manifest| manifest.exists());
-    let name = |manifest: PathBuf| {
-        let family = manifest.parent().unwrap().file_name().unwrap();
-        format!("tlbench_{}", family.to_str().unwrap())
-    };
-    crates.map(name).collect()
 }
 
 fn judged() -> &'static BTreeMap<String, Judged> {

@@ -15,6 +15,7 @@ mod faults;
 mod kill_matrix;
 mod library;
 mod plugins;
+mod sensitivity;
 mod support;
 mod tidy;
 mod twin;

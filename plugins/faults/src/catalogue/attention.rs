@@ -1,7 +1,8 @@
 //! Projections, scores, masks and heads.
 
 use tlbench_sdk::spec::{
-    AttentionSpec, Cut, Mask, NormOrder, PositionSpec, ProjectionSpec, Wiring,
+    AttentionSpec, Cut, LayerSpec, Mask, NormOrder, PositionSpec, ProjectionSpec, ResidualSource,
+    Wiring,
 };
 use tlbench_sdk::{Deviation, FaultEdit, Feature, ModelSpec, Runs};
 
@@ -221,7 +222,7 @@ pub(crate) const FAULTS: &[Entry] = &[
         "wiring",
         "attention and MLP one after the other, where they are side by side, or the reverse",
         |spec| {
-            for layer in &mut spec.layers {
+            for layer in spec.layers.iter_mut().filter(|layer| adds_to_stream(layer)) {
                 layer.wiring = match layer.wiring {
                     Wiring::Sequential => Wiring::Parallel,
                     Wiring::Parallel => Wiring::Sequential,
@@ -231,6 +232,14 @@ pub(crate) const FAULTS: &[Entry] = &[
     )
     .made_in(&["https://github.com/ggml-org/llama.cpp/pull/3837"]),
 ];
+
+/// What is added to the normed input is so one after the other alone.
+fn adds_to_stream(layer: &LayerSpec) -> bool {
+    let of_attn = layer.attn.as_ref().map(|branch| branch.residual);
+    let of_mlp = layer.mlp.as_ref().map(|branch| branch.residual);
+    let mut sources = of_attn.into_iter().chain(of_mlp);
+    sources.all(|source| source == ResidualSource::Stream)
+}
 
 fn root(width: usize) -> f64 {
     (width as f64).sqrt().recip()

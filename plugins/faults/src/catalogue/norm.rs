@@ -1,6 +1,6 @@
 //! Norms of the stream, of queries and keys.
 
-use tlbench_sdk::spec::{BranchInput, LayerSpec, NormKind, NormSpec, ResidualSource};
+use tlbench_sdk::spec::{BranchInput, LayerSpec, NormKind, NormSpec, ResidualSource, Wiring};
 use tlbench_sdk::{Deviation, FaultEdit, Feature, ModelSpec, Runs};
 
 use crate::parts::{head_norms, input_norms, norms, output_norms};
@@ -183,7 +183,7 @@ fn pre_for_post(spec: &mut ModelSpec) {
     }
 }
 
-/// Only where a branch has a norm is its input another thing than the stream.
+/// Only where a branch has a norm is its input another thing than the stream, and only one after the other.
 fn residual_source(spec: &mut ModelSpec) {
     let other = |source: &mut ResidualSource| {
         *source = match source {
@@ -191,7 +191,8 @@ fn residual_source(spec: &mut ModelSpec) {
             ResidualSource::Input => ResidualSource::Stream,
         };
     };
-    for LayerSpec { attn, mlp, .. } in &mut spec.layers {
+    let in_turn = |layer: &&mut LayerSpec| layer.wiring == Wiring::Sequential;
+    for LayerSpec { attn, mlp, .. } in spec.layers.iter_mut().filter(in_turn) {
         if let Some(branch) = attn.as_mut().filter(|branch| branch.input_norm().is_some()) {
             other(&mut branch.residual);
         }

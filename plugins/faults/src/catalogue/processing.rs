@@ -5,7 +5,7 @@ use tlbench_sdk::{
     Change, FaultEdit, Feature, ModelSpec, ProcessingStep, QuestionEdit, Runs, WeightEdit,
 };
 
-use crate::parts::{attentions, norms};
+use crate::parts::{attentions, folded_norms, norms};
 use crate::zoo::{Entry, Make};
 
 const fn fault(id: &'static str, description: &'static str, make: Make) -> Entry {
@@ -17,14 +17,14 @@ pub(crate) const FAULTS: &[Entry] = &[
         "fold-bias-lost",
         "folded norms whose biases are lost",
         Make::Spec(Runs::Processed, |spec| {
-            norms(spec).for_each(|norm| norm.bias = None);
+            folded_norms(spec).for_each(|norm| norm.bias = None);
         }),
     ),
     fault(
         "fold-gain-lost",
         "folded norms whose gains are lost",
         Make::Spec(Runs::Processed, |spec| {
-            norms(spec).for_each(|norm| (norm.gain, norm.gain_offset) = (None, 0.0));
+            folded_norms(spec).for_each(|norm| (norm.gain, norm.gain_offset) = (None, 0.0));
         }),
     ),
     fault(

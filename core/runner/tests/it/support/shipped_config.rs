@@ -1,5 +1,8 @@
 //! The config that is shipped, `tlbench.toml`.
 
+use std::fs;
+use std::path::PathBuf;
+
 use toml::Table;
 
 use super::repository;
@@ -26,4 +29,16 @@ pub(crate) fn plugins_of(config: &Table) -> Vec<String> {
     let references = ["hf_recorded", "hooked_transformer"].into_iter();
     let named = references.chain(modules);
     named.map(|name| format!("tlbench_{name}")).collect()
+}
+
+/// The crates of all families.
+pub(crate) fn families() -> Vec<String> {
+    let folders = fs::read_dir(repository().join("architectures")).unwrap();
+    let manifests = folders.map(|folder| folder.unwrap().path().join("Cargo.toml"));
+    let crates = manifests.filter(|manifest| manifest.exists());
+    let name = |manifest: PathBuf| {
+        let family = manifest.parent().unwrap().file_name().unwrap();
+        format!("tlbench_{}", family.to_str().unwrap())
+    };
+    crates.map(name).collect()
 }
