@@ -19,3 +19,4 @@ mod sensitivity;
 mod support;
 mod tidy;
 mod twin;
+mod variations;

@@ -13,6 +13,20 @@ const fn fault(id: &'static str, description: &'static str, edits: &'static [Edi
     }
 }
 
+/// No mistakes: a healthy implementation may be like this, and no check may be red.
+pub const VARIATIONS: &[Fault] = &[
+    fault(
+        "sums-in-3-pieces",
+        "products that are summed in 3 pieces",
+        &[Question(|_, question| question.pieces = Some(3))],
+    ),
+    fault(
+        "sums-in-5-pieces",
+        "products that are summed in 5 pieces",
+        &[Question(|_, question| question.pieces = Some(5))],
+    ),
+];
+
 /// The model without a mistake first.
 pub const FAULTS: &[Fault] = &[
     fault("none", "no mistake", &[]),

@@ -16,7 +16,7 @@ use tlbench_sdk::{
     ModelSpec, PluginError, Processing, Quantity, Tensor, TensorMap, Trace, TraceRequest,
 };
 
-pub use catalogue::FAULTS;
+pub use catalogue::{FAULTS, VARIATIONS};
 
 /// A mistake with a name.
 #[derive(Debug)]
@@ -32,7 +32,8 @@ pub struct Fault {
 impl Fault {
     /// The one of this name.
     pub fn named(id: &str) -> Option<&'static Self> {
-        FAULTS.iter().find(|fault| fault.id == id)
+        let mut all = FAULTS.iter().chain(VARIATIONS);
+        all.find(|fault| fault.id == id)
     }
 }
 
