@@ -94,6 +94,18 @@ impl Source {
         Ok(Arc::new(weights))
     }
 
+    /// The model with `weights`.
+    fn with(&self, weights: &Parameters, dtype: DType, order: Order) -> Model<'_> {
+        Model {
+            spec: &self.spec,
+            hooks: &self.hooks,
+            checkpoint: &self.checkpoint,
+            weights: weights.clone(),
+            dtype,
+            order,
+        }
+    }
+
     fn with_edited_tensors(&self, request: &TraceRequest) -> Result<Weights> {
         *lock(&self.weights) = None;
         let edited = self.checkpoint.with_edited_tensors(
@@ -140,15 +152,7 @@ impl Computes for Source {
             Precision::Rounded { pieces: 1 } => (&weights.rounded, DType::F32, Order::Whole),
             Precision::Rounded { pieces } => (&weights.rounded, DType::F32, Order::Pieces(pieces)),
         };
-        let model = Model {
-            spec: &self.spec,
-            hooks: &self.hooks,
-            checkpoint: &self.checkpoint,
-            weights: weights.clone(),
-            dtype,
-            order,
-        };
-        model.answer(request)
+        self.with(weights, dtype, order).answer(request)
     }
 }
 
@@ -164,6 +168,25 @@ impl Source {
         let weights = self.checkpoint.parameters().and_then(twice).and_then(twice);
         let weight = weights.and_then(|weights| crate::convert::from_candle(weights.get(name)?));
         weight.unwrap()
+    }
+
+    /// The checkpoint's tensors.
+    pub(crate) fn tensors(&self) -> Vec<tlbench_sdk::Parameter> {
+        self.checkpoint.tensors().unwrap()
+    }
+
+    /// The hooks that fire for `request`, each time they do.
+    pub(crate) fn fired(&self, request: &TraceRequest) -> Vec<String> {
+        let weights = self.weights(request).unwrap();
+        let inputs = crate::inputs::Inputs::new(&request.inputs).unwrap();
+        let (pos, dtype) = (inputs.pos(), DType::F64);
+        let mut probe = crate::run::Probe::new(request, &self.hooks, dtype, pos).unwrap();
+        let mut cache = crate::cache::Cache::default();
+        let model = self.with(&weights.exact, dtype, Order::Whole);
+        let _ = model
+            .forward(&inputs, 0..pos, &mut cache, &mut probe)
+            .unwrap();
+        probe.fired.iter().map(|&name| name.to_owned()).collect()
     }
 }
 
