@@ -4,6 +4,7 @@ mod edges;
 mod edits;
 mod generation;
 mod gradients;
+mod pieces;
 
 use tlbench_sdk::{
     HookPoint, ModelSpec, Padding, Parameter, PluginError, Quantity, Stimulus, short_name,
@@ -35,7 +36,8 @@ pub(crate) struct Material<'a> {
 ///   length at which the model changes its behaviour, and a batch with padding on either side;
 /// - gradients: of a projection of the logits in full, and thinner of others;
 /// - edits of the text, one in each row;
-/// - generation from the beginning of the text, and from a padded batch.
+/// - generation from the beginning of the text, and from a padded batch;
+/// - runs through the cache, where positions depend on the length, so that the reference's own is the truth.
 ///
 /// # Errors
 /// If `text` has no token.
@@ -53,6 +55,7 @@ pub(crate) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
     list.extend(gradients::stimuli(material)?);
     list.extend(edits::stimuli(material)?);
     list.extend(generation::stimuli(material, context)?);
+    list.extend(pieces::stimuli(material, context)?);
     Ok(list)
 }
 

@@ -43,12 +43,12 @@ fn turn(position: &PositionSpec) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn spec(layers: &[(Value, Value)]) -> ModelSpec {
+    pub(in crate::stimuli) fn spec(layers: &[(Value, Value)]) -> ModelSpec {
         let projection =
             json!({"weight": {"names": ["w"], "shape": [2, 2]}, "bias": null, "tap": null});
         let layer = |(mask, position): &(Value, Value)| {
@@ -72,7 +72,7 @@ mod tests {
         .unwrap()
     }
 
-    fn rotary(scaling: &Value) -> Value {
+    pub(in crate::stimuli) fn rotary(scaling: &Value) -> Value {
         json!({"rotary": {"dim": 2, "pairing": "half", "theta": 1e4, "scaling": scaling}})
     }
 

@@ -1,12 +1,12 @@
 //! A run in pieces through a cache against one in a single piece.
 
-use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, wrong_count};
+use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, ask_both, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Measurement, ModelInfo, PlannedRequest,
     PluginError, Quantity, Stimulus, Trace, TraceRequest, is_large,
 };
 
-use crate::{MODULE, refuse_positions_by_length};
+use crate::MODULE;
 
 /// Tokens that a large model is fed one by one. Each costs a walk through all of its weights.
 const STEPS_OF_LARGE: usize = 8;
@@ -24,7 +24,11 @@ impl Benchmark for GenerationWithKvCache {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        refuse_positions_by_length(model)?;
+        if model.spec.positions_depend_on_length() {
+            let fed = model.stimuli.iter().filter(|stimulus| is_cut(stimulus));
+            let checks = fed.map(|stimulus| ask_both(stimulus, vec![Quantity::Logits]));
+            return applicable(checks.collect(), "logits of an input in pieces");
+        }
         let steps = if is_large(&model.parameters) {
             STEPS_OF_LARGE
         } else {
@@ -86,6 +90,12 @@ fn is_cuttable(stimulus: &Stimulus) -> bool {
     stimulus.request.is_plain()
         && stimulus.shows(&Quantity::Logits)
         && stimulus.request.shape()[1] > 1
+}
+
+/// Whether it is a run through the cache already, whose truth is the reference's own.
+fn is_cut(stimulus: &Stimulus) -> bool {
+    let request = &stimulus.request;
+    !request.chunks.is_empty() && request.generate.is_none() && stimulus.shows(&Quantity::Logits)
 }
 
 /// Token by token, as decoding does, and a prompt in two and in three pieces; at most `steps` tokens are fed one by one.

@@ -1,15 +1,15 @@
 //! What comes later has no say.
 
-use tlbench_sdk::judge::{applicable, wrong_count};
+use tlbench_sdk::judge::{applicable, ask_both, wrong_count};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, INPUT_IDS, Judgement, ModelInfo, PlannedRequest, PluginError,
-    Stimulus, Tensor, TensorMap, Trace, TraceRequest,
+    Quantity, Stimulus, Tensor, TensorMap, Trace, TraceRequest,
 };
 
 use crate::tokens::{is_padded, others};
 use crate::twins::{Stretch, Twins, agree};
-use crate::{EXPLAINED, MODULE, for_logits, refuse_length_dependent, with_logits};
+use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
 /// Another token changes nothing before it.
 pub(crate) struct Causality;
@@ -68,6 +68,9 @@ impl Benchmark for Prefix {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+        if model.spec.positions_depend_on_length() {
+            return of_the_reference(model);
+        }
         plan(model, |stimulus, cut| {
             let shorter = stimulus.request.inputs.iter().map(|(name, tensor)| {
                 let values = tensor.as_slice::<i64>()?.get(..cut)?.to_vec();
@@ -87,8 +90,50 @@ impl Benchmark for Prefix {
             1 => "the first token gives other logits alone than before others".to_owned(),
             _ => format!("the first {cut} tokens give other logits alone than before others"),
         };
+        if model.spec.positions_depend_on_length() {
+            return judge_by_the_reference(model, check, answers);
+        }
         judge(model, check, answers, "prefixes", complaint)
     }
+}
+
+/// For each input that begins another one: what both make of it. Where positions depend on the length, the longer input
+/// says nothing about it.
+fn of_the_reference(model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
+    refuse_sight_of_what_is_ahead(model)?;
+    let tokens = |stimulus: &Stimulus| -> Vec<i64> {
+        let ids = stimulus.request.inputs.get(INPUT_IDS);
+        let ids = ids.and_then(Tensor::as_slice::<i64>);
+        ids.map(<[i64]>::to_vec).unwrap_or_default()
+    };
+    let rows: Vec<&Stimulus> = with_logits(model)
+        .filter(|stimulus| stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request))
+        .collect();
+    let begins_another = |stimulus: &&&Stimulus| {
+        let beginning = tokens(stimulus);
+        rows.iter().any(|other| {
+            let other = tokens(other);
+            other.len() > beginning.len() && other.starts_with(&beginning)
+        })
+    };
+    let prefixes = rows.iter().filter(begins_another);
+    let checks = prefixes.map(|stimulus| ask_both(stimulus, vec![Quantity::Logits]));
+    applicable(checks.collect(), "the logits of a prefix of another input")
+}
+
+fn judge_by_the_reference(
+    model: &ModelInfo,
+    check: &Check,
+    answers: &[Trace],
+) -> Result<Judgement, PluginError> {
+    let (Some(asked), [truth, subject]) = (check.requests.first(), answers) else {
+        return Err(wrong_count(answers));
+    };
+    let [_, pos] = asked.request.shape();
+    let whole = Stretch::beginning(0, pos);
+    let complaint = format!("the first {pos} tokens give other logits alone than the reference's");
+    let twins = [Twins::new((subject, whole), (truth, whole), complaint)];
+    agree(model, truth, twins.into_iter(), "prefixes").map(Judgement::Verdict)
 }
 
 /// For each input of one row: the floors, the whole, and the inputs that have to agree with it up to each cut.
@@ -96,7 +141,6 @@ fn plan(
     model: &ModelInfo,
     twin: impl Fn(&Stimulus, usize) -> Option<TensorMap>,
 ) -> Result<Vec<Check>, PluginError> {
-    refuse_length_dependent(model)?;
     refuse_sight_of_what_is_ahead(model)?;
     let mut checks = Vec::new();
     for stimulus in with_logits(model) {

@@ -19,7 +19,7 @@ mod twins;
 #[cfg(test)]
 mod tests;
 
-use tlbench_sdk::{ModelInfo, PluginError, Quantity, Stimulus, TraceRequest};
+use tlbench_sdk::{ModelInfo, Quantity, Stimulus, TraceRequest};
 
 tlbench_sdk::plugin! {
     benchmarks: [
@@ -52,14 +52,4 @@ fn for_logits(request: &TraceRequest) -> TraceRequest {
         capture: vec![Quantity::Logits],
         ..request.clone()
     }
-}
-
-/// Why a longer input may change what a shorter one gives.
-fn refuse_length_dependent(model: &ModelInfo) -> Result<(), PluginError> {
-    if model.spec.positions_depend_on_length() {
-        return Err(PluginError::unsupported(
-            "positions depend on the total length, so a longer input legitimately changes what is before it",
-        ));
-    }
-    Ok(())
 }

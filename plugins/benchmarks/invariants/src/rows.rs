@@ -8,7 +8,7 @@ use tlbench_sdk::{
 
 use crate::tokens::{Row, is_padded, others, rows};
 use crate::twins::{Stretch, Twins, agree};
-use crate::{EXPLAINED, MODULE, for_logits, refuse_length_dependent, with_logits};
+use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
 /// A row beside another of the same length.
 pub(crate) struct BatchRows;
@@ -166,4 +166,14 @@ impl Benchmark for PaddingChangesNothing {
         }
         Ok(Judgement::Verdict(verdict))
     }
+}
+
+/// Beside a longer row a shorter one may be encoded as it is not alone.
+fn refuse_length_dependent(model: &ModelInfo) -> Result<(), PluginError> {
+    if model.spec.positions_depend_on_length() {
+        return Err(PluginError::unsupported(
+            "positions depend on the total length, so a longer row legitimately changes the ones beside it",
+        ));
+    }
+    Ok(())
 }

@@ -75,6 +75,18 @@ impl Source {
         Ok(weights)
     }
 
+    /// The model with `weights`.
+    fn with(&self, weights: &Parameters, dtype: DType, order: Order) -> Model<'_> {
+        Model {
+            spec: &self.spec,
+            hooks: &self.hooks,
+            checkpoint: &self.checkpoint,
+            weights: RunWeights::new(weights.clone(), dtype),
+            dtype,
+            order,
+        }
+    }
+
     fn with_edited_tensors(&self, request: &TraceRequest) -> Result<Parameters> {
         let raw = if request.processing.is_raw() {
             self.unedited(&request.processing)?
@@ -124,15 +136,7 @@ impl Computes for Source {
             Precision::Rounded { pieces: 1 } => (DType::F32, Order::Whole),
             Precision::Rounded { pieces } => (DType::F32, Order::Pieces(pieces)),
         };
-        let model = Model {
-            spec: &self.spec,
-            hooks: &self.hooks,
-            checkpoint: &self.checkpoint,
-            weights: RunWeights::new(weights.clone(), dtype),
-            dtype,
-            order,
-        };
-        model.answer(request)
+        self.with(weights, dtype, order).answer(request)
     }
 }
 
@@ -148,6 +152,25 @@ impl Source {
         let weights = self.checkpoint.parameters().and_then(twice).and_then(twice);
         let weight = weights.and_then(|weights| crate::convert::from_candle(&weights.exact(name)?));
         weight.unwrap()
+    }
+
+    /// The checkpoint's tensors.
+    pub(crate) fn tensors(&self) -> Vec<tlbench_sdk::Parameter> {
+        self.checkpoint.tensors().unwrap()
+    }
+
+    /// The hooks that fire for `request`, each time they do.
+    pub(crate) fn fired(&self, request: &TraceRequest) -> Vec<String> {
+        let weights = self.weights(request).unwrap();
+        let inputs = crate::inputs::Inputs::new(&request.inputs).unwrap();
+        let (pos, dtype) = (inputs.pos(), DType::F64);
+        let mut probe = crate::run::Probe::new(request, &self.hooks, dtype, pos).unwrap();
+        let mut cache = crate::cache::Cache::default();
+        let model = self.with(&weights, dtype, Order::Whole);
+        let _ = model
+            .forward(&inputs, 0..pos, &mut cache, &mut probe)
+            .unwrap();
+        probe.fired.iter().map(|&name| name.to_owned()).collect()
     }
 }
 

@@ -99,8 +99,8 @@ fn logits_of_fewer_positions() {
     assert_snapshot!(line(&verdict.unwrap()), @"DANGER: first divergence at logits: shape [1, 7, 10] where the truth has [1, 8, 10]");
 }
 
-#[test]
-fn positions_that_depend_on_the_length() {
+/// A model whose positions depend on the length.
+fn length_dependent() -> ModelInfo {
     let linear = |name: &str| json!({ "weight": { "names": [name], "shape": [2, 2] }, "bias": null, "tap": null });
     let layer = json!({
         "wiring": "sequential", "module": null, "mlp": null,
@@ -117,15 +117,41 @@ fn positions_that_depend_on_the_length() {
     });
     let mut model = model();
     model.spec.layers = vec![serde_json::from_value(layer).unwrap()];
-    for plan in [
-        GenerationWithKvCache.plan(&model),
-        BatchedGeneration.plan(&model),
-    ] {
-        let error = plan.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Unsupported);
-        let expected = "positions depend on the total length, so a cached run legitimately differs";
-        assert_eq!(error.message, expected);
-    }
+    model
+}
+
+#[test]
+fn where_positions_depend_on_the_length_the_truth_is_the_reference_through_its_own_cache() {
+    let mut model = length_dependent();
+    let mut fed = plain("text_in_steps", &[vec![1; 8]]);
+    fed.request.chunks = vec![1; 8];
+    model.stimuli.push(fed);
+
+    let checks = GenerationWithKvCache.plan(&model).unwrap();
+    check_plan(&checks).unwrap();
+    let [check] = &checks[..] else {
+        panic!("{checks:?}");
+    };
+    assert_eq!(check.variant, "text_in_steps");
+    let asked = check.requests.iter();
+    let asked: Vec<_> = asked
+        .map(|planned| (planned.role, planned.request.chunks.len()))
+        .collect();
+    assert_eq!(asked, [(Role::Reference, 8), (Role::Subject, 8)]);
+
+    let verdict = |floors| line(&verdict(&model, "text_in_steps", 5, floors));
+    assert_snapshot!(verdict(1.0), @"INFO: logits through the cache match; worst error ratio: cumulative 0.61 (logits)");
+    assert_snapshot!(verdict(500.0), @"DANGER: first divergence at logits: cumulative error ratio 306");
+}
+
+#[test]
+fn a_reference_that_shows_no_such_run_leaves_it_unverified() {
+    let error = GenerationWithKvCache.plan(&length_dependent()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_snapshot!(error.message, @"the reference shows logits of an input in pieces on no input");
+    let error = BatchedGeneration.plan(&length_dependent()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_snapshot!(error.message, @"positions depend on the total length, so a cached run legitimately differs");
 }
 
 #[test]

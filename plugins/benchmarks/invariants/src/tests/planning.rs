@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use tlbench_sdk::spec::LayerSpec;
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, ErrorKind, INPUT_IDS, ModelInfo, POSITION_IDS, Padding, Quantity,
-    Stimulus, Tensor, check_plan,
+    Role, Stimulus, Tensor, check_plan,
 };
 
-use super::model::{model, plain};
+use super::model::{Fault, judge, line, model, plain};
 use crate::causality::{Causality, Prefix};
 use crate::determinism::Determinism;
 use crate::loss::LossIdentity;
@@ -222,21 +222,43 @@ fn attention_that_sees_ahead_is_not_causal() {
     );
 }
 
-#[test]
-fn positions_that_depend_on_the_length() {
+/// A model whose positions depend on the length, which is asked about an input and the beginning of it.
+fn length_dependent() -> ModelInfo {
     let dynamic = json!({ "rotary": {
         "dim": 2, "pairing": "half", "theta": 1e4,
         "scaling": { "dynamic": { "factor": 2.0, "original_n_ctx": 4 } },
     }});
-    let model = attending(&causal(), &dynamic);
-    assert_snapshot!(refusal(&Causality, &model), @"positions depend on the total length, so a longer input legitimately changes what is before it");
-    for benchmark in [&Prefix as &dyn Benchmark, &PaddingChangesNothing] {
-        assert_eq!(refusal(benchmark, &model), refusal(&Causality, &model));
+    let mut model = attending(&causal(), &dynamic);
+    let beginning = plain("beginning", &[vec![1, 2, 3]], Padding::Right);
+    model.stimuli.push(beginning);
+    model
+}
+
+#[test]
+fn where_positions_depend_on_the_length_padding_says_nothing_and_other_tokens_do() {
+    let model = length_dependent();
+    assert_snapshot!(refusal(&PaddingChangesNothing, &model), @"positions depend on the total length, so a longer row legitimately changes the ones beside it");
+    for as_long in [&Causality as &dyn Benchmark, &BatchRows] {
+        assert!(as_long.plan(&model).is_ok(), "{}", as_long.info().id);
     }
-    assert!(
-        BatchRows.plan(&model).is_ok(),
-        "both rows are as long as one alone"
-    );
+}
+
+#[test]
+fn where_positions_depend_on_the_length_a_prefix_is_held_to_the_reference() {
+    let mut model = length_dependent();
+    let checks = Prefix.plan(&model).unwrap();
+    let [check] = &checks[..] else {
+        panic!("{checks:?}");
+    };
+    assert_eq!(check.variant, "beginning");
+    let roles: Vec<Role> = check.requests.iter().map(|asked| asked.role).collect();
+    assert_eq!(roles, [Role::Reference, Role::Subject]);
+    let verdict = |fault| line(judge(&Prefix, &model, check, fault));
+    assert_snapshot!(verdict(Fault::None), @"INFO: prefixes match; worst error ratio: cumulative 0.00 (logits)");
+    assert_snapshot!(verdict(Fault::KnowsTheLength), @"DANGER: the first 3 tokens give other logits alone than the reference's: cumulative error ratio 3.2e6");
+
+    model.stimuli.pop();
+    assert_snapshot!(refusal(&Prefix, &model), @"the reference shows the logits of a prefix of another input on no input");
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod unembed;
 
 use tlbench_sdk::ModelSpec;
 
+#[cfg(test)]
+pub(crate) use activation::{activate, activate_gated};
 pub(crate) use refusal::refuse_unimplemented;
 pub(crate) use unembed::Logits;
 

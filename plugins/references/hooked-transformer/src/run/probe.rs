@@ -21,6 +21,9 @@ pub(crate) struct Probe<'q> {
     piece: Range<usize>,
     values: BTreeMap<&'q str, Vec<Tensor>>,
     gradients: BTreeMap<&'q str, Vec<(Sink, Tensor)>>,
+    /// Every hook, as it fires.
+    #[cfg(test)]
+    pub(crate) fired: Vec<&'q str>,
 }
 
 impl<'q> Probe<'q> {
@@ -49,6 +52,8 @@ impl<'q> Probe<'q> {
             piece: 0..pos,
             values: BTreeMap::new(),
             gradients: BTreeMap::new(),
+            #[cfg(test)]
+            fired: Vec::new(),
         })
     }
 
@@ -95,6 +100,8 @@ impl<'q> Probe<'q> {
         let Some((&name, &hook)) = self.hooks.get_key_value(name) else {
             return Ok(value);
         };
+        #[cfg(test)]
+        self.fired.push(name);
         if self.shows(&Quantity::hook(name)) {
             self.values.entry(name).or_default().push(value.detach());
         }

@@ -1,8 +1,8 @@
 //! Gradients against finite differences, in f64.
 
 use tlbench_sdk::{
-    Action, GradientRequest, Intervention, Objective, Padding, Processing, Quantity, Target,
-    Tensor, TraceRequest, hooks, noise, projection_weights,
+    Action, GradientRequest, Intervention, Objective, Padding, Parameter, Processing, Quantity,
+    Target, Tensor, TraceRequest, hooks, noise, projection_weights,
 };
 
 use super::small::{D_VOCAB, Small, distance, padded, spec};
@@ -25,15 +25,16 @@ fn objective(model: &Small, request: &TraceRequest) -> f64 {
         gradients: None,
         ..request.clone()
     };
-    let logits = model.value(&request, &Quantity::Logits).to_f64_vec();
-    let [batch, pos] = request.shape();
-    let weights = projection_weights(SEED, [batch, pos, D_VOCAB])
-        .unwrap()
-        .to_f64_vec();
+    let logits = model.exact(&request, &Quantity::Logits);
+    let &[batch, pos, d_vocab] = logits.shape() else {
+        panic!("{:?}", logits.shape())
+    };
+    let weights = projection_weights(SEED, [batch, pos, d_vocab]).unwrap();
     let mask = request.inputs["attention_mask"].to_f64_vec();
-    let terms = logits.iter().zip(weights).enumerate();
+    let logits = logits.to_f64_vec();
+    let terms = logits.iter().zip(weights.to_f64_vec()).enumerate();
     terms
-        .map(|(i, (logit, weight))| logit * weight * mask[i / D_VOCAB])
+        .map(|(i, (logit, weight))| logit * weight * mask[i / d_vocab])
         .sum()
 }
 
@@ -74,31 +75,42 @@ fn error(model: &Small, request: &TraceRequest, target: &Target, gradient: &Tens
 
 #[test]
 fn the_gradient_at_every_hook_is_the_slope() {
-    let model = Small::new();
-    let points = hooks(&spec());
-    let gradients = points
-        .iter()
-        .map(|hook| Quantity::HookGradient(hook.name.clone()));
+    hooks_are_differentiated(&Small::new());
+}
+
+/// That the gradient at every hook is the slope there.
+pub(super) fn hooks_are_differentiated(model: &Small) {
+    let names = hooks(&model.spec).into_iter().map(|hook| hook.name);
+    // A choice has no gradient.
+    let names: Vec<String> = names
+        .filter(|name| !name.ends_with("hook_expert_indices"))
+        .collect();
+    let gradients = names.iter().cloned().map(Quantity::HookGradient);
     let request = projected(gradients.collect());
-    let trace = model.ask(&request);
-    for hook in &points {
-        let name = hook.name.clone();
-        let gradient = trace.value(&Quantity::HookGradient(name.clone())).unwrap();
-        let error = error(&model, &request, &Target::Hook(name.clone()), gradient);
-        assert!(error < 1e-8, "{name}: {error:e}");
+    let values = model.all_exact(&request);
+    for name in names {
+        let gradient = &values[&Quantity::HookGradient(name.clone())];
+        let error = error(model, &request, &Target::Hook(name.clone()), gradient);
+        let of = &model.spec.architecture;
+        assert!(error < 1e-8, "{of}: {name}: {error:e}");
     }
 }
 
 #[test]
 fn the_gradient_by_every_checkpoint_tensor_is_the_slope() {
-    let model = Small::new();
-    for (_, source) in spec().sources() {
-        let name = source.names[0].clone();
-        let request = projected(vec![Quantity::ParameterGradient(name.clone())]);
-        let gradient = model.value(&request, &request.capture[0]);
-        assert_eq!(gradient.shape(), source.shape);
-        let error = error(&model, &request, &Target::Weight(name.clone()), &gradient);
-        assert!(error < 1e-8, "{name}: {error:e}");
+    parameters_are_differentiated(&Small::new());
+}
+
+/// That the gradient by every checkpoint tensor is the slope as it changes.
+pub(super) fn parameters_are_differentiated(model: &Small) {
+    for Parameter { name, shape } in model.source.tensors() {
+        let quantity = Quantity::ParameterGradient(name.clone());
+        let request = projected(vec![quantity.clone()]);
+        let gradient = model.exact(&request, &quantity);
+        assert_eq!(gradient.shape(), shape);
+        let error = error(model, &request, &Target::Weight(name.clone()), &gradient);
+        let of = &model.spec.architecture;
+        assert!(error < 1e-8, "{of}: {name}: {error:e}");
     }
 }
 

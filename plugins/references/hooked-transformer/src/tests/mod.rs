@@ -2,6 +2,7 @@
 
 mod edits;
 mod gradients;
+mod hf;
 mod pieces;
 mod processing;
 mod questions;

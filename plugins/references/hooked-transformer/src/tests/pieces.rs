@@ -1,14 +1,14 @@
 //! Runs in pieces, padding and generation: what has to give the same as one run on one row.
 
 use tlbench_sdk::{
-    GenerateRequest, GradientRequest, Objective, Padding, Quantity, Sampling, Tensor, TraceRequest,
-    hooks,
+    GenerateRequest, GradientRequest, ModelSpec, Objective, Padding, Quantity, Sampling, Tensor,
+    TraceRequest, hooks,
 };
 
-use super::small::{D_VOCAB, Small, distance, padded, question, spec};
+use super::small::{D_VOCAB, Small, distance, padded, question};
 
-fn everything() -> Vec<Quantity> {
-    let names = || hooks(&spec()).into_iter().map(|hook| hook.name);
+fn everything(spec: &ModelSpec) -> Vec<Quantity> {
+    let names = || hooks(spec).into_iter().map(|hook| hook.name);
     let hooks = names()
         .map(Quantity::Hook)
         .chain(names().map(Quantity::HookGradient));
@@ -19,18 +19,21 @@ fn everything() -> Vec<Quantity> {
 
 #[test]
 fn in_pieces_every_value_and_gradient_is_the_same() {
-    let model = Small::new();
-    let mut request = padded(Padding::Left, everything());
+    agrees_in_pieces(&Small::new());
+}
+
+/// That all there is to see is the same however the input is fed.
+pub(super) fn agrees_in_pieces(model: &Small) {
+    let mut request = padded(Padding::Left, everything(&model.spec));
     request.gradients = Some(GradientRequest {
         objective: Objective::Loss,
     });
-    let whole = model.ask(&request);
+    let whole = model.all_exact(&request);
     for chunks in [vec![1; 6], vec![2, 4], vec![5, 1]] {
         request.chunks = chunks;
-        let pieces = model.ask(&request);
+        let pieces = model.all_exact(&request);
         for quantity in &request.capture {
-            let [mut here, mut there] =
-                [&pieces, &whole].map(|trace| trace.value(quantity).unwrap().clone());
+            let [mut here, mut there] = [&pieces, &whole].map(|values| values[quantity].clone());
             if quantity.to_string().starts_with("hook_grad:")
                 && quantity.to_string().ends_with("hook_pattern")
             {
@@ -38,7 +41,8 @@ fn in_pieces_every_value_and_gradient_is_the_same() {
                 (here, there) = (past(&here), past(&there));
             }
             let error = distance(&here, &there);
-            assert!(error < 1e-13, "{quantity}, {:?}: {error:e}", request.chunks);
+            let (of, chunks) = (&model.spec.architecture, &request.chunks);
+            assert!(error < 1e-13, "{of}: {quantity}, {chunks:?}: {error:e}");
         }
     }
 }

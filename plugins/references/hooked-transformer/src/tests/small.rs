@@ -5,6 +5,7 @@ use std::fs;
 
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use tempfile::TempDir;
+use tlbench_sdk::calibration::{Computes, Precision, Values};
 use tlbench_sdk::spec::{
     Activation, AttentionPort, AttentionSpec, Branch, Cut, DenseMlp, EmbeddingSpec, LayerSpec,
     Mask, MlpSpec, NormKind, NormSpec, PositionSpec, PositionTable, ProjectionSpec, TensorSource,
@@ -26,6 +27,7 @@ const N_CTX: usize = 9;
 /// The model, ready to answer, and the folder that its weights lie in.
 pub(super) struct Small {
     pub(super) source: Source,
+    pub(super) spec: ModelSpec,
     _folder: TempDir,
 }
 
@@ -46,26 +48,26 @@ impl Small {
             r#"{"model_type": "small"}"#,
         )
         .unwrap();
-        let tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = spec
-            .sources()
-            .into_iter()
-            .enumerate()
-            .map(|(seed, (_, source))| {
-                let count = source.shape.iter().product();
-                let values = noise(seed as u64, count)
-                    .into_iter()
-                    .map(|value| value as f32 / 2.0);
-                let bytes = values.flat_map(f32::to_le_bytes).collect();
-                (source.names[0].clone(), (source.shape.clone(), bytes))
-            })
-            .collect();
+        let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+        for (_, source) in spec.sources() {
+            // A tied head takes what is there.
+            if source.names.iter().any(|name| tensors.contains_key(name)) {
+                continue;
+            }
+            let name = &source.names[0];
+            let values = noise(seed(name), source.shape.iter().product());
+            let values = values.into_iter().map(|value| value as f32 / 2.0);
+            let bytes = values.flat_map(f32::to_le_bytes).collect();
+            tensors.insert(name.clone(), (source.shape.clone(), bytes));
+        }
         let views = tensors.iter().map(|(name, (shape, bytes))| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
             (name, view.unwrap())
         });
         serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
         Self {
-            source: Source::new(folder.path(), spec, stimuli).unwrap(),
+            source: Source::new(folder.path(), spec.clone(), stimuli).unwrap(),
+            spec,
             _folder: folder,
         }
     }
@@ -76,12 +78,32 @@ impl Small {
         trace
     }
 
-    /// The value of `quantity`.
+    /// The value of `quantity` in f64, without the runs that measure rounding.
+    pub(super) fn exact(&self, request: &TraceRequest, quantity: &Quantity) -> Tensor {
+        let mut request = request.clone();
+        request.capture = vec![quantity.clone()];
+        self.all_exact(&request).remove(quantity).unwrap()
+    }
+
+    /// The same of everything that `request` captures.
+    pub(super) fn all_exact(&self, request: &TraceRequest) -> Values {
+        let weights = self.source.model(request).unwrap();
+        let values = self.source.run(&weights, request, Precision::Exact);
+        values.unwrap()
+    }
+
+    /// The value of `quantity`, with all that is measured beside it.
     pub(super) fn value(&self, request: &TraceRequest, quantity: &Quantity) -> Tensor {
         let mut request = request.clone();
         request.capture = vec![quantity.clone()];
         self.ask(&request).value(quantity).unwrap().clone()
     }
+}
+
+/// The noise of a tensor, by its name alone: scripts make the same.
+fn seed(name: &str) -> u64 {
+    let step = |value: u32, byte: u8| value.wrapping_mul(31).wrapping_add(u32::from(byte));
+    name.bytes().fold(0, step).into()
 }
 
 pub(super) fn spec() -> ModelSpec {

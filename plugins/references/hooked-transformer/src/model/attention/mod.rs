@@ -124,18 +124,21 @@ impl Attention {
         })
     }
 
-    /// Queries and keys as they meet: normed, clipped and rotated.
+    /// Queries and keys as they meet: normed, clipped and rotated. The hooks of the rotation show them so, a norm after it
+    /// included.
     fn positioned(&self, run: &mut Run<'_, '_>, heads: [Tensor; 2]) -> Result<[Tensor; 2]> {
         let [q, k] = self.normed(run, NormOrder::BeforeRotary, heads)?;
-        let (mut q, mut k) = (self.clipped(q)?, self.clipped(k)?);
-        if let Some(rotary) = &self.rotary {
-            let angles = rotary.angles(run, q.dtype())?;
-            q = rotary.rotate(&q, &angles)?;
-            k = rotary.rotate(&k, &angles)?;
-            q = run.hook(&format!("{}.hook_rot_q", self.name), q)?;
-            k = run.hook(&format!("{}.hook_rot_k", self.name), k)?;
-        }
-        self.normed(run, NormOrder::AfterRotary, [q, k])
+        let (q, k) = (self.clipped(q)?, self.clipped(k)?);
+        let Some(rotary) = &self.rotary else {
+            return self.normed(run, NormOrder::AfterRotary, [q, k]);
+        };
+        let angles = rotary.angles(run, q.dtype())?;
+        let turned = [rotary.rotate(&q, &angles)?, rotary.rotate(&k, &angles)?];
+        let [q, k] = self.normed(run, NormOrder::AfterRotary, turned)?;
+        Ok([
+            run.hook(&format!("{}.hook_rot_q", self.name), q)?,
+            run.hook(&format!("{}.hook_rot_k", self.name), k)?,
+        ])
     }
 
     fn normed(
