@@ -64,7 +64,8 @@ pub(crate) struct Open<'a> {
     /// The first that the release has is taken.
     pub(crate) apis: &'a [Api],
     pub(crate) folder: &'a str,
-    pub(crate) architecture: Architecture,
+    /// What HookedTransformer is told, if it can build the model.
+    pub(crate) architecture: Option<Architecture>,
     pub(crate) weights: Vec<CutWeight>,
     pub(crate) absent: Vec<Absent>,
     pub(crate) hooks: &'a [HookPoint],

@@ -6,12 +6,12 @@ use tlbench_checkpoint::ModelFolder;
 use tlbench_python_worker::{Pool, Python, absolute, from_blob, to_blob};
 use tlbench_sdk::calibration::{Calibration, Computes, Precision, Values};
 use tlbench_sdk::{
-    DType, Evaluation, Host, OpenRequest, Parameter, PluginError, Quantity, Role, SourceInfo,
-    Tensor, TensorMap, Trace, TraceRequest, TraceSource,
+    DType, Evaluation, Host, ModelSpec, OpenRequest, Parameter, PluginError, Quantity, Role,
+    SourceInfo, Tensor, TensorMap, Trace, TraceRequest, TraceSource,
 };
 
 use crate::architecture::Architecture;
-use crate::options;
+use crate::options::{self, Api};
 use crate::program::{ANSWER, Absent, Answer, Answered, CutWeight, OPEN, Open, Opened};
 
 /// A checkpoint that is open in Python.
@@ -36,7 +36,7 @@ impl Live {
             )));
         }
         let (apis, options) = options::split(&request.options, request.role)?;
-        let architecture = Architecture::of(&request.spec)?;
+        let (apis, architecture) = buildable(apis, &request.spec)?;
         let progress = |message: &str| host.progress(message);
         let python = pythons.take(&options, &progress)?;
         let (weights, tensors) = weights(request)?;
@@ -138,6 +138,23 @@ impl TraceSource for Live {
             Role::Reference => self.calibration.answer(self, request),
         }
     }
+}
+
+/// Those of `apis` that can build the model, and what HookedTransformer is told of it. The bridge reads the folder by
+/// itself, and is told nothing.
+fn buildable(
+    apis: Vec<Api>,
+    spec: &ModelSpec,
+) -> Result<(Vec<Api>, Option<Architecture>), PluginError> {
+    let refusal = match Architecture::of(spec) {
+        Ok(architecture) => return Ok((apis, Some(architecture))),
+        Err(refusal) => refusal,
+    };
+    let apis: Vec<Api> = apis.into_iter().filter(|api| *api == Api::Bridge).collect();
+    if apis.is_empty() {
+        return Err(refusal);
+    }
+    Ok((apis, None))
 }
 
 /// The precision of the answers.

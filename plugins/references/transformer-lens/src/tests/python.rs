@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use tlbench_python_worker::to_blob;
-use tlbench_sdk::{Tensor, TensorMap};
+use tlbench_sdk::{ModelSpec, Tensor, TensorMap};
 
 use super::*;
 
@@ -49,13 +49,27 @@ fn checkpoint() -> TempDir {
         .collect();
     let file = folder.path().join("model.safetensors");
     std::fs::write(file, to_blob(&tensors).unwrap()).unwrap();
+    // The bridge takes a folder's own, whatever it is; without one it is given a real one.
+    std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
     folder
 }
 
 /// What a fake is opened as, or why it is not.
 fn opened(python: &str, fake_name: &str, role: Role, api: Option<&str>) -> String {
+    opened_with(python, fake_name, role, api, |_| {})
+}
+
+/// The same of another model.
+fn opened_with(
+    python: &str,
+    fake_name: &str,
+    role: Role,
+    api: Option<&str>,
+    edit: impl FnOnce(&mut ModelSpec),
+) -> String {
     let folder = checkpoint();
     let mut request = request(folder.path(), &fake(fake_name));
+    edit(&mut request.spec);
     request.role = role;
     request
         .options
@@ -92,6 +106,27 @@ fn a_release_is_asked_by_the_best_class_that_it_has() {
         TransformerBridge of transformer-lens 3.9.0
         TransformerBridge of transformer-lens 4.3.0
         TransformerBridge of transformer-lens 4.3.0
+        ");
+    });
+}
+
+#[test]
+fn a_model_that_hooked_transformer_does_not_build_is_the_bridges() {
+    with_python3!(|python: String| {
+        let lines = [
+            (Role::Subject, None),
+            (Role::Reference, None),
+            (Role::Reference, Some("hooked")),
+        ]
+        .map(|(role, api)| {
+            opened_with(&python, "release_3", role, api, |spec| {
+                spec.unembed.softcap = Some(3.0);
+            })
+        });
+        insta::assert_snapshot!(lines.join("\n"), @"
+        TransformerBridge of transformer-lens 3.9.0
+        TransformerBridge of transformer-lens 3.9.0
+        unsupported: unembed: transformer-lens builds no model with a softcap of the logits
         ");
     });
 }

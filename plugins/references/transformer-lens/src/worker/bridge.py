@@ -1,5 +1,7 @@
 """TransformerBridge, which reads the checkpoint's folder by itself."""
 
+import os
+
 import torch
 import transformers
 from transformer_lens.model_bridge import TransformerBridge
@@ -12,13 +14,34 @@ def load(checkpoint, processing, dtype, edits):
     """The model; `edits` are of the checkpoint's tensors, before they are processed."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    model = Bridge(TransformerBridge.boot_transformers(checkpoint.folder, device="cpu", dtype=dtype).eval())
+    tokenizer = None if _has_tokenizer(checkpoint.folder) else _stand_in()
+    booted = TransformerBridge.boot_transformers(checkpoint.folder, device="cpu", dtype=dtype, tokenizer=tokenizer)
+    _compute_experts_one_by_one(booted.original_model)
+    model = Bridge(booted.eval())
     if edits:
         model.take(checkpoint.canonical(), checkpoint.canonical(edits))
     if processing:
         with without_single():
             model.model.enable_compatibility_mode(disable_warnings=True, **steps(processing))
     return model
+
+
+def _has_tokenizer(folder):
+    return any(name.startswith(("tokenizer", "vocab")) for name in os.listdir(folder))
+
+
+def _stand_in():
+    """The bridge does not open without a tokenizer, and questions are of token ids. Without a BOS it is left as it is."""
+    from tokenizers import Tokenizer, models
+
+    words = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="x", pad_token="x", unk_token="x")
+
+
+def _compute_experts_one_by_one(model):
+    """Grouped products, which transformers chooses by itself, take widths of whole 16 bytes alone, and no f64."""
+    if getattr(type(model), "_can_set_experts_implementation", bool)():
+        model.set_experts_implementation("eager")
 
 
 class Bridge:

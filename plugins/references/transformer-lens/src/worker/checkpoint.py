@@ -74,8 +74,13 @@ class Checkpoint:
         total = torch.zeros_like(whole)
         for each in self._cut_from(stored):
             if each.name in parts:
+                part, cut = parts[each.name].detach().double(), _cut(whole, each.cut)
+                if part.shape != cut.shape:
+                    # The bridge repeats grouped keys and values for every query head.
+                    shapes = f"{list(part.shape)}, where the checkpoint has {list(cut.shape)}"
+                    raise unsupported(f"TransformerLens shows `{each.name}` as {shapes}")
                 # A cut moves values and changes none, so its adjoint is its inverse.
-                total += torch.autograd.grad(_cut(whole, each.cut), whole, parts[each.name].detach().double())[0]
+                total += torch.autograd.grad(cut, whole, part)[0]
         return total
 
 
