@@ -22,4 +22,6 @@ pub use forms::{INDEX_FILE, RefusedForm, WEIGHTS_FILE, refused_form};
 pub use recording::{Floors, RECORDING_FILE, RecordedAnswer, Recording, RecordingError};
 pub use stored::StoredTensor;
 pub use tokenizer::{TOKENIZER_FILE, Tokenizer};
-pub use weights::{HeaderProblem, IndexProblem, Weights, shard_names, write_weights};
+pub use weights::{
+    HeaderProblem, IndexProblem, Weights, shard_names, write_tensors, write_weights,
+};

@@ -19,7 +19,7 @@ use self::index::{Index, Shards};
 pub use self::index::{IndexProblem, shard_names};
 pub use self::problem::HeaderProblem;
 use self::stored_file::StoredFile;
-pub use self::write::write_weights;
+pub use self::write::{write_tensors, write_weights};
 use crate::error::CheckpointError;
 
 // The format is little-endian, and values are read straight into place.

@@ -14,8 +14,8 @@ use tlbench::config::{
 use tlbench::model::Model;
 use tlbench::report::Style;
 use tlbench::{
-    Config, Event, Extent, Failure, Located, Outcome, Registry, SearchPath, explain, inspect, list,
-    report, twin,
+    Config, Event, Extent, Failure, Located, Outcome, Registry, SearchPath, bisect, explain,
+    inspect, list, report, twin,
 };
 use tlbench_checkpoint::RECORDING_FILE;
 use tlbench_sdk::{DType, Judging, Tier};
@@ -158,6 +158,16 @@ enum Command {
         #[command(flatten)]
         run: RunOptions,
     },
+    /// Finds the first operation of a model that is wrong, and writes what it was given and gave as a file
+    Bisect {
+        /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
+        model: String,
+        /// The folder that reproduction.safetensors is written to
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+        #[command(flatten)]
+        run: RunOptions,
+    },
     /// Writes what live HuggingFace answers as a recording
     Record {
         /// A checkpoint's folder, a model of the Hub (owner/name@revision), or one of the config
@@ -244,6 +254,23 @@ pub(crate) fn execute(cli: &Cli, terminal: &Terminal) -> Result<u8, Failure> {
                 },
             )?;
             Ok(plugin_code(&registry))
+        }
+        Some(Command::Bisect { model, out, .. }) => {
+            cli.tell_problems(&registry, terminal);
+            let options = |id: &str| config.reference_options(id);
+            let entry = entry(&config, model)?;
+            let found = bisect::bisect(entry, &config.run, &registry, &options, out, terminal)?;
+            cli.write(
+                terminal,
+                match cli.common.format {
+                    Format::Human => bisect::human(&found),
+                    Format::Json => bisect::machine(&found),
+                },
+            )?;
+            Ok(match (found.exit_code(), plugin_code(&registry)) {
+                (0 | 101, code) if code != 0 => code,
+                (code, _) => code,
+            })
         }
         Some(Command::Record {
             model,
@@ -367,6 +394,7 @@ impl Cli {
         let mut config = config.with_overrides(self.overrides())?;
         if let Some(
             Command::Inspect { model }
+            | Command::Bisect { model, .. }
             | Command::Record { model, .. }
             | Command::Sensitivity { model, .. }
             | Command::Twin { model, .. },
@@ -383,6 +411,7 @@ impl Cli {
     fn overrides(&self) -> Overrides {
         let (run, sensitivity) = match &self.command {
             Some(Command::Sensitivity { run, faults, .. }) => (run, Some(faults.settings())),
+            Some(Command::Bisect { run, .. }) => (run, None),
             _ => (&self.run, self.sensitivity.settings()),
         };
         let excluded = [

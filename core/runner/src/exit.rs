@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::bisect::BisectError;
 use crate::config::{ConfigError, ModelSource, OverrideError};
 use crate::explain::UnknownBenchmark;
 use crate::located::LocateError;
@@ -50,6 +51,9 @@ pub enum Failure {
     /// A recording cannot be made. The reason may be a plugin's.
     #[error("{}", shortened(&.0.to_string()))]
     Record(#[from] RecordError),
+    /// A model cannot be bisected. The reason may be a plugin's.
+    #[error("{}", shortened(&.0.to_string()))]
+    Bisect(#[from] BisectError),
     /// A twin cannot be made. The reason may be a plugin's.
     #[error("{}", shortened(&.0.to_string()))]
     Twin(#[from] TwinError),
@@ -73,6 +77,7 @@ impl Failure {
             Self::Locate(_)
             | Self::Model(_)
             | Self::Record(_)
+            | Self::Bisect(_)
             | Self::Twin(_)
             | Self::Output { .. } => Outcome::CouldNotRun.exit_code(),
         }

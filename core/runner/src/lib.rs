@@ -4,6 +4,7 @@
 //! a [`Config`] and a [`Registry`], with an [`EventSink`] that shows what happens.
 
 mod answers;
+pub mod bisect;
 pub mod config;
 pub mod events;
 mod exit;

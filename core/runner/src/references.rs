@@ -47,6 +47,14 @@ pub(crate) struct Unavailable {
     pub(crate) reason: String,
 }
 
+impl Unavailable {
+    /// Whether something is left unverified: that a second opinion is missing counts only where it was named, or broken.
+    pub(crate) fn counts(&self) -> bool {
+        let is_second_opinion = self.tier == Some(Tier::HookedTransformer);
+        self.is_broken || self.is_named || !is_second_opinion
+    }
+}
+
 /// Looks for references of one model.
 pub(crate) struct Search<'a> {
     pub(crate) model: &'a Model,

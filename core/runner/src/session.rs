@@ -1,5 +1,6 @@
 //! One model on trial: its part of the plan in, events out.
 
+mod bisect;
 mod planning;
 mod sensitivity;
 mod trial;
@@ -231,13 +232,8 @@ impl Session<'_> {
         }
     }
 
-    /// What a missing reference leaves unverified: never a pass, and an ERROR where something is wrong with it. That a
-    /// second opinion is missing counts only where it was named, or broken.
+    /// What a missing reference leaves unverified: never a pass, and an ERROR where something is wrong with it.
     fn unverified(&self, unavailable: &[Unavailable]) -> Vec<BenchmarkResult> {
-        let counts = |missing: &&Unavailable| {
-            let is_second_opinion = missing.tier == Some(Tier::HookedTransformer);
-            missing.is_broken || missing.is_named || !is_second_opinion
-        };
         let result = |missing: &Unavailable, chosen: &ChosenBenchmark<'_>| {
             let severity = if missing.is_broken {
                 Severity::Error
@@ -252,7 +248,7 @@ impl Session<'_> {
             let id = self.id(chosen, Mode::Raw, &missing.asked, UNVERIFIED);
             BenchmarkResult::new(id, tier, verdict, 0.0)
         };
-        let missing = unavailable.iter().filter(counts);
+        let missing = unavailable.iter().filter(|missing| missing.counts());
         missing
             .flat_map(|missing| {
                 self.benchmarks

@@ -136,6 +136,10 @@ pub struct Measurement {
     /// By fixed tolerances, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closeness: Option<Closeness>,
+    /// What tells the rows, positions, heads and channels that are wrong from those that are right, in a few words each;
+    /// empty where it passed, or where nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pattern: Vec<String>,
 }
 
 impl Measurement {

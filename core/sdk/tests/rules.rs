@@ -82,6 +82,7 @@ fn measurement(quantity: Quantity, ratio: f64, severity: Severity) -> Measuremen
             by_position: Vec::new(),
         },
         closeness: None,
+        pattern: Vec::new(),
     }
 }
 

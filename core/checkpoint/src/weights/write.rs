@@ -19,7 +19,20 @@ pub fn write_weights(
     file: &Path,
 ) -> Result<(), CheckpointError> {
     // Releases of transformers up to 4 refuse a file that does not say this.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    write_tensors(tensors, metadata, file)
+}
+
+/// Writes `tensors` by name to the safetensors file `file`, with texts beside them.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_tensors(
+    tensors: BTreeMap<String, Tensor>,
+    metadata: BTreeMap<String, String>,
+    file: &Path,
+) -> Result<(), CheckpointError> {
+    let metadata: HashMap<String, String> = metadata.into_iter().collect();
     let stored = tensors
         .into_iter()
         .map(|(name, tensor)| (name, StoredTensor(tensor)));

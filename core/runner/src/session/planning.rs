@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use tlbench_sdk::{
     Check, Firings, Mode, ModelInfo, Parameter, PluginError, Processing, Role, Severity,
     SourceInfo, Stimulus, Verdict, check_plan,
@@ -35,6 +36,19 @@ pub(super) struct OneMode {
     pub(super) firings: BTreeMap<Role, Firings>,
 }
 
+impl OneMode {
+    /// Weights as they are; nobody has told what fires.
+    pub(super) fn raw(model: &Model, stimuli: &[Stimulus]) -> Self {
+        Self {
+            mode: Mode::Raw,
+            processing: Processing::raw(),
+            parameters: model.parameters(&Processing::raw()),
+            stimuli: stimuli.to_vec(),
+            firings: BTreeMap::new(),
+        }
+    }
+}
+
 impl Session<'_> {
     /// Weights as they are, and, if that is wanted, with all that the spec admits done to them.
     pub(super) fn modes(
@@ -46,11 +60,8 @@ impl Session<'_> {
         default: &[Stimulus],
     ) -> Result<Vec<OneMode>, ModelError> {
         let raw = OneMode {
-            mode: Mode::Raw,
-            processing: Processing::raw(),
-            parameters: model.parameters(&Processing::raw()),
-            stimuli: reference.stimuli(default).to_vec(),
             firings: firings(subject, &reference.info),
+            ..OneMode::raw(model, reference.stimuli(default))
         };
         let processing = Processing::compat(&model.spec);
         if !(self.run.compat && subject.processes_weights) || processing.is_raw() {
@@ -116,7 +127,7 @@ impl Session<'_> {
             only_in.is_none_or(|only| only == mode.mode)
         };
         for chosen in self.benchmarks.iter().filter(is_for) {
-            let info = Arc::new(self.model_info(model, reference, mode, chosen));
+            let info = Arc::new(self.model_info(model, reference, mode, &chosen.options));
             match chosen.benchmark.plan(&info).and_then(checked) {
                 Ok(checks) => planned.extend(checks.into_iter().map(|check| PlannedCheck {
                     id: self.id(chosen, mode.mode, &reference.id, &check.variant),
@@ -138,12 +149,12 @@ impl Session<'_> {
         (planned, failed)
     }
 
-    fn model_info(
+    pub(super) fn model_info(
         &self,
         model: &Model,
         reference: &OpenReference,
         mode: &OneMode,
-        chosen: &ChosenBenchmark<'_>,
+        options: &Map<String, Value>,
     ) -> ModelInfo {
         ModelInfo {
             name: self.entry.name.clone(),
@@ -160,7 +171,7 @@ impl Session<'_> {
             firings: mode.firings.clone(),
             usage: model.usage.clone(),
             judging: self.run.judging,
-            options: chosen.options.clone(),
+            options: options.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::support::cli_test::{CliTest, Run};
 use crate::support::fixture;
 
 /// A mistake, and the first hook at which it shows.
-const FAULTS: [(&str, &str); 12] = [
+pub(crate) const FAULTS: [(&str, &str); 12] = [
     ("gpt2-eps", "hook:blocks.0.ln1.hook_scale"),
     ("gpt2-exact-gelu", "hook:blocks.0.mlp.hook_post"),
     ("gpt2-dropped-bias", "hook:blocks.1.hook_mlp_out"),

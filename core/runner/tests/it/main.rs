@@ -8,6 +8,7 @@
     reason = "helpers of tests are tests"
 )]
 
+mod bisect;
 mod cli;
 mod coverage;
 mod families;

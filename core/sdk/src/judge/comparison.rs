@@ -1,5 +1,6 @@
 //! One comparison: a value of the subject against the reference's truth and floor.
 
+use super::pattern::{Compared, pattern};
 use super::wording::{evaluation_text, ratio_text};
 use crate::benchmark::ModelInfo;
 use crate::compare::{Axes, Gate, Region, Tolerance, allclose, compare, error_ratio};
@@ -102,6 +103,18 @@ impl<'a> Comparison<'a> {
         })?;
         let ratio = error_ratio(&difference, floor);
         let severity = Gate::for_rows(difference.rows).severity(ratio);
+        let pattern = if severity == Severity::Danger {
+            let region = &self.region;
+            let compared = Compared {
+                value,
+                truth,
+                axes,
+                region,
+            };
+            pattern(self.model, quantity, compared, floor)
+        } else {
+            Vec::new()
+        };
         Ok(Outcome::Measured(Measurement {
             quantity: quantity.clone(),
             evaluation,
@@ -110,6 +123,7 @@ impl<'a> Comparison<'a> {
             severity,
             difference,
             closeness: None,
+            pattern,
         }))
     }
 

@@ -2,6 +2,7 @@
 
 use super::comparison::{Comparison, Outcome, divergence_of, worst};
 use super::explain::explain;
+use super::pattern::failing_blocks;
 use super::truth_of;
 use super::wording::{by_layer, evaluation_text, quantity_text, ratio_text, with_blindness};
 use crate::benchmark::ModelInfo;
@@ -128,6 +129,9 @@ impl Findings {
             if let Some(measurement) = self.measurement(&divergence) {
                 verdict = describe(verdict, measurement);
             }
+            if let Some(blocks) = failing_blocks(&model.spec, &self.measurements, &divergence) {
+                verdict = verdict.detail("fails locally in", blocks);
+            }
             if let Some(by_layer) = by_layer(&self.measurements) {
                 verdict = verdict.detail("cumulative ratio after each block", by_layer);
             }
@@ -182,7 +186,7 @@ impl Findings {
     }
 }
 
-/// Adds how far apart the two values of `measurement` are.
+/// Adds how far apart the two values of `measurement` are, and where.
 pub fn describe(verdict: Verdict, measurement: &Measurement) -> Verdict {
     let difference = &measurement.difference;
     let at = difference
@@ -190,7 +194,7 @@ pub fn describe(verdict: Verdict, measurement: &Measurement) -> Verdict {
         .as_ref()
         .map(|place| format!(" at {place:?}"))
         .unwrap_or_default();
-    verdict.detail(
+    let verdict = verdict.detail(
         "difference",
         format!(
             "rms {:.2e} (floor {:.2e}, truth {:.2e}), relative L2 {:.2e}, largest {:.2e}{at}",
@@ -200,5 +204,9 @@ pub fn describe(verdict: Verdict, measurement: &Measurement) -> Verdict {
             difference.relative_l2,
             difference.max_abs
         ),
-    )
+    );
+    if measurement.pattern.is_empty() {
+        return verdict;
+    }
+    verdict.detail("pattern", measurement.pattern.join("; "))
 }

@@ -8,6 +8,7 @@ mod explain;
 mod findings;
 mod forward;
 mod parts;
+mod pattern;
 mod requests;
 mod wording;
 

@@ -64,6 +64,7 @@ impl Run<'_> {
             severity,
             difference,
             closeness: None,
+            pattern: Vec::new(),
         }))
     }
 

@@ -69,6 +69,7 @@ fn measured(quantity: Quantity, ratio: f64, severity: Severity) -> Measurement {
             by_position: Vec::new(),
         },
         closeness: None,
+        pattern: Vec::new(),
     }
 }
 
