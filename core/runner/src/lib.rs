@@ -5,6 +5,7 @@
 
 mod answers;
 pub mod config;
+pub mod diagnosis;
 pub mod events;
 mod exit;
 pub mod explain;
