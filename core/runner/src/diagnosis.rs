@@ -7,7 +7,9 @@ mod search;
 
 use serde::Serialize;
 use tlbench_sdk::host::ForeignFaultZoo;
-use tlbench_sdk::{FaultZoo as _, ModelSpec, PluginError, Remedy, Repair, Symptom, float};
+use tlbench_sdk::{
+    FaultZoo as _, ModelSpec, PluginError, Remedy, Repair, Symptom, float, layer_of,
+};
 
 use crate::plugins::Offer;
 
@@ -44,6 +46,8 @@ pub struct Explanation {
     pub fault: String,
     /// What was taken for what.
     pub finding: String,
+    /// The first component that it changes; the hook may show what is made before it.
+    pub component: String,
     /// Where to look.
     pub look_at: String,
     /// The largest error ratio of the component with the repair, on true inputs.
@@ -84,7 +88,7 @@ pub(crate) fn diagnose<'z>(
         explanations = numbers::explanations(&case, &repairs, &mut tried);
     }
     for explanation in &mut explanations {
-        explanation.worst = patient.worst(&explanation.spec);
+        settle(patient, &case.component, explanation);
     }
     explanations.sort_by(|a, b| a.worst.total_cmp(&b.worst));
     explanations.truncate(TOLD);
@@ -97,6 +101,25 @@ pub(crate) fn diagnose<'z>(
         tried,
         explanations,
     }))
+}
+
+/// Tells where the repair is made, and how the whole model fares with it. What is wrong with one component may be right with
+/// others like it: they are left as they are where that is better.
+fn settle(patient: &Patient<'_>, component: &str, explanation: &mut Explanation) {
+    explanation.worst = patient.worst(&explanation.spec);
+    if let Some(layer) = layer_of(component)
+        && explanation.worst > explanation.ratio
+        && let Some(repaired) = explanation.spec.layers.get(layer)
+    {
+        let mut alone = patient.spec.clone();
+        alone.layers[layer] = repaired.clone();
+        let worst = patient.worst(&alone);
+        if worst < explanation.worst {
+            (explanation.worst, explanation.spec) = (worst, alone);
+        }
+    }
+    let changed = first_changed(patient.spec, &explanation.spec);
+    explanation.component = changed.unwrap_or_else(|| component.to_owned());
 }
 
 /// Repairs that say all.
@@ -113,6 +136,7 @@ fn fixed(case: &Case<'_>, repairs: &[Repair], tried: &mut usize) -> Vec<Explanat
                 fault: repair.fault.clone(),
                 finding: finding.clone(),
                 look_at: repair.look_at.clone(),
+                component: case.component.clone(),
                 ratio,
                 worst: ratio,
                 spec: (**spec).clone(),

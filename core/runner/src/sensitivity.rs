@@ -37,7 +37,7 @@ pub struct FaultJudged {
 pub struct Recognition {
     /// The first component, in execution order, that it changes.
     pub expected: String,
-    /// The component that was found to differ first.
+    /// The component that the first explanation changes, or else the one that differs first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
     /// The first divergence of the check that caught it.

@@ -24,7 +24,9 @@ pub(super) fn explanations(
             return None;
         };
         let with = |value: f64| put(&spec, at, *values, value);
-        let value = least(*values, case.ratio, HEALTHY, |value| {
+        let found = at.first().and_then(|at| spec.pointer(at));
+        let found = found.and_then(Value::as_f64);
+        let value = least(*values, found, HEALTHY, |value| {
             *tried += 1;
             case.ratio_of(&with(value)?)
         })?;
@@ -34,13 +36,12 @@ pub(super) fn explanations(
             Some((value, case.cured(&repaired)?, repaired))
         });
         let (value, ratio, repaired) = fitting?;
-        let found = at.first().and_then(|at| spec.pointer(at));
-        let found = found.and_then(Value::as_f64);
         let found = found.map_or_else(|| "none".to_owned(), text);
         Some(Explanation {
             fault: repair.fault.clone(),
             finding: format!("{name} = {found} where {} fits", text(value)),
             look_at: repair.look_at.clone(),
+            component: case.component.clone(),
             ratio,
             worst: ratio,
             spec: repaired,

@@ -51,6 +51,12 @@ impl<'a> Patient<'a> {
             let Some(part) = component_of(&info, &divergence.quantity) else {
                 continue;
             };
+            // A hook that the subject does not have is named after itself.
+            let part = match part.as_str() {
+                "hook_embed" => "embed".to_owned(),
+                "hook_pos_embed" => "pos_embed".to_owned(),
+                _ => part,
+            };
             let hook = divergence.quantity.as_hook();
             return Ok(Some(Case {
                 patient: self,
@@ -124,14 +130,9 @@ impl Case<'_> {
     /// The largest local ratio of the component in a model of `spec`, if that brings it back.
     pub(super) fn cured(&self, spec: &ModelSpec) -> Option<f64> {
         let findings = self.look(spec).ok()?;
-        let place = |quantity: &Quantity| {
-            let capture = self.request.capture.iter();
-            capture.clone().position(|known| known == quantity)
-        };
         let own = |quantity: &Quantity| self.is_own(spec, quantity);
-        if let Some(first) = findings.first_divergence()
-            && (own(&first.quantity) || place(&first.quantity) <= place(&self.quantity))
-        {
+        let first = findings.first_divergence();
+        if first.is_some_and(|first| own(&first.quantity)) {
             return None;
         }
         let local = findings

@@ -6,14 +6,12 @@ use tlbench_sdk::Values;
 const COARSE: usize = 25;
 /// How often the place of the least is narrowed down.
 const STEPS: usize = 40;
-/// To what share of what was found a coarse value has to bring it, so that a search is worth it.
-const PROMISING: f64 = 0.7;
 
-/// Searches `values` for the one at which `of` is at most `enough`, or else as small as it gets. Nothing, if no value
-/// promises to be better than `found`.
+/// Searches `values` for the one at which `of` is at most `enough`, or else as small as it gets; around `found` as well, since
+/// what is a little off is nearer than any other value that is tried. Nothing, if it does not depend on the number.
 pub(super) fn least(
     values: Values,
-    found: f64,
+    found: Option<f64>,
     enough: f64,
     mut of: impl FnMut(f64) -> Option<f64>,
 ) -> Option<f64> {
@@ -34,12 +32,10 @@ pub(super) fn least(
             if ends[0] == ends[1] {
                 return None;
             }
+            let found = found.filter(|found| *found > 0.0).map(f64::ln);
             let coarse = (0..COARSE).map(|index| from + index as f64 * step);
-            let rated = coarse.map(|log| (of(log), log));
-            let (rating, best) = rated.min_by(|a, b| a.0.total_cmp(&b.0))?;
-            if rating > PROMISING * found {
-                return None;
-            }
+            let rated = coarse.chain(found).map(|log| (of(log), log));
+            let (_, best) = rated.min_by(|a, b| a.0.total_cmp(&b.0))?;
             Some(golden(best - step, best + step, enough, &mut of).exp())
         }
     }
@@ -97,7 +93,7 @@ mod tests {
     #[test]
     fn what_does_not_depend_on_a_number_is_left_alone() {
         let mut asked = 0;
-        let found = least(EPS, 50.0, 1.0, |_| {
+        let found = least(EPS, Some(1e-5), 1.0, |_| {
             asked += 1;
             Some(50.0)
         });
@@ -108,8 +104,8 @@ mod tests {
     fn a_whole_number_is_found_or_nothing_is() {
         let values = Values::Whole { from: 0, to: 64 };
         let off = |wanted: f64| move |value: f64| Some(10.0 * (value - wanted).abs());
-        assert_eq!(least(values, 20.0, 1.0, off(5.0)), Some(5.0));
-        assert_eq!(least(values, 20.0, 1.0, off(5.5)), None);
+        assert_eq!(least(values, None, 1.0, off(5.0)), Some(5.0));
+        assert_eq!(least(values, None, 1.0, off(5.5)), None);
     }
 
     proptest! {
@@ -117,7 +113,7 @@ mod tests {
         fn a_valley_is_found_wherever_it_is(log in -12.0_f64..-1.5) {
             let wanted = 10_f64.powf(log);
             let of = |value: f64| Some(1e6 * (value / wanted).ln().abs());
-            let found = least(EPS, 1e9, 1.0, of).unwrap();
+            let found = least(EPS, None, 1.0, of).unwrap();
             prop_assert!((found / wanted).ln().abs() <= 1e-6);
         }
     }

@@ -211,17 +211,20 @@ impl Laboratory<'_> {
         };
         let diagnosis = diagnose(&patient, self.registry.faults.values());
         let diagnosis = diagnosis.ok().flatten();
-        let found = diagnosis
+        let first_component = diagnosis
             .as_ref()
             .map(|diagnosis| diagnosis.component.clone());
         let explanations = diagnosis.map_or_else(Vec::new, |found| found.explanations);
+        let first = explanations.first();
+        let found = first.map(|first| first.component.clone());
+        let found = found.or(first_component);
         let is_right = |explanation: &Explanation| {
             is_same_component(&model.spec, &explanation.spec, &expected, weights)
         };
         Some(Recognition {
             is_located: found.as_ref() == Some(&expected),
             named: explanations.iter().position(is_right),
-            finding: explanations.first().map(|first| first.finding.clone()),
+            finding: first.map(|first| first.finding.clone()),
             first_divergence: by
                 .first_divergence
                 .as_ref()

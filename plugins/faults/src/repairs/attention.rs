@@ -2,7 +2,7 @@
 
 use tlbench_sdk::spec::{
     AlibiSpec, AttentionSpec, Cut, HeadNorm, Mask, NormKind, NormOrder, NormSpec, PositionSpec,
-    ProjectionSpec,
+    ProjectionSpec, TensorSource,
 };
 use tlbench_sdk::{ModelSpec, Symptom};
 
@@ -184,8 +184,37 @@ fn head_norms(variants: &mut Variants<'_, AttentionSpec>, symptom: &Symptom, com
     variants.push("qk-norm-missing", finding, |attention| {
         attention.qk_norm = None;
     });
+    head_gains(variants, symptom);
     if variants.part().qk_norm.is_none() {
         missing_head_norms(variants, symptom, component);
+    }
+}
+
+/// Gains of both norms, which may be there and left out.
+fn head_gains(variants: &mut Variants<'_, AttentionSpec>, symptom: &Symptom) {
+    let left = |norm: &NormSpec| {
+        let name = format!("{}.weight", norm.module.as_ref()?);
+        let mut left = symptom.tensors_not_taken.iter();
+        let (name, shape) = left.find(|(known, _)| *known == name)?;
+        Some(TensorSource::new([name], shape.clone()))
+    };
+    for offset in [0.0, 1.0] {
+        let finding = match offset {
+            0.0 => "the gains of the norms of queries and keys are left out where they fit",
+            _ => {
+                "the gains of the norms of queries and keys are left out where they fit, with 1 added"
+            }
+        };
+        variants.push("qk-norm-gain-dropped", finding, |attention| {
+            let norms = attention.qk_norm.iter_mut();
+            for norm in norms.flat_map(|norms| [&mut norms.q.norm, &mut norms.k.norm]) {
+                if norm.gain.is_none()
+                    && let Some(gain) = left(norm)
+                {
+                    (norm.gain, norm.gain_offset) = (Some(gain), offset);
+                }
+            }
+        });
     }
 }
 

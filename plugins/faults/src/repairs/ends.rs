@@ -46,18 +46,20 @@ impl Parts<EmbeddingSpec> for Embedding {
 
 fn scale(variants: &mut Variants<'_, EmbeddingSpec>, d_model: usize) {
     let root = (d_model as f64).sqrt();
+    let found = variants.part().scale.as_ref();
+    let is_rounded = found.is_some_and(|scale| scale.rounded_to_weights);
     let exact = |value| EmbeddingScale {
         value,
-        rounded_to_weights: false,
+        rounded_to_weights: is_rounded,
     };
     let rounded = EmbeddingScale {
         value: root,
         rounded_to_weights: true,
     };
     let usual = [
-        (None, "1"),
-        (Some(exact(root)), "sqrt(d_model)"),
         (Some(rounded), "sqrt(d_model), rounded as the weights are,"),
+        (Some(exact(root)), "sqrt(d_model)"),
+        (None, "1"),
         (
             Some(exact(bf16::from_f64(root).to_f64())),
             "sqrt(d_model), rounded to bf16,",

@@ -58,7 +58,9 @@ fn fixed(symptom: &Symptom) -> Vec<Repair> {
     let is_about = |part: &str| kind.is_empty() || kind.starts_with(part);
     if is_about("attn") {
         list.extend(repairs_of(&Attentions, symptom, &format!("{block}.attn")));
-        list.extend(norms(&format!("{block}.ln1")));
+        for norm in ["attn.q_norm", "ln1"] {
+            list.extend(norms(&format!("{block}.{norm}")));
+        }
     }
     if is_about("mlp") {
         list.extend(repairs_of(&Mlps, symptom, &format!("{block}.mlp")));

@@ -103,7 +103,7 @@ fn left(variants: &mut Variants<'_, NormSpec>, symptom: &Symptom, component: &st
         }
     }
     for other in width.map_or(Vec::new(), |width| left_norms(symptom, component, width)) {
-        let finding = format!("another norm is taken where `{}` fits", other.stem);
+        let finding = format!("{component} takes another norm where `{}` fits", other.stem);
         variants.push("norm-shared", finding, |norm| {
             if norm.bias.is_some() {
                 norm.bias = other.bias;

@@ -49,6 +49,36 @@ const ATTENTION: &[Number] = &[
         "/position/rotary/scaling/linear/factor",
         [0.1, 256.0],
     ),
+    positive(
+        "rotary-scaling-linear",
+        "the factor of the scaling",
+        "/position/rotary/scaling/dynamic/factor",
+        [0.1, 256.0],
+    ),
+    positive(
+        "rotary-scaling-linear",
+        "the factor of the scaling",
+        "/position/rotary/scaling/yarn/factor",
+        [0.1, 256.0],
+    ),
+    positive(
+        "rotary-scaling-linear",
+        "the factor of the scaling",
+        "/position/rotary/scaling/llama3/factor",
+        [0.1, 256.0],
+    ),
+    positive(
+        "rotary-attention-factor",
+        "the factor of sines and cosines",
+        "/position/rotary/scaling/yarn/attention_factor",
+        [0.1, 10.0],
+    ),
+    positive(
+        "rotary-attention-factor",
+        "the factor of sines and cosines",
+        "/position/rotary/scaling/long_rope/attention_factor",
+        [0.1, 10.0],
+    ),
     Number {
         fault: "window-one-more",
         name: "the number of earlier tokens that a token sees",
@@ -70,6 +100,18 @@ const ATTENTION: &[Number] = &[
 ];
 
 const NORM: &[Number] = &[positive("norm-eps", "eps", "/eps", [1e-13, 0.1])];
+
+/// Where the norms of a block are.
+const NORMS: &[&str] = &[
+    "/attn/input/norm",
+    "/attn/body/qk_norm/q/norm",
+    "/attn/body/qk_norm/k/norm",
+    "/attn/output_norm",
+    "/attn/sum_norm",
+    "/mlp/input/norm",
+    "/mlp/output_norm",
+    "/mlp/sum_norm",
+];
 
 const MOE: &[Number] = &[positive(
     "router-normalisation",
@@ -134,21 +176,26 @@ impl Place {
         let own = format!("{}{}{}", self.block, self.rest, number.path);
         let found = at(spec, &own)?;
         let layers = spec.pointer("/layers")?.as_array()?.len();
-        let alike = |layer: usize| {
-            let other = format!("/layers/{layer}{}{}", self.rest, number.path);
-            (at(spec, &other) == Some(found)).then_some(other)
+        let rests = if number.name == "eps" {
+            NORMS
+        } else {
+            &[self.rest]
         };
-        let at = match self.block.as_str() {
-            "" => vec![own],
-            _ => (0..layers).filter_map(alike).collect(),
-        };
+        let path = number.path;
+        let in_blocks = (0..layers).flat_map(|layer| {
+            let rests = rests.iter();
+            rests.map(move |rest| format!("/layers/{layer}{rest}{path}"))
+        });
+        let others = in_blocks.filter(|other| *other != own && at(spec, other) == Some(found));
+        let mut all = vec![own.clone()];
+        all.extend(others);
         let component = spec.pointer(&format!("{}{}", self.block, self.rest));
         Some(Repair {
             fault: number.fault.to_owned(),
             look_at: keys(&component.map_or_else(Vec::new, config_keys)),
             remedy: Remedy::Number {
                 name: number.name.to_owned(),
-                at,
+                at: all,
                 values: number.values,
             },
         })
@@ -188,10 +235,17 @@ fn places(spec: &Value, component: &str) -> Vec<Place> {
     };
     let ln1 = || place("/attn/input/norm", NORM);
     let ln2 = || place("/mlp/input/norm", NORM);
+    // What an expert is a part of is the body.
+    let kind = if kind.starts_with("mlp.") {
+        "mlp"
+    } else {
+        kind
+    };
     let all = match kind {
         "attn" => vec![
             place("/attn/body", ATTENTION),
             place("/attn", BRANCH),
+            place("/attn/body/qk_norm/q/norm", NORM),
             ln1(),
         ],
         "attn.q_norm" => vec![place("/attn/body/qk_norm/q/norm", NORM)],
