@@ -192,3 +192,47 @@ fn is_close(a: &Value, b: &Value) -> bool {
         _ => a == b,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The spec of a small GPT-2.
+    fn right() -> ModelSpec {
+        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
+        let (_, json) = seed.split_once("\n\n").unwrap();
+        let symptom: tlbench_sdk::Symptom = serde_json::from_str(json).unwrap();
+        symptom.spec
+    }
+
+    #[test]
+    fn a_part_belongs_to_the_component_that_the_spec_has() {
+        let spec = right();
+        assert_eq!(owner(&spec, "blocks.0.attn.q_norm"), "blocks.0.attn");
+        assert_eq!(owner(&spec, "blocks.0.ln1"), "blocks.0.ln1");
+        assert_eq!(owner(&spec, "blocks.0.ln1_post"), "blocks.0.ln1_post");
+    }
+
+    #[test]
+    fn the_first_change_in_execution_order_is_found_wherever_it_is() {
+        let changed = |edit: fn(&mut ModelSpec)| {
+            let mut wrong = right();
+            edit(&mut wrong);
+            first_changed(&right(), &wrong)
+        };
+        assert_eq!(changed(|_| ()), None);
+        let final_norm = changed(|spec| spec.final_norm = None);
+        assert_eq!(final_norm.as_deref(), Some("ln_final"));
+        let attention = changed(|spec| {
+            spec.final_norm = None;
+            spec.layers[0].attn.as_mut().unwrap().body.scale = 1.0;
+        });
+        assert_eq!(attention.as_deref(), Some("blocks.0.attn"));
+        let joined = changed(|spec| {
+            spec.layers[0].wiring = tlbench_sdk::spec::Wiring::Parallel;
+        });
+        assert_eq!(joined.as_deref(), Some("blocks.0"));
+        let positions = changed(|spec| spec.embedding.positions = None);
+        assert_eq!(positions.as_deref(), Some("pos_embed"));
+    }
+}

@@ -66,3 +66,53 @@ fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(explanations: Vec<Explanation>) -> String {
+        let diagnosis = Diagnosis {
+            model: "tiny".into(),
+            input: "text".into(),
+            component: "blocks.0.mlp".into(),
+            hook: "blocks.0.mlp.hook_post".into(),
+            ratio: 3552.0,
+            tried: 21,
+            explanations,
+        };
+        let mut text = String::new();
+        let events = [Event::Diagnosed(Box::new(diagnosis))];
+        section(&mut text, &events, "other", Style::Plain);
+        assert_eq!(text, "");
+        section(&mut text, &events, "tiny", Style::Plain);
+        text
+    }
+
+    fn explanation(finding: &str, worst: f64) -> Explanation {
+        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
+        let (_, json) = seed.split_once("\n\n").unwrap();
+        let symptom: tlbench_sdk::Symptom = serde_json::from_str(json).unwrap();
+        Explanation {
+            fault: "gelu-kind".into(),
+            finding: finding.into(),
+            component: "blocks.0.mlp".into(),
+            look_at: "activation_function".into(),
+            ratio: 0.98,
+            worst,
+            spec: symptom.spec,
+        }
+    }
+
+    #[test]
+    fn the_best_explanation_is_told_with_what_comes_of_it_and_the_others_after_it() {
+        let first = explanation("the activation is gelu where gelu_tanh fits", 1.41);
+        let second = explanation("the activation is gelu where silu fits", 88.0);
+        insta::assert_snapshot!(told(vec![first, second]));
+    }
+
+    #[test]
+    fn that_nothing_fits_is_told_with_how_much_was_tried() {
+        insta::assert_snapshot!(told(Vec::new()));
+    }
+}
