@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tlbench_sdk::{DType, Detail, Divergence, Judging, Measurement, Mode, Severity, Tier, Verdict};
 
+use crate::diagnosis::Diagnosis;
 use crate::located::HubCopy;
 use crate::sensitivity::{FaultJudged, Score};
 
@@ -98,6 +99,8 @@ pub enum Event {
     },
     /// A check ended.
     CheckFinished(Box<BenchmarkResult>),
+    /// What explains the first component that differs was looked for.
+    Diagnosed(Box<Diagnosis>),
     /// A mistake was put into the model, and judged.
     FaultJudged(Box<FaultJudged>),
     /// All mistakes were.

@@ -6,6 +6,7 @@
 mod answers;
 pub mod bisect;
 pub mod config;
+pub mod diagnosis;
 pub mod events;
 mod exit;
 pub mod explain;

@@ -28,6 +28,9 @@ pub struct FaultJudged {
     /// What less would have made of it, if every check was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_logits: Option<LogitsAlone>,
+    /// Whether it was found where it is, and named, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recognition: Option<Recognition>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -60,6 +63,45 @@ impl LogitsAlone {
             })
         })
     }
+}
+
+/// Whether a mistake that was caught was found where it is, and named.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recognition {
+    /// The first component, in execution order, that it changes.
+    pub expected: String,
+    /// The component that the first explanation changes, or else the one that differs first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// The first divergence of the check that caught it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_divergence: Option<String>,
+    /// Whether they are the same.
+    pub is_located: bool,
+    /// Which of the explanations puts right what the mistake has changed, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<usize>,
+    /// What the first explanation says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
+}
+
+impl Recognition {
+    /// Whether what is told first is what is wrong.
+    pub fn is_diagnosed(&self) -> bool {
+        self.named == Some(0)
+    }
+}
+
+/// How many mistakes are found where they are, and named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecognitionScore {
+    /// Those that were caught and that a spec can say.
+    pub asked: usize,
+    /// Those whose component was found.
+    pub located: usize,
+    /// Those that were named first.
+    pub diagnosed: usize,
 }
 
 /// What the suite made of a mistake.
@@ -131,6 +173,9 @@ pub struct Score {
     pub not_exercised: usize,
     /// Those that move nothing on random inputs either.
     pub not_excitable: usize,
+    /// How many of those that were caught were recognised, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recognition: Option<RecognitionScore>,
     /// The share that has to be caught, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
@@ -150,10 +195,17 @@ impl Score {
             missed: 0,
             not_exercised: 0,
             not_excitable: 0,
+            recognition: None,
             minimum,
         };
         for judged in judged {
             score.applicable += 1;
+            if let Some(one) = &judged.recognition {
+                let all = score.recognition.get_or_insert_default();
+                all.asked += 1;
+                all.located += usize::from(one.is_located);
+                all.diagnosed += usize::from(one.is_diagnosed());
+            }
             *match judged.outcome {
                 FaultOutcome::Caught { .. } | FaultOutcome::Refused { .. } => &mut score.caught,
                 FaultOutcome::Missed { .. } => &mut score.missed,

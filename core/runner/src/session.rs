@@ -1,6 +1,7 @@
 //! One model on trial: its part of the plan in, events out.
 
 mod bisect;
+mod diagnosis;
 mod planning;
 mod sensitivity;
 mod trial;
@@ -14,6 +15,7 @@ use tlbench_sdk::{
     Stimulus, Tier, TraceSource, Verdict, is_large,
 };
 
+use self::diagnosis::Suspect;
 use self::planning::PlannedCheck;
 use self::trial::Trial;
 use crate::answers::Answers;
@@ -35,6 +37,14 @@ const MAX_ROUNDS: usize = 16;
 pub(crate) struct ChosenBenchmark<'a> {
     pub(crate) benchmark: &'a dyn Benchmark,
     pub(crate) options: Map<String, Value>,
+}
+
+/// What was red.
+#[derive(Default)]
+struct RedChecks {
+    count: usize,
+    /// Those that can be explained.
+    plain: Vec<Suspect>,
 }
 
 /// One model on trial.
@@ -146,7 +156,10 @@ impl Session<'_> {
                 parameters: &parameters,
             };
             match &self.run.sensitivity {
-                None => _ = self.judge_all(planned, trial.answers(), reference.tier),
+                None => {
+                    let suspects = self.judge_all(planned, trial.answers(), reference.tier);
+                    self.diagnose(suspects.plain, &trial);
+                }
                 Some(settings) => self.judge_with_faults(&planned, &trial, settings),
             }
         }
@@ -258,14 +271,14 @@ impl Session<'_> {
             .collect()
     }
 
-    /// Whether no check was red.
+    /// Judges all checks, and gives what was red.
     fn judge_all(
         &self,
         planned: Vec<PlannedCheck<'_>>,
         mut answers: Answers<'_>,
         tier: Tier,
-    ) -> bool {
-        let mut is_sound = true;
+    ) -> RedChecks {
+        let mut red = RedChecks::default();
         for request in planned.iter().flat_map(|planned| &planned.check.requests) {
             answers.announce(request);
         }
@@ -274,12 +287,15 @@ impl Session<'_> {
                 check: check.id.clone(),
             });
             let (id, started) = (check.id.clone(), Instant::now());
+            let suspect = Suspect::of(&check);
             let verdict = judge(check, &mut answers).unwrap_or_else(|error| verdict_of(&error));
-            is_sound &= !verdict.severity.is_red();
+            red.count += usize::from(verdict.severity.is_red());
+            red.plain
+                .extend(suspect.filter(|_| verdict.first_divergence.is_some()));
             let result = BenchmarkResult::new(id, tier, verdict, started.elapsed().as_secs_f64());
             self.sink.emit(Event::CheckFinished(Box::new(result)));
         }
-        is_sound
+        red
     }
 
     fn progress(&self, message: String) {

@@ -20,7 +20,7 @@ pub trait FaultZoo: Send + Sync {
     /// If it knows no mistake of that name.
     fn edits(&self, fault: &str, spec: &ModelSpec) -> Result<Vec<FaultEdit>, PluginError>;
 
-    /// What may be wrong with one component of a model that is, each with the spec that would be right then.
+    /// What may be wrong with one component of a model, most likely first.
     ///
     /// # Errors
     /// If it cannot tell.
@@ -223,16 +223,56 @@ pub struct Symptom {
     pub tensors_not_taken: Vec<(String, Vec<usize>)>,
 }
 
-/// A spec that may be the right one.
+/// What may be wrong with a component, and what would be right.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repair {
-    /// The mistake that was made then, as its zoo calls it.
+    /// The mistake that was made then, as its zoo calls it; repairs of one mistake may have the same.
     pub fault: String,
-    /// What was taken for what ("eps = 1e-6 where 1e-5 fits").
-    pub finding: String,
-    /// Where to look: a config key, or what the adapter has to say.
+    /// Where to look: config keys, or what the adapter has to say.
     pub look_at: String,
     /// What would be right.
-    pub spec: ModelSpec,
+    pub remedy: Remedy,
+}
+
+/// What would be right in the place of what is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Remedy {
+    /// Another spec.
+    Spec {
+        /// What was taken for what ("pairs of neighbours are rotated where halves of a head fit").
+        finding: String,
+        /// All of it.
+        spec: Box<ModelSpec>,
+    },
+    /// Another value of one number, which has to be searched for.
+    Number {
+        /// What it is called ("eps").
+        name: String,
+        /// Where it stands in the spec, as JSON pointers; all get the same value.
+        at: Vec<String>,
+        /// Which values there are.
+        values: Values,
+    },
+}
+
+/// Values that a number may have.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Values {
+    /// Every positive number between two; what counts is by which factor it is off.
+    Positive {
+        /// The least.
+        from: f64,
+        /// The largest.
+        to: f64,
+    },
+    /// Whole numbers, the last one included.
+    Whole {
+        /// The least.
+        from: u64,
+        /// The largest.
+        to: u64,
+    },
 }

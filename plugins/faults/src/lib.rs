@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod parts;
+mod repairs;
 mod zoo;
 
 use crate::zoo::Zoo;

@@ -6,6 +6,7 @@ use tlbench_sdk::{
 };
 
 use crate::catalogue::CATALOGUE;
+use crate::repairs::repairs;
 
 /// All mistakes of this crate.
 pub(crate) struct Zoo;
@@ -102,23 +103,7 @@ impl FaultZoo for Zoo {
         Ok(entry.edits(spec))
     }
 
-    /// Many a mistake is undone by making it once more, or by making its counterpart.
     fn repairs(&self, symptom: &Symptom) -> Result<Vec<Repair>, PluginError> {
-        let repair = |entry: &'static Entry| {
-            let edits = entry.edits(&symptom.spec).into_iter();
-            edits.filter_map(|edit| match edit {
-                FaultEdit::Spec {
-                    runs: Runs::All,
-                    spec,
-                } => Some(Repair {
-                    fault: entry.id.to_owned(),
-                    finding: entry.description.to_owned(),
-                    look_at: String::new(),
-                    spec: *spec,
-                }),
-                _ => None,
-            })
-        };
-        Ok(entries().flat_map(repair).collect())
+        Ok(repairs(symptom))
     }
 }

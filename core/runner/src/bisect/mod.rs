@@ -16,6 +16,7 @@ use crate::config::{ModelEntry, RunSettings};
 use crate::events::EventSink;
 use crate::outcome::Outcome;
 use crate::plugins::Registry;
+use crate::room::Room;
 use crate::session::Session;
 
 pub use error::BisectError;
@@ -133,12 +134,14 @@ pub fn bisect(
     out: &FilePath,
     sink: &dyn EventSink,
 ) -> Result<Bisection, BisectError> {
+    let room = Room::default();
     let session = Session {
         entry,
         run,
         registry,
         benchmarks: &[],
         reference_options: options,
+        room: &room,
         sink,
     };
     session.bisect(out)

@@ -24,6 +24,9 @@ pub(super) struct FaultOptions {
     /// Makes every check of every mistake, and not only up to the first that notices it
     #[arg(long)]
     complete: bool,
+    /// Diagnoses each mistake that is noticed, and tells how many are found where they are and named
+    #[arg(long)]
+    diagnose: bool,
     /// How many random inputs are tried for a mistake that moves nothing on the suite's own
     #[arg(long, value_name = "COUNT", default_value_t = Sensitivity::default().random_inputs)]
     random_inputs: usize,
@@ -48,6 +51,7 @@ impl FaultOptions {
             faults: self.faults.clone(),
             complete: self.complete,
             minimum: self.min_sensitivity,
+            diagnose: self.diagnose,
             random_inputs: self.random_inputs,
         }
     }

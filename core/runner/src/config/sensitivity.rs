@@ -14,6 +14,8 @@ pub struct Sensitivity {
     pub complete: bool,
     /// The share of mistakes that has to be caught; with fewer the run fails.
     pub minimum: Option<f64>,
+    /// Whether it is told where each mistake that a spec can say was found, and what it was taken for.
+    pub diagnose: bool,
     /// How many random inputs are tried for a mistake that moves nothing on the suite's own.
     pub random_inputs: usize,
 }
@@ -24,6 +26,7 @@ impl Default for Sensitivity {
             faults: Vec::new(),
             complete: false,
             minimum: None,
+            diagnose: false,
             random_inputs: RANDOM_INPUTS,
         }
     }

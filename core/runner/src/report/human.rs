@@ -8,7 +8,7 @@ use tlbench_sdk::{Mode, Severity, Tier};
 
 use super::result::{Detail, name, one_result};
 use super::style::{Style, sign};
-use super::{printable, sensitivity};
+use super::{diagnosis, printable, sensitivity};
 use crate::events::{BenchmarkResult, Event, ModelOpened};
 use crate::located::HubCopy;
 use crate::outcome::Outcome;
@@ -163,6 +163,7 @@ pub(super) fn opening(text: &mut String, event: &Event, style: Style) {
         | Event::RunStarted { .. }
         | Event::Planned { .. }
         | Event::CheckFinished(_)
+        | Event::Diagnosed(_)
         | Event::FaultJudged(_)
         | Event::SensitivityScored(_)
         | Event::RunFinished { .. } => {}
@@ -341,5 +342,6 @@ fn closing(text: &mut String, events: &[Event], results: &[&BenchmarkResult], st
                 place, result.check.model, divergence.reason
             ),
         );
+        diagnosis::section(text, events, &result.check.model, style);
     }
 }

@@ -1,5 +1,6 @@
 //! Reports: pure functions of what happened.
 
+mod diagnosis;
 mod human;
 mod json;
 mod printable;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use tlbench_sdk::{Detail, Divergence, Quantity};
 
+use crate::diagnosis::Diagnosis;
 use crate::events::{BenchmarkResult, CheckId, Event, ModelOpened};
 use crate::sensitivity::{FaultJudged, FaultOutcome};
 
@@ -94,11 +95,31 @@ pub(super) fn event(event: &Event) -> Event {
         }
         Event::CheckStarted { check } => check_id(check),
         Event::CheckFinished(result) => finished(result),
+        Event::Diagnosed(found) => diagnosis(found),
         Event::FaultJudged(judged) => fault_judged(judged),
         Event::SensitivityScored(score) => score.model = shortened(&score.model),
         Event::RunStarted { .. } | Event::Planned { .. } | Event::RunFinished { .. } => {}
     }
     event
+}
+
+fn diagnosis(diagnosis: &mut Diagnosis) {
+    let texts = [&mut diagnosis.model, &mut diagnosis.input];
+    for text in texts
+        .into_iter()
+        .chain([&mut diagnosis.component, &mut diagnosis.hook])
+    {
+        *text = shortened(text);
+    }
+    for explanation in &mut diagnosis.explanations {
+        for text in [
+            &mut explanation.fault,
+            &mut explanation.finding,
+            &mut explanation.look_at,
+        ] {
+            *text = shortened(text);
+        }
+    }
 }
 
 fn fault_judged(judged: &mut FaultJudged) {
@@ -111,6 +132,9 @@ fn fault_judged(judged: &mut FaultJudged) {
         &mut fault.shown_by,
     ] {
         *text = shortened(text);
+    }
+    for one in judged.recognition.iter_mut() {
+        one.finding = one.finding.as_deref().map(shortened);
     }
     match &mut judged.outcome {
         FaultOutcome::Caught { by, .. } => {

@@ -10,7 +10,7 @@ use tlbench_sdk::{Quantity, Severity};
 use super::human::line;
 use super::style::Style;
 use crate::events::Event;
-use crate::sensitivity::{Catch, FaultJudged, FaultOutcome, Score, judged};
+use crate::sensitivity::{Catch, FaultJudged, FaultOutcome, RecognitionScore, Score, judged};
 
 /// A table for each model that mistakes were put into.
 pub(super) fn section(text: &mut String, events: &[Event], style: Style) {
@@ -58,8 +58,12 @@ fn one_model<'a>(
     text.push('\n');
     for one in &judged {
         unnoticed(text, one, style);
+        unrecognised(text, one);
     }
     line(text, summary(score, style));
+    if let Some(recognition) = &score.recognition {
+        line(text, recognised(*recognition));
+    }
 }
 
 fn row(judged: &FaultJudged) -> [String; 5] {
@@ -125,6 +129,41 @@ fn unnoticed(text: &mut String, judged: &FaultJudged, style: Style) {
         let _ = write!(told, "; what shows it: {}", fault.shown_by);
     }
     line(text, told);
+}
+
+/// A mistake that was caught, and not found where it is or not named.
+fn unrecognised(text: &mut String, judged: &FaultJudged) {
+    let Some(one) = &judged.recognition else {
+        return;
+    };
+    let id = &judged.fault.id;
+    if !one.is_located {
+        let found = one.found.as_deref().unwrap_or("nowhere");
+        let expected = &one.expected;
+        line(text, format!("{id}: made at {expected}, found at {found}"));
+    }
+    match (&one.finding, one.named) {
+        (_, Some(0)) => {}
+        (Some(finding), Some(place)) => {
+            line(text, format!("{id}: named {}. after: {finding}", place + 1));
+        }
+        (Some(finding), None) => line(text, format!("{id}: taken for: {finding}")),
+        (None, _) => line(text, format!("{id}: no repair fits")),
+    }
+}
+
+fn recognised(score: RecognitionScore) -> String {
+    let RecognitionScore {
+        asked,
+        located,
+        diagnosed,
+    } = score;
+    let share = |count: usize| 100.0 * count as f64 / asked.max(1) as f64;
+    format!(
+        "of {asked} that a spec can say {located} ({:.1}%) found where they are, {diagnosed} ({:.1}%) named",
+        share(located),
+        share(diagnosed)
+    )
 }
 
 fn summary(score: &Score, style: Style) -> String {

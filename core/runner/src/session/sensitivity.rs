@@ -7,19 +7,24 @@ use std::time::Instant;
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, PluginError, Role, TraceRequest,
+    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, PluginError, Role, Runs, TraceRequest,
     TraceSource, Verdict,
 };
 
+use super::diagnosis::{Suspect, questions};
 use super::planning::PlannedCheck;
 use super::trial::Trial;
 use super::{Session, judge, verdict_of};
 use crate::answers::{Answers, Parties};
 use crate::config::Sensitivity;
+use crate::diagnosis::{Explanation, Patient, diagnose, first_changed, is_same_component};
 use crate::events::{CheckId, Event};
 use crate::faulty::FaultyBridge;
 use crate::known_answers::KnownAnswers;
-use crate::sensitivity::{Catch, Excitement, FaultJudged, FaultOutcome, LogitsAlone, Score};
+use crate::plugins::Registry;
+use crate::sensitivity::{
+    Catch, Excitement, FaultJudged, FaultOutcome, LogitsAlone, Recognition, Score,
+};
 use crate::subject::{ExactSubject, Subject};
 
 /// A suite on trial.
@@ -31,6 +36,7 @@ struct Laboratory<'a> {
     /// The same in f64.
     exact: &'a KnownAnswers<'a>,
     planned: &'a [PlannedCheck<'a>],
+    registry: &'a Registry,
 }
 
 impl Session<'_> {
@@ -46,9 +52,9 @@ impl Session<'_> {
             truth: &truth,
             ..*trial
         };
-        let is_sound = self.judge_all(planned.to_vec(), trial.answers(), trial.reference.tier);
+        let red = self.judge_all(planned.to_vec(), trial.answers(), trial.reference.tier);
         let right = match trial.subject {
-            Subject::Bridge(right) if is_sound => right,
+            Subject::Bridge(right) if red.count == 0 => right,
             Subject::Bridge(_) => {
                 return self.note("sensitivity was not measured: a check is red without a mistake");
             }
@@ -67,6 +73,7 @@ impl Session<'_> {
             right,
             exact: &KnownAnswers::of(&exact),
             planned,
+            registry: self.registry,
         });
     }
 
@@ -127,6 +134,7 @@ impl Laboratory<'_> {
     fn judge(&self, model: &str, fault: Fault, edits: &[FaultEdit]) -> FaultJudged {
         let started = Instant::now();
         let (outcome, by_logits) = self.outcome(edits);
+        let recognition = self.recognition(edits, &outcome);
         FaultJudged {
             model: model.to_owned(),
             reference: self.trial.reference.id.clone(),
@@ -134,6 +142,7 @@ impl Laboratory<'_> {
             fault,
             outcome,
             by_logits,
+            recognition,
             seconds: started.elapsed().as_secs_f64(),
         }
     }
@@ -179,6 +188,60 @@ impl Laboratory<'_> {
             None => FaultOutcome::NotExercised {
                 elsewhere: excitement.on_random(questions, self.settings.random_inputs)?,
             },
+        })
+    }
+
+    /// What is told of a mistake that was caught, if that was asked for and a spec can say what is wrong.
+    fn recognition(&self, edits: &[FaultEdit], outcome: &FaultOutcome) -> Option<Recognition> {
+        let FaultOutcome::Caught { by, .. } = outcome else {
+            return None;
+        };
+        let [
+            FaultEdit::Spec {
+                runs: Runs::All,
+                spec: wrong,
+            },
+        ] = edits
+        else {
+            return None;
+        };
+        if !self.settings.diagnose {
+            return None;
+        }
+        let model = self.trial.model;
+        let weights = model.folder.weights();
+        let expected = first_changed(&model.spec, wrong)?;
+        let suspects = self.planned.iter().filter_map(Suspect::of).collect();
+        let (info, questions) = questions(suspects)?;
+        let patient = Patient {
+            spec: wrong,
+            weights,
+            info: &info,
+            reference: self.trial.truth,
+            questions,
+        };
+        let diagnosis = diagnose(&patient, self.registry.faults.values());
+        let diagnosis = diagnosis.ok().flatten();
+        let first_component = diagnosis
+            .as_ref()
+            .map(|diagnosis| diagnosis.component.clone());
+        let explanations = diagnosis.map_or_else(Vec::new, |found| found.explanations);
+        let first = explanations.first();
+        let found = first.map(|first| first.component.clone());
+        let found = found.or(first_component);
+        let is_right = |explanation: &Explanation| {
+            is_same_component(&model.spec, &explanation.spec, &expected, weights)
+        };
+        Some(Recognition {
+            is_located: found.as_ref() == Some(&expected),
+            named: explanations.iter().position(is_right),
+            finding: first.map(|first| first.finding.clone()),
+            first_divergence: by
+                .first_divergence
+                .as_ref()
+                .map(|first| first.quantity.to_string()),
+            expected,
+            found,
         })
     }
 

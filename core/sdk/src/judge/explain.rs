@@ -6,7 +6,7 @@ use crate::trace::Quantity;
 
 /// Adds what is known about the component at fault: its spec, config keys and checkpoint tensors.
 pub fn explain(verdict: Verdict, model: &ModelInfo, divergence: &Divergence) -> Verdict {
-    let Some(component_name) = component_name(model, &divergence.quantity) else {
+    let Some(component_name) = component_of(model, &divergence.quantity) else {
         return verdict;
     };
     let components = model.spec.components();
@@ -44,7 +44,7 @@ pub fn explain(verdict: Verdict, model: &ModelInfo, divergence: &Divergence) -> 
 }
 
 /// The component that makes `quantity`, as far as its name tells.
-fn component_name(model: &ModelInfo, quantity: &Quantity) -> Option<String> {
+pub fn component_of(model: &ModelInfo, quantity: &Quantity) -> Option<String> {
     match quantity {
         Quantity::Hook(name) => Some(component_of_hook(model, name)),
         // It comes from what follows the hook.

@@ -13,7 +13,7 @@ mod requests;
 mod wording;
 
 pub use comparison::{Comparison, Outcome, worst};
-pub use explain::explain;
+pub use explain::{component_of, explain};
 pub use findings::{Findings, Pass, describe};
 pub use forward::{Forward, judge_forward, plan_forward};
 pub use parts::in_parts;

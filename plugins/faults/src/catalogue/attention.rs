@@ -148,7 +148,7 @@ pub(crate) const FAULTS: &[Entry] = &[
     fault(
         "heads-interleaved",
         "heads that are cut channel by channel, and not head by head",
-        interleaved_heads,
+        |spec| attentions(spec).for_each(interleave_heads),
     )
     .made_in(&["https://github.com/ggml-org/llama.cpp/pull/5392"]),
     fault(
@@ -303,15 +303,14 @@ fn tiled(spec: &ModelSpec) -> Vec<FaultEdit> {
     applies.then_some(edit).into_iter().collect()
 }
 
-fn interleaved_heads(spec: &mut ModelSpec) {
-    for attention in attentions(spec) {
-        let (width, heads, kv_heads) = (attention.d_head, attention.n_heads, attention.n_kv_heads);
-        for (projection, heads) in projections(attention)
-            .into_iter()
-            .zip([heads, kv_heads, kv_heads])
-        {
-            interleave(projection, heads, width);
-        }
+/// Cuts queries, keys and values channel by channel.
+pub(crate) fn interleave_heads(attention: &mut AttentionSpec) {
+    let (width, heads, kv_heads) = (attention.d_head, attention.n_heads, attention.n_kv_heads);
+    for (projection, heads) in projections(attention)
+        .into_iter()
+        .zip([heads, kv_heads, kv_heads])
+    {
+        interleave(projection, heads, width);
     }
 }
 
@@ -358,9 +357,13 @@ fn geometric_slopes(spec: &mut ModelSpec) {
         if let PositionSpec::Alibi(alibi) = &mut attention.position
             && !attention.n_heads.is_power_of_two()
         {
-            let heads = attention.n_heads as f64;
-            let slope = |head: usize| (-8.0 * (head + 1) as f64 / heads).exp2();
-            alibi.slopes = (0..attention.n_heads).map(slope).collect();
+            alibi.slopes = geometric(attention.n_heads);
         }
     }
+}
+
+/// `2^(-8 i / n)` for head `i` of `n`, counted from 1.
+pub(crate) fn geometric(heads: usize) -> Vec<f64> {
+    let slope = |head: usize| (-8.0 * head as f64 / heads as f64).exp2();
+    (1..=heads).map(slope).collect()
 }

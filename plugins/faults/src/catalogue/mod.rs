@@ -1,11 +1,12 @@
 //! All mistakes, by what they are about.
 
-mod attention;
+pub(crate) mod attention;
 mod cache;
 mod ends;
 mod gradients;
 mod mlp;
 mod norm;
+mod odd;
 mod processing;
 mod rotary;
 
@@ -18,6 +19,7 @@ pub(crate) const CATALOGUE: &[&[Entry]] = &[
     norm::FAULTS,
     mlp::FAULTS,
     ends::FAULTS,
+    odd::FAULTS,
     cache::FAULTS,
     processing::FAULTS,
     gradients::FAULTS,
