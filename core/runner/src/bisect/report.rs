@@ -62,7 +62,7 @@ fn tell(text: &mut String, wrong: &WrongValue) {
         }
     }
     for detail in &wrong.details {
-        line(text, &detail.name, &printable(&detail.value).to_string());
+        line(text, &detail.name, printable(&detail.value).as_ref());
     }
     line(text, "input", &wrong.input);
     match &wrong.evidence {

@@ -133,7 +133,7 @@ fn fault_judged(judged: &mut FaultJudged) {
     ] {
         *text = shortened(text);
     }
-    for one in judged.recognition.iter_mut() {
+    if let Some(one) = &mut judged.recognition {
         one.finding = one.finding.as_deref().map(shortened);
     }
     match &mut judged.outcome {

@@ -19,7 +19,7 @@ use crate::bisect::{
 };
 use crate::located::Located;
 use crate::model::{Model, ModelError};
-use crate::references::{ProgressHost, Search};
+use crate::references::{ProgressHost, Search, Unavailable};
 
 /// One input, hook by hook.
 struct OneInput {
@@ -30,6 +30,9 @@ struct OneInput {
     shown: Trace,
     findings: Findings,
 }
+
+/// An input that somebody does not answer, and why.
+type Refused = (String, PluginError);
 
 impl Session<'_> {
     /// Compares the model hook by hook with the best reference; the file about what is wrong goes to `out`.
@@ -85,7 +88,7 @@ impl Session<'_> {
             reference: reference.id.clone(),
             tier: reference.tier,
             is_incomplete: refused.iter().any(|(_, error)| is_failure(error))
-                || unavailable.iter().any(|missing| missing.counts()),
+                || unavailable.iter().any(Unavailable::counts),
             unavailable: reasons(),
             inputs: names,
             refused,
@@ -100,7 +103,7 @@ impl Session<'_> {
         info: &ModelInfo,
         subject: &dyn TraceSource,
         reference: &dyn TraceSource,
-    ) -> Result<(Vec<OneInput>, Vec<(String, PluginError)>), BisectError> {
+    ) -> Result<(Vec<OneInput>, Vec<Refused>), BisectError> {
         let (mut inputs, mut refused) = (Vec::new(), Vec::new());
         for stimulus in &info.stimuli {
             let Some(question) = hook_by_hook(stimulus) else {

@@ -37,10 +37,11 @@ impl Suspect {
     }
 }
 
+/// A question, and the input that it is about.
+type Named = (String, TraceRequest);
+
 /// The questions of `suspects`, those first that show most; and what is known of the model that they are about.
-pub(super) fn questions(
-    suspects: Vec<Suspect>,
-) -> Option<(Arc<ModelInfo>, Vec<(String, TraceRequest)>)> {
+pub(super) fn questions(suspects: Vec<Suspect>) -> Option<(Arc<ModelInfo>, Vec<Named>)> {
     let info = Arc::clone(&suspects.first()?.info);
     let mut questions: Vec<(String, TraceRequest)> = Vec::new();
     let mut suspects = suspects;

@@ -233,12 +233,12 @@ fn missing_head_norms(
         (Extent::AllHeads, [d_q, d_k]),
     ] {
         let find = |letter: &str, width| {
-            let left = left_norms(symptom, component, width).into_iter();
+            let mut left = left_norms(symptom, component, width).into_iter();
             let named = |norm: &LeftNorm| {
                 let short = norm.stem.rsplit('.').next().unwrap_or_default();
                 short.starts_with(letter)
             };
-            left.filter(named).next()
+            left.find(named)
         };
         let (Some(q), Some(k)) = (find("q", q_width), find("k", k_width)) else {
             continue;

@@ -9,7 +9,7 @@ use super::repository;
 
 /// With folders that are found from anywhere.
 pub(crate) fn shipped_config() -> Table {
-    let text = std::fs::read_to_string(repository().join("tlbench.toml")).unwrap();
+    let text = fs::read_to_string(repository().join("tlbench.toml")).unwrap();
     let mut config: Table = text.parse().unwrap();
     for model in config["models"].as_array_mut().unwrap() {
         let path = repository().join(model["path"].as_str().unwrap());
