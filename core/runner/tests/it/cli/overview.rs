@@ -55,7 +55,13 @@ fn list_for_programs() {
     let list = test.run(["list", "--format", "json"]).exits(0).json();
     assert_eq!(
         keys(&list),
-        ["architectures", "benchmarks", "plugins", "references"]
+        [
+            "architectures",
+            "benchmarks",
+            "faults",
+            "plugins",
+            "references"
+        ]
     );
     let plugin = &list["plugins"][0];
     assert_eq!(
