@@ -78,9 +78,9 @@ fn what_is_not_exercised_says_what_would_show_it() {
     ];
     let test = laboratory();
     let run = test.run(command.iter().chain(&chosen)).exits(0);
-    insta::with_settings!({ filters => [(r"hook_post +\d+", "hook_post   [RATIO]")] }, {
-        insta::assert_snapshot!(run.stdout);
-    });
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"hook_post +\d+", "hook_post   [RATIO]");
+    settings.bind(|| insta::assert_snapshot!(run.stdout));
 }
 
 #[test]
