@@ -32,16 +32,19 @@ pub(crate) fn moes(spec: &mut ModelSpec) -> impl Iterator<Item = &mut MoeSpec> {
 
 /// Dense bodies, and each expert.
 pub(crate) fn networks(spec: &mut ModelSpec) -> impl Iterator<Item = &mut DenseMlp> {
-    bodies(spec).flat_map(|body| -> Vec<&mut DenseMlp> {
-        match body {
-            MlpSpec::Dense(dense) => vec![dense],
-            MlpSpec::Moe(moe) => moe
-                .experts
-                .iter_mut()
-                .chain(moe.shared.as_deref_mut())
-                .collect(),
-        }
-    })
+    bodies(spec).flat_map(networks_of)
+}
+
+/// A dense body itself, or each expert.
+pub(crate) fn networks_of(body: &mut MlpSpec) -> Vec<&mut DenseMlp> {
+    match body {
+        MlpSpec::Dense(dense) => vec![dense],
+        MlpSpec::Moe(moe) => moe
+            .experts
+            .iter_mut()
+            .chain(moe.shared.as_deref_mut())
+            .collect(),
+    }
 }
 
 /// One kind of activation everywhere in the place of others.

@@ -1,6 +1,6 @@
 //! The slopes by which scores grow with the key's position.
 
-use tlbench_sdk::judge::{answer_of, applicable, ask_both, stimulus, truth_of, wrong_count};
+use tlbench_sdk::judge::{answer_of, stimulus, truth_of, wrong_count};
 use tlbench_sdk::spec::{AttentionSpec, PositionSpec};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Mode, ModelInfo, PluginError, Quantity, Stimulus,
@@ -9,6 +9,7 @@ use tlbench_sdk::{
 
 use crate::MODULE;
 use crate::between::{Between, Heads};
+use crate::checks::of_plain_inputs;
 use crate::layers::attentions;
 use crate::table::{Behind, Pair, judge};
 
@@ -32,23 +33,13 @@ impl Benchmark for AlibiSlopes {
                 "no block adds a linear bias to plain products of queries and keys",
             ));
         }
-        let checks = model.stimuli.iter().filter(|s| s.request.is_plain());
-        let checks = checks.filter_map(|stimulus| {
-            let capture: Vec<Quantity> = shown_sites(model, stimulus)
-                .flat_map(|site| {
-                    [
-                        site.hook("hook_q"),
-                        site.hook("hook_k"),
-                        site.hook("hook_attn_scores"),
-                    ]
-                })
-                .collect();
-            (!capture.is_empty()).then(|| ask_both(stimulus, capture))
-        });
-        applicable(
-            checks.collect(),
-            "queries and keys together with their scores",
-        )
+        let what = "queries and keys together with their scores";
+        of_plain_inputs(model, what, |stimulus| {
+            let sites = shown_sites(model, stimulus);
+            sites
+                .flat_map(|site| HOOKS.map(|hook| site.hook(hook)))
+                .collect()
+        })
     }
 
     fn judge(
@@ -74,6 +65,9 @@ impl Benchmark for AlibiSlopes {
     }
 }
 
+/// Queries, keys, and their scores.
+const HOOKS: [&str; 3] = ["hook_q", "hook_k", "hook_attn_scores"];
+
 /// The attention of one block with biases.
 struct Site<'a> {
     name: String,
@@ -97,11 +91,7 @@ fn sites(model: &ModelInfo) -> impl Iterator<Item = Site<'_>> {
 }
 
 fn shown_sites<'a>(model: &'a ModelInfo, stimulus: &'a Stimulus) -> impl Iterator<Item = Site<'a>> {
-    sites(model).filter(move |site| {
-        ["hook_q", "hook_k", "hook_attn_scores"]
-            .into_iter()
-            .all(|hook| stimulus.shows(&site.hook(hook)))
-    })
+    sites(model).filter(move |site| HOOKS.iter().all(|hook| stimulus.shows(&site.hook(hook))))
 }
 
 impl Site<'_> {
@@ -113,11 +103,8 @@ impl Site<'_> {
         &self,
         value: impl Fn(&Quantity) -> Result<&'t Tensor, PluginError>,
     ) -> Result<Biased<'t>, PluginError> {
-        let [q, k, scores] = [
-            value(&self.hook("hook_q"))?,
-            value(&self.hook("hook_k"))?,
-            value(&self.hook("hook_attn_scores"))?,
-        ];
+        let [q, k, scores] = HOOKS.map(|hook| value(&self.hook(hook)));
+        let (q, k, scores) = (q?, k?, scores?);
         let sizes = |tensor: &Tensor| <[usize; 4]>::try_from(tensor.shape()).ok();
         let unfit = || {
             PluginError::invalid_input(format!(

@@ -11,6 +11,7 @@
 mod alibi;
 mod between;
 mod checkpoint_coverage;
+mod checks;
 mod config_coverage;
 mod hf_keys;
 mod layers;

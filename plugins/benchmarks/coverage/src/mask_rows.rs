@@ -1,15 +1,14 @@
 //! The keys that each query sees.
 
-use tlbench_sdk::judge::{
-    Comparison, answer_of, applicable, ask_both, explain, stimulus, truth_of, wrong_count,
-};
+use tlbench_sdk::judge::{Comparison, answer_of, stimulus, truth_of, wrong_count};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, Judgement, Mode, ModelInfo,
-    PluginError, Quantity, Severity, Stimulus, Trace, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, Mode, ModelInfo, PluginError, Quantity, Severity,
+    Stimulus, Trace, Verdict,
 };
 
 use crate::MODULE;
+use crate::checks::{of_plain_inputs, other_set};
 use crate::layers::attentions;
 use crate::sight::{Keys, Query, Shown, Sight};
 
@@ -28,13 +27,9 @@ impl Benchmark for MaskRows {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let plain = model.stimuli.iter().filter(|s| s.request.is_plain());
-        let checks = plain.filter_map(|stimulus| {
-            let capture: Vec<Quantity> =
-                sites(model, stimulus).map(|site| site.quantity()).collect();
-            (!capture.is_empty()).then(|| ask_both(stimulus, capture))
-        });
-        applicable(checks.collect(), "scores or patterns of attention")
+        of_plain_inputs(model, "scores or patterns of attention", |stimulus| {
+            sites(model, stimulus).map(|site| site.quantity()).collect()
+        })
     }
 
     fn judge(
@@ -132,17 +127,8 @@ fn diverging(
         }
         _ => format!("expected shape {shape:?}, found {found:?}"),
     };
-    let divergence = Divergence {
-        quantity: site.quantity(),
-        evaluation: Evaluation::Cumulative,
-        ratio: f64::INFINITY,
-        reason: reason.clone(),
-    };
-    let verdict = Verdict::new(Severity::Danger, format!("{}: {reason}", site.name));
-    let mut verdict = explain(verdict, model, &divergence).detail(
-        "wrong",
-        format!("{} of {queries} queries of the block", wrong.len()),
-    );
+    let count = format!("{} of {queries} queries of the block", wrong.len());
+    let verdict = other_set(model, &site.name, site.quantity(), reason, count);
     if let Some(&query) = wrong.first().filter(|_| shape == found) {
         let [.., keys] = shape;
         let by_spec = Keys(
@@ -150,8 +136,7 @@ fn diverging(
                 .filter(|&key| site.mask.sees(query.pos, key))
                 .collect(),
         );
-        verdict = verdict.detail("by the spec's mask", format!("{by_spec}, less padding"));
+        return verdict.detail("by the spec's mask", format!("{by_spec}, less padding"));
     }
-    verdict.first_divergence = Some(divergence);
     verdict
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::compare::Gate;
-use tlbench_sdk::judge::{
-    Comparison, answer_of, applicable, ask_both, explain, stimulus, truth_of, wrong_count,
-};
+use tlbench_sdk::judge::{Comparison, answer_of, stimulus, truth_of, wrong_count};
 use tlbench_sdk::spec::{MoeSpec, ScoreOrder};
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Divergence, Evaluation, Judgement, Mode, ModelInfo,
-    PluginError, Quantity, Severity, Stimulus, Tensor, Trace, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, Mode, ModelInfo, PluginError, Quantity, Severity,
+    Stimulus, Tensor, Trace, Verdict,
 };
 
 use crate::MODULE;
+use crate::checks::{of_plain_inputs, other_set};
 use crate::layers::mixtures;
 
 /// Each token goes to the experts that it goes to in the reference.
@@ -33,14 +32,10 @@ impl Benchmark for RouterChoices {
         if mixtures(model).next().is_none() {
             return Err(PluginError::unsupported("no block chooses among experts"));
         }
-        let plain = model.stimuli.iter().filter(|s| s.request.is_plain());
-        let checks = plain.filter_map(|stimulus| {
-            let capture: Vec<Quantity> = sites(model, stimulus)
-                .flat_map(|site| site.capture())
-                .collect();
-            (!capture.is_empty()).then(|| ask_both(stimulus, capture))
-        });
-        applicable(checks.collect(), "which experts are chosen")
+        of_plain_inputs(model, "which experts are chosen", |stimulus| {
+            let sites = sites(model, stimulus);
+            sites.flat_map(|site| site.capture()).collect()
+        })
     }
 
     fn judge(
@@ -221,21 +216,12 @@ fn diverging(
         named(&choices.found[first]),
         named(&choices.expected[first])
     );
-    let divergence = Divergence {
-        quantity: site.indices(),
-        evaluation: Evaluation::Cumulative,
-        ratio: f64::INFINITY,
-        reason: reason.clone(),
-    };
-    let verdict = Verdict::new(Severity::Danger, format!("{}: {reason}", site.name));
     let tokens = format!(
         "{} of {} tokens of the block, padding included",
         wrong.len(),
         choices.expected.len()
     );
-    let mut verdict = explain(verdict, model, &divergence).detail("wrong", tokens);
-    verdict.first_divergence = Some(divergence);
-    verdict
+    other_set(model, &site.name, site.indices(), reason, tokens)
 }
 
 fn named(experts: &BTreeSet<i64>) -> String {

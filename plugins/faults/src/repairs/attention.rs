@@ -1,12 +1,12 @@
 //! Projections, scores, masks and heads.
 
 use tlbench_sdk::spec::{
-    AlibiSpec, AttentionSpec, Cut, HeadNorm, Mask, NormKind, NormOrder, NormSpec, PositionSpec,
+    AlibiSpec, AttentionSpec, Cut, HeadNorm, Mask, NormOrder, NormSpec, PositionSpec,
     ProjectionSpec, TensorSource,
 };
 use tlbench_sdk::{ModelSpec, Symptom};
 
-use super::places::{attentions_by_name, norms_by_name};
+use super::places::attentions_by_name;
 use super::rotary;
 use super::tensors::{LeftNorm, bias_beside, left_norms};
 use super::variant::{Parts, Variant, Variants, keys};
@@ -245,30 +245,13 @@ fn missing_head_norms(
         };
         let finding = format!("`{}` and `{}` are left out where they fit", q.stem, k.stem);
         let [q, k] = [q, k].map(|left| HeadNorm {
-            norm: like_others(symptom, left),
+            norm: left.like_others(&symptom.spec),
             extent,
         });
         let order = NormOrder::BeforeRotary;
         variants.push("qk-norm-missing", finding, |attention| {
             attention.qk_norm = Some(HeadNorms { q, k, order });
         });
-    }
-}
-
-fn like_others(symptom: &Symptom, left: LeftNorm) -> NormSpec {
-    let mut spec = symptom.spec.clone();
-    let other = norms_by_name(&mut spec).into_iter().next();
-    let (kind, eps, gain_offset) = other.map_or((NormKind::RmsNorm, 1e-6, 0.0), |(_, norm)| {
-        (norm.kind, norm.eps, norm.gain_offset)
-    });
-    NormSpec {
-        kind,
-        eps,
-        gain_offset,
-        gain: Some(left.gain),
-        bias: left.bias,
-        module: Some(left.stem),
-        config_keys: Vec::new(),
     }
 }
 

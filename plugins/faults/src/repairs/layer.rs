@@ -1,11 +1,9 @@
 //! How the branches of a block are joined.
 
-use tlbench_sdk::spec::{
-    Branch, BranchInput, LayerSpec, NormKind, NormSpec, ResidualSource, Wiring,
-};
+use tlbench_sdk::spec::{Branch, BranchInput, LayerSpec, NormSpec, ResidualSource, Wiring};
 use tlbench_sdk::{ModelSpec, Symptom};
 
-use super::places::{layers_by_name, norms_by_name};
+use super::places::layers_by_name;
 use super::tensors::left_norms;
 use super::variant::{Parts, Variant, Variants};
 
@@ -158,22 +156,7 @@ fn after(output: &mut Option<NormSpec>, norm: &NormSpec) {
 
 /// Norms of the stream near `component` that nobody takes, each like another norm of the model.
 pub(super) fn templates(symptom: &Symptom, component: &str) -> Vec<NormSpec> {
-    let width = symptom.spec.d_model;
-    let mut spec = symptom.spec.clone();
-    let like = norms_by_name(&mut spec).into_iter().next();
-    let like = like.map_or((NormKind::RmsNorm, 1e-6, 0.0), |(_, norm)| {
-        (norm.kind, norm.eps, norm.gain_offset)
-    });
-    let (kind, eps, gain_offset) = like;
-    let norm = |left: super::tensors::LeftNorm| NormSpec {
-        kind,
-        eps,
-        gain_offset,
-        gain: Some(left.gain),
-        bias: left.bias,
-        module: Some(left.stem),
-        config_keys: Vec::new(),
-    };
-    let left = left_norms(symptom, component, width);
-    left.into_iter().map(norm).collect()
+    let left = left_norms(symptom, component, symptom.spec.d_model);
+    let norms = left.into_iter();
+    norms.map(|norm| norm.like_others(&symptom.spec)).collect()
 }

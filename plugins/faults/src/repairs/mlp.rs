@@ -8,6 +8,7 @@ use tlbench_sdk::{ModelSpec, Symptom};
 use super::places::mlps_by_name;
 use super::tensors::bias_beside;
 use super::variant::{Parts, Variant, Variants, keys};
+use crate::parts::networks_of;
 
 /// Every feed-forward body.
 pub(super) struct Mlps;
@@ -31,7 +32,7 @@ impl Parts<MlpSpec> for Mlps {
         activations(&mut variants);
         let finding = "gate and up projection are in each other's place";
         variants.push("gate-up-swapped", finding, |mlp| {
-            for network in networks(mlp) {
+            for network in networks_of(mlp) {
                 if let Some(gate) = &mut network.gate {
                     std::mem::swap(gate, &mut network.input);
                 }
@@ -52,18 +53,6 @@ impl Parts<MlpSpec> for Mlps {
     }
 }
 
-/// The body itself, or each expert.
-fn networks(mlp: &mut MlpSpec) -> Vec<&mut DenseMlp> {
-    match mlp {
-        MlpSpec::Dense(dense) => vec![dense],
-        MlpSpec::Moe(moe) => moe
-            .experts
-            .iter_mut()
-            .chain(moe.shared.as_deref_mut())
-            .collect(),
-    }
-}
-
 fn name(activation: Activation) -> String {
     let known = ACTIVATIONS.iter().find(|(known, _)| *known == activation);
     known.map_or_else(|| format!("{activation:?}"), |(_, name)| (*name).to_owned())
@@ -71,7 +60,7 @@ fn name(activation: Activation) -> String {
 
 fn activations(variants: &mut Variants<'_, MlpSpec>) {
     let mut copy = variants.part().clone();
-    let found = networks(&mut copy).first().map(|first| first.activation);
+    let found = networks_of(&mut copy).first().map(|first| first.activation);
     let Some(found) = found else { return };
     for (activation, fits) in ACTIVATIONS {
         let is_gelu = |one| matches!(one, Activation::Gelu | Activation::GeluTanh);
@@ -84,7 +73,7 @@ fn activations(variants: &mut Variants<'_, MlpSpec>) {
         };
         let finding = format!("the activation is {} where {fits} fits", name(found));
         variants.push(fault, finding, |mlp| {
-            for network in networks(mlp) {
+            for network in networks_of(mlp) {
                 network.activation = activation;
             }
         });
@@ -107,7 +96,7 @@ fn biases(variants: &mut Variants<'_, MlpSpec>, symptom: &Symptom) {
     for (fault, name, projection) in PROJECTIONS {
         let finding = format!("the bias of the {name} is left out where it fits");
         variants.push(fault, finding, |mlp| {
-            for projection in networks(mlp).into_iter().filter_map(projection) {
+            for projection in networks_of(mlp).into_iter().filter_map(projection) {
                 if projection.bias.is_none() {
                     projection.bias = bias_beside(symptom, projection);
                 }
@@ -115,7 +104,7 @@ fn biases(variants: &mut Variants<'_, MlpSpec>, symptom: &Symptom) {
         });
         let finding = format!("there is a bias of the {name} where none fits");
         variants.push(fault, finding, |mlp| {
-            for projection in networks(mlp).into_iter().filter_map(projection) {
+            for projection in networks_of(mlp).into_iter().filter_map(projection) {
                 projection.bias = None;
             }
         });

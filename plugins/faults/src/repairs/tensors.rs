@@ -1,13 +1,35 @@
 //! What a checkpoint holds for a place that takes nothing of it.
 
-use tlbench_sdk::spec::{Cut, ProjectionSpec, TensorSource};
+use tlbench_sdk::spec::{Cut, NormKind, NormSpec, ProjectionSpec, TensorSource};
 use tlbench_sdk::{ModelSpec, Symptom};
+
+use super::places::norms_by_name;
 
 /// A gain, and perhaps a bias, that no norm takes.
 pub(super) struct LeftNorm {
     pub(super) stem: String,
     pub(super) gain: TensorSource,
     pub(super) bias: Option<TensorSource>,
+}
+
+impl LeftNorm {
+    /// A norm of the kind that the first one of `spec` is.
+    pub(super) fn like_others(self, spec: &ModelSpec) -> NormSpec {
+        let mut spec = spec.clone();
+        let other = norms_by_name(&mut spec).into_iter().next();
+        let (kind, eps, gain_offset) = other.map_or((NormKind::RmsNorm, 1e-6, 0.0), |(_, norm)| {
+            (norm.kind, norm.eps, norm.gain_offset)
+        });
+        NormSpec {
+            kind,
+            eps,
+            gain_offset,
+            gain: Some(self.gain),
+            bias: self.bias,
+            module: Some(self.stem),
+            config_keys: Vec::new(),
+        }
+    }
 }
 
 /// Norms over `width` channels that the checkpoint has near `component`, and that the spec does not take.

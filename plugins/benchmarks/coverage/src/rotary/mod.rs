@@ -3,7 +3,7 @@
 mod rates;
 mod turned;
 
-use tlbench_sdk::judge::{answer_of, applicable, ask_both, stimulus, truth_of, wrong_count};
+use tlbench_sdk::judge::{answer_of, stimulus, truth_of, wrong_count};
 use tlbench_sdk::spec::{AttentionSpec, NormOrder, PositionSpec, RotarySpec};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Judgement, Mode, ModelInfo, POSITION_IDS,
@@ -13,6 +13,7 @@ use tlbench_sdk::{
 use self::turned::{Table, Turned};
 use crate::MODULE;
 use crate::between::Between;
+use crate::checks::of_plain_inputs;
 use crate::layers::attentions;
 use crate::table::{Pair, judge};
 
@@ -36,19 +37,11 @@ impl Benchmark for RotaryFrequencies {
                 "no block turns queries and keys behind a hook that shows them",
             ));
         }
-        let checks = model.stimuli.iter().filter(|s| s.request.is_plain());
-        let checks = checks.filter_map(|stimulus| {
-            let shown = shown_sites(model, stimulus);
-            let capture: Vec<Quantity> = shown
-                .flat_map(|site| [site.before, site.after])
-                .map(Quantity::Hook)
-                .collect();
-            (!capture.is_empty()).then(|| ask_both(stimulus, capture))
-        });
-        applicable(
-            checks.collect(),
-            "queries or keys before and behind their rotation",
-        )
+        let what = "queries or keys before and behind their rotation";
+        of_plain_inputs(model, what, |stimulus| {
+            let hooks = shown_sites(model, stimulus).flat_map(|site| [site.before, site.after]);
+            hooks.map(Quantity::Hook).collect()
+        })
     }
 
     fn judge(
