@@ -21,6 +21,8 @@ fn every_key_is_read() {
         compat = false
         max_tokens = 0x20
         offline = true
+        sensitivity = true
+        min_sensitivity = 0.95
 
         [[models]]
         name = "first"
@@ -89,6 +91,17 @@ fn every_key_is_read() {
                 32,
             ),
             offline: true,
+            sensitivity: Some(
+                Sensitivity {
+                    faults: [],
+                    complete: false,
+                    minimum: Some(
+                        0.95,
+                    ),
+                    diagnose: false,
+                    random_inputs: 100,
+                },
+            ),
             excluded_tiers: {},
         },
         benchmarks: [

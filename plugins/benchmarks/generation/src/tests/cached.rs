@@ -63,6 +63,7 @@ fn logits_that_are_wrong_from_a_position_on() {
     spec: d_vocab_out = 10
     tensor weight: wte [10, 2]
     difference: rms 3.06e-4 (floor 1.00e-6, truth 2.92e0), relative L2 1.05e-4, largest 5.00e-4 at [0, 5, 1]
+    pattern: only from position 5 on
     pieces: [2, 3, 3]
     first position beyond the gate: 5
     ");
