@@ -2,12 +2,21 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, available_parallelism};
 
 use crate::events::{Event, EventSink};
+
+/// How many lanes keep the machine busy: as many as there are processors, or as candle and rayon may use.
+pub(crate) fn lanes() -> usize {
+    let limit = std::env::var("RAYON_NUM_THREADS").ok();
+    let limit = limit.and_then(|count| count.parse::<usize>().ok());
+    let processors = || available_parallelism().map_or(1, NonZero::get);
+    limit.filter(|&count| count > 0).unwrap_or_else(processors)
+}
 
 /// Does `work` for each of `0..count`, on as many threads as `lanes` says, the first ones first. What one panicked with
 /// goes to `panicked`, and the others go on.

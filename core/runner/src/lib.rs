@@ -11,6 +11,7 @@ pub mod events;
 mod exit;
 pub mod explain;
 mod faulty;
+mod hook_by_hook;
 mod in_order;
 mod inputs;
 pub mod inspect;

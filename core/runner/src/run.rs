@@ -1,14 +1,12 @@
 //! A whole run: the chosen benchmarks on every model.
 
-use std::num::NonZero;
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use tlbench_sdk::host::MODELS_AT_ONCE;
 
 use crate::config::Config;
 use crate::events::{Event, EventSink};
-use crate::in_order::{InOrder, in_lanes};
+use crate::in_order::{InOrder, in_lanes, lanes};
 use crate::plugins::Registry;
 use crate::room::Room;
 use crate::selection::{SelectionError, choose};
@@ -54,21 +52,12 @@ pub fn run(
         order.party(index).emit(failed);
         order.finish(index);
     };
-    in_lanes(config.models.len(), lanes(), judge, panicked);
+    let at_once = lanes().min(MODELS_AT_ONCE);
+    in_lanes(config.models.len(), at_once, judge, panicked);
     sink.emit(Event::RunFinished {
         seconds: started.elapsed().as_secs_f64(),
     });
     Ok(())
-}
-
-/// How many models are judged at once: as many as there are processors, or as candle and rayon may use. Those of most
-/// configs are too small to keep two busy.
-fn lanes() -> usize {
-    let limit = std::env::var("RAYON_NUM_THREADS").ok();
-    let limit = limit.and_then(|count| count.parse::<usize>().ok());
-    let processors = || available_parallelism().map_or(1, NonZero::get);
-    let limit = limit.filter(|&count| count > 0);
-    limit.unwrap_or_else(processors).min(MODELS_AT_ONCE)
 }
 
 /// Tells what could not be loaded.

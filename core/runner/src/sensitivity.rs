@@ -159,7 +159,7 @@ pub struct Movement {
 }
 
 /// How many mistakes a suite notices on a model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Score {
     /// The model.
     pub model: String,
@@ -190,13 +190,8 @@ impl Score {
     ) -> Self {
         let mut score = Self {
             model: model.to_owned(),
-            applicable: 0,
-            caught: 0,
-            missed: 0,
-            not_exercised: 0,
-            not_excitable: 0,
-            recognition: None,
             minimum,
+            ..Self::default()
         };
         for judged in judged {
             score.applicable += 1;

@@ -6,10 +6,12 @@ mod planning;
 mod sensitivity;
 mod trial;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
+use tlbench_engine::Bridge;
 use tlbench_sdk::{
     Benchmark, ErrorKind, Judgement, Mode, OpenRequest, PluginError, Processing, Role, Severity,
     Stimulus, Tier, TraceSource, Verdict, is_large,
@@ -70,13 +72,7 @@ impl Session<'_> {
     }
 
     fn try_run(&self) -> Result<(), ModelError> {
-        self.progress(format!("reading {}", self.entry.source));
-        let located = Located::find(&self.entry.source, self.run.offline, self.sink)?;
-        let model = Model::open(
-            &located.folder,
-            self.entry.architecture.as_deref(),
-            self.registry,
-        )?;
+        let (located, model) = self.open_model()?;
         let _place = self
             .room
             .take(is_large(&model.parameters(&Processing::raw())));
@@ -95,16 +91,8 @@ impl Session<'_> {
             subject.source(),
             &digests,
         )));
-        let search = Search {
-            model: &model,
-            subject: subject.bridge(),
-            registry: self.registry,
-            excluded: &self.run.excluded_tiers,
-            sink: self.sink,
-        };
-        let (reference, unavailable) = search.best(&self.entry.references, |id| {
-            self.open_request(&model, id, &stimuli, &digests)
-        });
+        let bridge = subject.bridge();
+        let (reference, unavailable) = self.best_reference(&model, bridge, &stimuli, &digests);
         self.report_references(reference.as_ref(), &unavailable);
         if let Some(reference) = &reference {
             self.report_notes(&model, reference.stimuli(&stimuli), &stimuli);
@@ -157,8 +145,8 @@ impl Session<'_> {
             };
             match &self.run.sensitivity {
                 None => {
-                    let suspects = self.judge_all(planned, trial.answers(), reference.tier);
-                    self.diagnose(suspects.plain, &trial);
+                    let red = self.judge_all(&planned, &trial);
+                    self.diagnose(red.plain, &trial);
                 }
                 Some(settings) => self.judge_with_faults(&planned, &trial, settings),
             }
@@ -167,6 +155,34 @@ impl Session<'_> {
             self.sink.emit(Event::CheckFinished(Box::new(result)));
         }
         Ok(())
+    }
+
+    fn open_model(&self) -> Result<(Located, Model), ModelError> {
+        self.progress(format!("reading {}", self.entry.source));
+        let located = Located::find(&self.entry.source, self.run.offline, self.sink)?;
+        let architecture = self.entry.architecture.as_deref();
+        let model = Model::open(&located.folder, architecture, self.registry)?;
+        Ok((located, model))
+    }
+
+    /// The first reference that answers, and those before it that do not.
+    fn best_reference(
+        &self,
+        model: &Model,
+        subject: Option<&Bridge>,
+        stimuli: &[Stimulus],
+        digests: &[String; 2],
+    ) -> (Option<OpenReference>, Vec<Unavailable>) {
+        let search = Search {
+            model,
+            subject,
+            registry: self.registry,
+            excluded: &self.run.excluded_tiers,
+            sink: self.sink,
+        };
+        search.best(&self.entry.references, |id| {
+            self.open_request(model, id, stimuli, digests)
+        })
     }
 
     fn opened(
@@ -272,26 +288,20 @@ impl Session<'_> {
     }
 
     /// Judges all checks, and gives what was red.
-    fn judge_all(
-        &self,
-        planned: Vec<PlannedCheck<'_>>,
-        mut answers: Answers<'_>,
-        tier: Tier,
-    ) -> RedChecks {
+    fn judge_all(&self, planned: &[PlannedCheck<'_>], trial: &Trial<'_>) -> RedChecks {
         let mut red = RedChecks::default();
-        for request in planned.iter().flat_map(|planned| &planned.check.requests) {
-            answers.announce(request);
-        }
+        let mut answers = announced(trial.answers(), planned);
         for check in planned {
             self.sink.emit(Event::CheckStarted {
                 check: check.id.clone(),
             });
-            let (id, started) = (check.id.clone(), Instant::now());
-            let suspect = Suspect::of(&check);
-            let verdict = judge(check, &mut answers).unwrap_or_else(|error| verdict_of(&error));
+            let started = Instant::now();
+            let verdict = verdict_on(check, &mut answers);
             red.count += usize::from(verdict.severity.is_red());
-            red.plain
-                .extend(suspect.filter(|_| verdict.first_divergence.is_some()));
+            if verdict.first_divergence.is_some() {
+                red.plain.extend(Suspect::of(check));
+            }
+            let (id, tier) = (check.id.clone(), trial.reference.tier);
             let result = BenchmarkResult::new(id, tier, verdict, started.elapsed().as_secs_f64());
             self.sink.emit(Event::CheckFinished(Box::new(result)));
         }
@@ -303,14 +313,23 @@ impl Session<'_> {
     }
 }
 
+/// With everything that `planned` asks, so that it is merged before anything is answered.
+fn announced<'a>(mut answers: Answers<'a>, planned: &[PlannedCheck<'_>]) -> Answers<'a> {
+    for request in planned.iter().flat_map(|planned| &planned.check.requests) {
+        answers.announce(request);
+    }
+    answers
+}
+
+/// How a check ends.
+fn verdict_on(planned: &PlannedCheck<'_>, answers: &mut Answers<'_>) -> Verdict {
+    judge(planned, answers).unwrap_or_else(|error| verdict_of(&error))
+}
+
 /// Asks what a check asks, until it is decided.
-fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict, PluginError> {
-    let PlannedCheck {
-        chosen,
-        info,
-        mut check,
-        ..
-    } = planned;
+fn judge(planned: &PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict, PluginError> {
+    let PlannedCheck { chosen, info, .. } = planned;
+    let mut check = Cow::Borrowed(&planned.check);
     let mut traces = Vec::new();
     // Every announced request is taken, also where an earlier one failed: others wait for the same answer.
     let first: Vec<_> = check
@@ -322,7 +341,7 @@ fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict
         traces.push(answer?);
     }
     for _ in 0..MAX_ROUNDS {
-        match chosen.benchmark.judge(&info, &check, &traces)? {
+        match chosen.benchmark.judge(info, &check, &traces)? {
             Judgement::Verdict(verdict) => {
                 verdict.check(&check, info.judging)?;
                 return Ok(verdict);
@@ -333,7 +352,7 @@ fn judge(planned: PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdict
             Judgement::More(requests) => {
                 for request in requests {
                     traces.push(answers.follow_up(&request)?);
-                    check.requests.push(request);
+                    check.to_mut().requests.push(request);
                 }
             }
         }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use tlbench_checkpoint::Weights;
 use tlbench_engine::Bridge;
-use tlbench_sdk::judge::{Findings, Forward, component_of, judge_forward, plan_forward};
+use tlbench_sdk::judge::{Findings, component_of};
 use tlbench_sdk::{
     Evaluation, ModelInfo, ModelSpec, PluginError, Quantity, Severity, Trace, TraceRequest,
     TraceSource, hooks, layer_of,
 };
 
 use super::place::owner;
+use crate::hook_by_hook::HookByHook;
 
 /// A model that is wrong somewhere.
 pub(crate) struct Patient<'a> {
@@ -104,21 +105,8 @@ impl<'a> Patient<'a> {
         is_compared: impl Fn(&Quantity) -> bool,
     ) -> Result<Findings, PluginError> {
         let bridge = Bridge::open(&info.spec, self.weights, info.dtype)?;
-        let check = plan_forward(info, "diagnosis", request.clone());
-        let mut answers = vec![truth.clone()];
-        for planned in &check.requests[1..] {
-            answers.push(TraceSource::trace(&bridge, &planned.request)?);
-        }
-        loop {
-            match judge_forward(info, &check, &is_compared, &answers, None)? {
-                Forward::Done(findings) => return Ok(findings),
-                Forward::Local(requests) => {
-                    for planned in requests {
-                        answers.push(TraceSource::trace(&bridge, &planned.request)?);
-                    }
-                }
-            }
-        }
+        let compared = HookByHook::compare(info, request, truth, &bridge, is_compared)?;
+        Ok(compared.findings)
     }
 }
 

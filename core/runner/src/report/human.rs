@@ -37,27 +37,20 @@ pub fn human(events: &[Event], style: Style, verbose: bool) -> String {
     text
 }
 
-/// The same of a run that was about mistakes: checks of the model itself are told where they did not pass.
+/// The same of a run that was about mistakes: checks of the model itself are told if one of them is red.
 pub fn human_of_faults(events: &[Event], style: Style, verbose: bool) -> String {
-    let is_told = |event: &&Event| match event {
-        Event::CheckFinished(result) => result.severity.is_red(),
-        _ => true,
-    };
-    let told: Vec<Event> = events.iter().filter(is_told).cloned().collect();
-    if told
-        .iter()
-        .any(|event| matches!(event, Event::CheckFinished(_)))
-        || verbose
-    {
+    let mut results = events.iter().filter_map(finished);
+    if verbose || results.any(|result| result.severity.is_red()) {
         return human(events, style, verbose);
     }
-    let told: Vec<Event> = told.iter().map(printable::event).collect();
+    let events: Vec<Event> = events.iter().map(printable::event).collect();
+    let events = events.as_slice();
     let mut text = String::new();
-    banner(&mut text, &told, style);
-    for event in &told {
+    banner(&mut text, events, style);
+    for event in events {
         opening(&mut text, event, style);
     }
-    sensitivity::section(&mut text, &told, style);
+    sensitivity::section(&mut text, events, style);
     let results: Vec<&BenchmarkResult> = events.iter().filter_map(finished).collect();
     closing(&mut text, events, &results, style);
     text

@@ -2,8 +2,8 @@
 
 use tlbench_sdk::compare::{Axes, Region, STORAGE_ROUNDING, compare};
 use tlbench_sdk::{
-    ATTENTION_MASK, HookPoint, INPUT_IDS, ModelSpec, PluginError, Quantity, Tensor, Trace,
-    TraceRequest, TraceSource, uniform,
+    ATTENTION_MASK, HookPoint, INPUT_IDS, ModelSpec, Quantity, Tensor, Trace, TraceRequest,
+    TraceSource, uniform,
 };
 
 use super::Movement;
@@ -17,42 +17,23 @@ pub(crate) struct Excitement<'a> {
 }
 
 impl Excitement<'_> {
-    /// What moves most when the `questions` are asked.
-    ///
-    /// # Errors
-    /// If one of the two cannot answer.
-    pub(crate) fn on(&self, questions: &[TraceRequest]) -> Result<Option<Movement>, PluginError> {
-        let mut most: Option<Movement> = None;
-        for question in questions {
-            let moved = self.movement(question)?;
-            most = most
-                .into_iter()
-                .chain(moved)
-                .max_by(|a, b| a.ratio.total_cmp(&b.ratio));
-        }
-        Ok(most)
+    /// What moves most when the `questions` are asked. One that the right model cannot answer shows nothing.
+    pub(crate) fn on(&self, questions: &[TraceRequest]) -> Option<Movement> {
+        most(
+            questions
+                .iter()
+                .filter_map(|question| self.movement(question)),
+        )
     }
 
     /// The same with `count` inputs of random tokens, each in the place of those of one question, or of one in two pieces
     /// through a cache, whether or not the suite asks that of this model.
-    ///
-    /// # Errors
-    /// If one of the two cannot answer.
-    pub(crate) fn on_random(
-        &self,
-        questions: &[TraceRequest],
-        count: usize,
-    ) -> Result<Option<Movement>, PluginError> {
+    pub(crate) fn on_random(&self, questions: &[TraceRequest], count: usize) -> Option<Movement> {
         let in_pieces = questions.iter().filter_map(in_two_pieces);
         let questions: Vec<TraceRequest> = questions.iter().cloned().chain(in_pieces).collect();
-        let numbered = (0..count as u64).zip(questions.iter().cycle());
-        for (seed, question) in numbered {
-            let moved = self.on(&[self.with_random_tokens(question, seed)])?;
-            if moved.is_some() {
-                return Ok(moved);
-            }
-        }
-        Ok(None)
+        let mut numbered = (0..count as u64).zip(questions.iter().cycle());
+        numbered
+            .find_map(|(seed, question)| self.movement(&self.with_random_tokens(question, seed)))
     }
 
     fn with_random_tokens(&self, question: &TraceRequest, seed: u64) -> TraceRequest {
@@ -68,14 +49,14 @@ impl Excitement<'_> {
         question
     }
 
-    fn movement(&self, question: &TraceRequest) -> Result<Option<Movement>, PluginError> {
-        let right = self.right.trace(question)?;
+    fn movement(&self, question: &TraceRequest) -> Option<Movement> {
+        let right = self.right.trace(question).ok()?;
         // What cannot be answered any more was moved.
         let Ok(faulty) = self.faulty.trace(question) else {
-            return Ok(Some(Movement {
+            return Some(Movement {
                 quantity: "an answer".to_owned(),
                 ratio: f64::INFINITY,
-            }));
+            });
         };
         let region = question.inputs.get(ATTENTION_MASK).and_then(Region::new);
         let quantities = right.values.keys();
@@ -86,7 +67,7 @@ impl Excitement<'_> {
                 ratio,
             })
         });
-        Ok(ratios.max_by(|a, b| a.ratio.total_cmp(&b.ratio)))
+        most(ratios)
     }
 
     /// How far `quantity` moves, in halves of a unit in the last place of f32; `None` where nothing of it counts.
@@ -115,6 +96,10 @@ impl Excitement<'_> {
     }
 }
 
+fn most(movements: impl Iterator<Item = Movement>) -> Option<Movement> {
+    movements.max_by(|a, b| a.ratio.total_cmp(&b.ratio))
+}
+
 /// A plain question once more, through a cache.
 fn in_two_pieces(question: &TraceRequest) -> Option<TraceRequest> {
     let [_, pos] = question.shape();
@@ -123,4 +108,87 @@ fn in_two_pieces(question: &TraceRequest) -> Option<TraceRequest> {
         capture: vec![Quantity::Logits],
         ..question.clone()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tlbench_sdk::{PluginError, SourceInfo};
+
+    use super::*;
+
+    /// Gives the logits of an input, or an error where it is longer than `longest`.
+    struct Shows {
+        logit: f64,
+        longest: usize,
+    }
+
+    impl TraceSource for Shows {
+        fn info(&self) -> SourceInfo {
+            SourceInfo::default()
+        }
+
+        fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+            let [_, pos] = request.shape();
+            if pos > self.longest {
+                return Err(PluginError::unsupported("too long"));
+            }
+            let logits = Tensor::from_vec(vec![self.logit; pos], &[1, pos, 1])?;
+            Ok(Trace {
+                values: [(Quantity::Logits, logits)].into(),
+                ..Trace::default()
+            })
+        }
+    }
+
+    /// The largest ratio of `faulty` beside a model that answers up to two tokens with 1.
+    fn ratio(faulty: &Shows, lengths: &[usize]) -> Option<f64> {
+        let right = Shows {
+            logit: 1.0,
+            longest: 2,
+        };
+        let spec = serde_json::json!({
+            "architecture": "Bigram", "d_model": 1, "d_vocab": 1, "n_ctx": null,
+            "embedding": {"tokens": {"names": ["wte"], "shape": [1, 1]}, "module": null},
+            "layers": [], "final_norm": null,
+            "unembed": {
+                "projection": {"weight": {"names": ["wte"], "shape": [1, 1]}, "bias": null, "tap": null},
+                "d_vocab_out": 1,
+            },
+        });
+        let questions: Vec<TraceRequest> = lengths
+            .iter()
+            .map(|&len| {
+                let ones = Tensor::from_vec(vec![1_i64; len], &[1, len]).unwrap();
+                let names = [INPUT_IDS, ATTENTION_MASK].map(str::to_owned);
+                let inputs = names.map(|name| (name, ones.clone()));
+                TraceRequest::new(inputs.into(), vec![Quantity::Logits])
+            })
+            .collect();
+        let excitement = Excitement {
+            right: &right,
+            faulty,
+            spec: &serde_json::from_value(spec).unwrap(),
+            hooks: &[],
+        };
+        excitement.on(&questions).map(|moved| moved.ratio)
+    }
+
+    #[test]
+    fn what_moves_is_told_in_halves_of_a_unit_in_the_last_place() {
+        let moved = |logit, lengths: &[usize]| ratio(&Shows { logit, longest: 2 }, lengths);
+        assert_eq!(moved(1.0, &[1, 2]), None);
+        let by_a_thousandth = moved(1.001, &[2]).unwrap() * STORAGE_ROUNDING;
+        assert!((by_a_thousandth - 1e-3).abs() < 1e-9, "{by_a_thousandth}");
+        assert_eq!(moved(f64::NAN, &[2]), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn what_only_the_faulty_model_cannot_answer_was_moved_and_what_neither_can_shows_nothing() {
+        let silent = Shows {
+            logit: 1.0,
+            longest: 1,
+        };
+        assert_eq!(ratio(&silent, &[1, 2]), Some(f64::INFINITY));
+        assert_eq!(ratio(&silent, &[1, 3]), None);
+    }
 }

@@ -5,7 +5,6 @@ use std::path::Path as FilePath;
 
 use serde_json::Map;
 use tlbench_sdk::compare::Region;
-use tlbench_sdk::judge::{Findings, Forward, judge_forward, plan_forward};
 use tlbench_sdk::{
     ATTENTION_MASK, Divergence, ErrorKind, Evaluation, Measurement, ModelInfo, OpenRequest,
     PluginError, Processing, Quantity, Role, Stimulus, TensorMap, Trace, TraceRequest, TraceSource,
@@ -17,18 +16,15 @@ use crate::bisect::{
     BisectError, Bisection, Evidence, Finding, LOGITS, Material, Path, Step, Wrong, WrongValue,
     attention_of,
 };
-use crate::located::Located;
-use crate::model::{Model, ModelError};
-use crate::references::{ProgressHost, Search, Unavailable};
+use crate::hook_by_hook::HookByHook;
+use crate::model::Model;
+use crate::references::{ProgressHost, Unavailable};
 
 /// One input, hook by hook.
 struct OneInput {
     stimulus: Stimulus,
     truth: Trace,
-    /// The question whose hooks were set to the truth, and what the subject made of each.
-    local: TraceRequest,
-    shown: Trace,
-    findings: Findings,
+    compared: HookByHook,
 }
 
 /// An input that somebody does not answer, and why.
@@ -37,11 +33,7 @@ type Refused = (String, PluginError);
 impl Session<'_> {
     /// Compares the model hook by hook with the best reference; the file about what is wrong goes to `out`.
     pub(crate) fn bisect(&self, out: &FilePath) -> Result<Bisection, BisectError> {
-        self.progress(format!("reading {}", self.entry.source));
-        let located = Located::find(&self.entry.source, self.run.offline, self.sink)
-            .map_err(ModelError::from)?;
-        let architecture = self.entry.architecture.as_deref();
-        let model = Model::open(&located.folder, architecture, self.registry)?;
+        let (_, model) = self.open_model()?;
         let digests = [model.folder.config_digest(), model.folder.weights_digest()?];
         let stimuli = self.stimuli(&model, &Processing::raw())?;
         let asked = OpenRequest {
@@ -50,16 +42,8 @@ impl Session<'_> {
         };
         let host = ProgressHost(self.sink);
         let subject = self.open_subject(self.on_trial()?, &model, &asked, &host)?;
-        let search = Search {
-            model: &model,
-            subject: subject.bridge(),
-            registry: self.registry,
-            excluded: &self.run.excluded_tiers,
-            sink: self.sink,
-        };
-        let (reference, unavailable) = search.best(&self.entry.references, |id| {
-            self.open_request(&model, id, &stimuli, &digests)
-        });
+        let bridge = subject.bridge();
+        let (reference, unavailable) = self.best_reference(&model, bridge, &stimuli, &digests);
         let reasons = || -> Vec<(String, String)> {
             let missing = unavailable.iter();
             let reason = missing.map(|missing| (missing.asked.clone(), missing.reason.clone()));
@@ -110,7 +94,7 @@ impl Session<'_> {
                 continue;
             };
             self.progress(format!("{}: {}", self.entry.name, stimulus.id));
-            match one_input(info, stimulus, question, subject, reference) {
+            match one_input(info, stimulus, &question, subject, reference) {
                 Ok(input) => inputs.push(input),
                 Err(error) => refused.push((stimulus.id.clone(), error)),
             }
@@ -135,13 +119,13 @@ impl Session<'_> {
     ) -> Result<Finding, BisectError> {
         let values = inputs
             .iter()
-            .map(|input| input.findings.measurements().len());
+            .map(|input| input.compared.findings.measurements().len());
         let values = values.sum();
         let first = inputs
             .into_iter()
-            .filter_map(|input| Some((input.findings.first_divergence()?, input)))
+            .filter_map(|input| Some((input.compared.findings.first_divergence()?, input)))
             .min_by_key(|(divergence, input)| {
-                let tokens = input.local.shape().iter().product::<usize>();
+                let tokens = input.compared.local.shape().iter().product::<usize>();
                 let is_inherited = divergence.evaluation == Evaluation::Cumulative;
                 // What is missing has no evaluation of its own.
                 let is_inherited = is_inherited && divergence.ratio.is_finite();
@@ -153,7 +137,7 @@ impl Session<'_> {
             return Ok(Finding::Right { values });
         };
         let hook = divergence.quantity.as_hook().unwrap_or(LOGITS);
-        let is_known = |name: &str| input.local.truth.contains_key(name);
+        let is_known = |name: &str| input.compared.local.truth.contains_key(name);
         let path = Path::to(&model.spec, hook, is_known);
         let evidence = match &path {
             Some(path) => self.evidence(model, info, &input, &divergence, path, out)?,
@@ -164,7 +148,7 @@ impl Session<'_> {
             operations: operations.map(Step::from).collect(),
             evidence,
             input: input.stimulus.id,
-            details: input.findings.verdict(info, "hooks").details,
+            details: input.compared.findings.verdict(info, "hooks").details,
             divergence,
         })))
     }
@@ -179,7 +163,7 @@ impl Session<'_> {
         out: &FilePath,
     ) -> Result<Evidence, BisectError> {
         let quantity = &divergence.quantity;
-        let mut measurements = input.findings.measurements().iter();
+        let mut measurements = input.compared.findings.measurements().iter();
         let measured =
             |m: &&Measurement| m.quantity == *quantity && m.evaluation == divergence.evaluation;
         let Some(measurement) = measurements.find(measured) else {
@@ -189,9 +173,9 @@ impl Session<'_> {
             return Ok(Evidence::Inherited);
         }
         let (Some(found), Some(truth), Some(region)) = (
-            input.shown.value(quantity),
+            input.compared.shown.value(quantity),
             input.truth.value(quantity),
-            region(&input.local.inputs),
+            region(&input.compared.local.inputs),
         ) else {
             return Ok(Evidence::Missing);
         };
@@ -208,7 +192,7 @@ impl Session<'_> {
             attention: attention_of(&model.spec, hook),
             is_by_head: path.operations.len() == 1,
         };
-        let values = known_values(&input.local);
+        let values = known_values(&input.compared.local);
         let material = Material {
             spec: &model.spec,
             hooks: &model.hooks,
@@ -250,46 +234,16 @@ fn hook_by_hook(stimulus: &Stimulus) -> Option<TraceRequest> {
 fn one_input(
     info: &ModelInfo,
     stimulus: &Stimulus,
-    question: TraceRequest,
+    question: &TraceRequest,
     subject: &dyn TraceSource,
     reference: &dyn TraceSource,
 ) -> Result<OneInput, PluginError> {
-    let check = plan_forward(info, &stimulus.id, question);
-    let mut answers = Vec::new();
-    for planned in &check.requests {
-        answers.push(match planned.role {
-            Role::Reference => answer(reference, &planned.request)?,
-            Role::Subject | Role::ExactSubject => answer(subject, &planned.request)?,
-        });
-    }
-    let (local, shown) = match judge_forward(info, &check, |_| true, &answers, None)? {
-        Forward::Local(mut requests) if requests.len() == 1 => {
-            let local = requests.remove(0);
-            (local.request.clone(), answer(subject, &local.request)?)
-        }
-        Forward::Local(_) | Forward::Done(_) => {
-            return Err(PluginError::internal("expected one local run"));
-        }
-    };
-    answers.push(shown.clone());
-    let Forward::Done(findings) = judge_forward(info, &check, |_| true, &answers, None)? else {
-        return Err(PluginError::internal("expected the end of the comparison"));
-    };
+    let truth = reference.trace(question)?;
     Ok(OneInput {
         stimulus: stimulus.clone(),
-        truth: answers.remove(0),
-        local,
-        shown,
-        findings,
+        compared: HookByHook::compare(info, question, &truth, subject, |_| true)?,
+        truth,
     })
-}
-
-fn answer(source: &dyn TraceSource, request: &TraceRequest) -> Result<Trace, PluginError> {
-    let trace = source.trace(request)?;
-    trace
-        .check(request)
-        .map_err(|error| PluginError::internal(error.to_string()))?;
-    Ok(trace)
 }
 
 /// The place in execution order, of a hook that only the reference has the one behind what it shows before.

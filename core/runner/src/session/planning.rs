@@ -18,7 +18,6 @@ use crate::processed::ProcessedReference;
 use crate::references::OpenReference;
 
 /// A check, and what it belongs to.
-#[derive(Clone)]
 pub(super) struct PlannedCheck<'a> {
     pub(super) id: CheckId,
     pub(super) chosen: &'a ChosenBenchmark<'a>,

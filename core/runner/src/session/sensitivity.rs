@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, PluginError, Role, Runs, TraceRequest,
-    TraceSource, Verdict,
+    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, Role, Runs, TraceRequest, TraceSource,
+    Verdict,
 };
 
 use super::diagnosis::{Suspect, questions};
 use super::planning::PlannedCheck;
 use super::trial::Trial;
-use super::{Session, judge, verdict_of};
+use super::{Session, announced, verdict_on};
 use crate::answers::{Answers, Parties};
 use crate::config::Sensitivity;
 use crate::diagnosis::{Explanation, Patient, diagnose, first_changed, is_same_component};
 use crate::events::{CheckId, Event};
 use crate::faulty::FaultyBridge;
+use crate::in_order::{in_lanes, lanes};
 use crate::known_answers::KnownAnswers;
 use crate::plugins::Registry;
 use crate::sensitivity::{
@@ -52,7 +52,7 @@ impl Session<'_> {
             truth: &truth,
             ..*trial
         };
-        let red = self.judge_all(planned.to_vec(), trial.answers(), trial.reference.tier);
+        let red = self.judge_all(planned, &trial);
         let right = match trial.subject {
             Subject::Bridge(right) if red.count == 0 => right,
             Subject::Bridge(_) => {
@@ -80,21 +80,18 @@ impl Session<'_> {
     /// Judges every mistake, and tells of each and of all.
     fn judge_faults(&self, laboratory: &Laboratory<'_>) {
         let faults = self.faults(laboratory);
-        let waiting = Mutex::new(faults.into_iter().enumerate());
-        let judged = Mutex::new(BTreeMap::new());
-        let work = || {
-            while let Some((index, (fault, edits))) = next(&waiting) {
-                self.progress(format!("{}: {}", self.entry.name, fault.id));
-                let one = laboratory.judge(&self.entry.name, fault, &edits);
-                lock(&judged).insert(index, one);
-            }
+        let judged: Mutex<BTreeMap<usize, FaultJudged>> = Mutex::default();
+        let judge = |index: usize| {
+            let (fault, edits) = &faults[index];
+            self.progress(format!("{}: {}", self.entry.name, fault.id));
+            let one = laboratory.judge(&self.entry.name, fault.clone(), edits);
+            lock(&judged).insert(index, one);
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(work);
-            }
-        });
+        let panicked = |index: usize, message: String| {
+            let fault = &faults[index].0.id;
+            self.note(format!("fault `{fault}`: tlbench panicked: {message}"));
+        };
+        in_lanes(faults.len(), lanes(), judge, panicked);
         let judged = std::mem::take(&mut *lock(&judged));
         let minimum = laboratory.settings.minimum;
         let score = Score::of(&self.entry.name, judged.values(), minimum);
@@ -152,7 +149,10 @@ impl Laboratory<'_> {
         let weights = model.folder.weights();
         let faulty = match FaultyBridge::new(self.right, weights, edits) {
             Ok(faulty) => faulty,
-            Err(error) => return (refused(error.to_string()), None),
+            Err(error) => {
+                let reason = error.to_string();
+                return (FaultOutcome::Refused { reason }, None);
+            }
         };
         let exact = ExactSubject::faulty(&model.spec, weights, edits);
         let Judged {
@@ -172,23 +172,17 @@ impl Laboratory<'_> {
             spec: &model.spec,
             hooks: &model.hooks,
         };
-        let outcome = self.unseen(&excitement, &questions);
-        let outcome = outcome.unwrap_or_else(|error| refused(error.to_string()));
-        (outcome, by_logits)
+        (self.unseen(&excitement, &questions), by_logits)
     }
 
     /// What becomes of a mistake that no check has seen.
-    fn unseen(
-        &self,
-        excitement: &Excitement<'_>,
-        questions: &[TraceRequest],
-    ) -> Result<FaultOutcome, PluginError> {
-        Ok(match excitement.on(questions)? {
+    fn unseen(&self, excitement: &Excitement<'_>, questions: &[TraceRequest]) -> FaultOutcome {
+        match excitement.on(questions) {
             Some(moved) => FaultOutcome::Missed { moved },
             None => FaultOutcome::NotExercised {
-                elsewhere: excitement.on_random(questions, self.settings.random_inputs)?,
+                elsewhere: excitement.on_random(questions, self.settings.random_inputs),
             },
-        })
+        }
     }
 
     /// What is told of a mistake that was caught, if that was asked for and a spec can say what is wrong.
@@ -252,14 +246,8 @@ impl Laboratory<'_> {
             exact_subject: exact,
             reference: self.trial.truth,
         };
-        let mut answers = Answers::new(parties, self.trial.parameters.clone());
-        for request in self
-            .planned
-            .iter()
-            .flat_map(|planned| &planned.check.requests)
-        {
-            answers.announce(request);
-        }
+        let answers = Answers::new(parties, self.trial.parameters.clone());
+        let mut answers = announced(answers, self.planned);
         let questions = answers.questions(Role::Subject);
         let (mut caught, mut by_logits) = (Vec::new(), None);
         let mut planned: Vec<&PlannedCheck<'_>> = self.planned.iter().collect();
@@ -271,11 +259,9 @@ impl Laboratory<'_> {
             if !self.settings.complete && !caught.is_empty() && effort(check) > 0 {
                 break;
             }
-            let id = check.id.clone();
-            let verdict = judge(check.clone(), &mut answers);
-            let verdict = verdict.unwrap_or_else(|error| verdict_of(&error));
+            let verdict = verdict_on(check, &mut answers);
             by_logits = LogitsAlone::with(by_logits, &verdict.measurements);
-            if let Some(catch) = caught_by(id, verdict) {
+            if let Some(catch) = caught_by(check.id.clone(), verdict) {
                 let is_located = catch.first_divergence.is_some();
                 caught.push(catch);
                 if !self.settings.complete && is_located {
@@ -297,14 +283,6 @@ struct Judged {
     /// All that is asked of the subject.
     questions: Vec<TraceRequest>,
     by_logits: Option<LogitsAlone>,
-}
-
-fn refused(reason: String) -> FaultOutcome {
-    FaultOutcome::Refused { reason }
-}
-
-fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(waiting).next()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
