@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-/// The bridge computes in this executable; a plugin has an allocator of its own.
+/// For this executable and for its plugins: `malloc`, which they call, is this one.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

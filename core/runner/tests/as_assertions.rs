@@ -31,6 +31,15 @@ fn every_hook_and_the_logits_are_huggingfaces() -> Result<(), SuiteError> {
     Ok(())
 }
 
+/// A test has a thread of its own, and each loads the plugins anew: what an earlier thread left behind is in nobody's way.
+#[test]
+fn one_thread_after_the_other_loads_plugins() -> Result<(), SuiteError> {
+    (0..8).try_for_each(|_| {
+        let load = std::thread::spawn(|| model().map(drop));
+        load.join().expect("loading does not panic")
+    })
+}
+
 #[test]
 fn so_is_the_loss_in_a_narrow_precision() -> Result<(), SuiteError> {
     let narrow = Overrides {

@@ -25,16 +25,11 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-use mimalloc::MiMalloc;
 use tlbench_sdk::{
     DType, Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,
 };
 
 use crate::source::Source;
-
-/// What is allocated here is freed here: tensors and messages that cross the boundary bring their destructors along.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 tlbench_sdk::plugin! {
     references: [HookedTransformerReference],
