@@ -88,6 +88,31 @@ impl<'a> Answers<'a> {
         }
     }
 
+    /// The same, with the reference answered for by `source`.
+    pub(crate) fn with_reference(mut self, source: &'a dyn TraceSource) -> Self {
+        self.parties.reference = source;
+        self
+    }
+
+    /// What the reference is asked when `planned` are taken one after the other.
+    pub(crate) fn to_reference<'p>(
+        &self,
+        planned: impl Iterator<Item = &'p PlannedRequest>,
+    ) -> Vec<TraceRequest> {
+        let mut known: Vec<*const Question> = Vec::new();
+        let asked = planned.filter(|planned| planned.role == Role::Reference);
+        let questions = asked.filter_map(|planned| {
+            let bucket = self.questions.get(&digest(planned))?;
+            bucket.iter().find(|question| question.is_for(planned))
+        });
+        let new = questions.filter(|question| {
+            let is_new = !known.contains(&std::ptr::from_ref(*question));
+            known.push(std::ptr::from_ref(*question));
+            is_new
+        });
+        new.map(|question| question.merged.clone()).collect()
+    }
+
     /// What is asked of `role` so far, each with everything that anybody wants to see.
     pub(crate) fn questions(&self, role: Role) -> Vec<TraceRequest> {
         let all = self.questions.values().flatten();
@@ -100,10 +125,7 @@ impl<'a> Answers<'a> {
     pub(crate) fn take(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
         let wanted = &planned.request.capture;
         let bucket = self.questions.entry(digest(planned)).or_default();
-        let is_consumer = |question: &Question| {
-            question.is_asked_by(planned) && question.consumers.contains(wanted)
-        };
-        let Some(index) = bucket.iter().position(is_consumer) else {
+        let Some(index) = bucket.iter().position(|question| question.is_for(planned)) else {
             let trace = self.parties.ask(planned.role, &planned.request)?;
             return shown(&trace, wanted);
         };
@@ -142,6 +164,11 @@ impl Question {
     fn is_asked_by(&self, planned: &PlannedRequest) -> bool {
         (self.role, self.repetition) == (planned.role, planned.repetition)
             && differ_in_capture_alone(&self.merged, &planned.request)
+    }
+
+    /// Whether whoever planned this waits for its answer.
+    fn is_for(&self, planned: &PlannedRequest) -> bool {
+        self.is_asked_by(planned) && self.consumers.contains(&planned.request.capture)
     }
 
     /// Whether it may show `wanted` as well.

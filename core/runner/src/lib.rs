@@ -3,6 +3,7 @@
 //! The library behind the command `tlbench`. [`Suite`] is the way in for programs and tests; the command itself is [`run`] on
 //! a [`Config`] and a [`Registry`], with an [`EventSink`] that shows what happens.
 
+mod ahead;
 mod answers;
 pub mod bisect;
 pub mod config;

@@ -20,6 +20,7 @@ use tlbench_sdk::{
 use self::diagnosis::Suspect;
 use self::planning::PlannedCheck;
 use self::trial::Trial;
+use crate::ahead::ahead;
 use crate::answers::Answers;
 use crate::config::{ModelEntry, RunSettings};
 use crate::events::{BenchmarkResult, Event, EventSink, ModelOpened};
@@ -289,8 +290,24 @@ impl Session<'_> {
 
     /// Judges all checks, and gives what was red.
     fn judge_all(&self, planned: &[PlannedCheck<'_>], trial: &Trial<'_>) -> RedChecks {
+        let answers = announced(trial.answers(), planned);
+        if !is_large(&trial.model.parameters(&Processing::raw())) {
+            return self.judge_each(planned, trial, answers);
+        }
+        let requests = planned.iter().flat_map(|planned| &planned.check.requests);
+        let next = answers.to_reference(requests);
+        ahead(trial.truth, next, |truth| {
+            self.judge_each(planned, trial, answers.with_reference(truth))
+        })
+    }
+
+    fn judge_each(
+        &self,
+        planned: &[PlannedCheck<'_>],
+        trial: &Trial<'_>,
+        mut answers: Answers<'_>,
+    ) -> RedChecks {
         let mut red = RedChecks::default();
-        let mut answers = announced(trial.answers(), planned);
         for check in planned {
             self.sink.emit(Event::CheckStarted {
                 check: check.id.clone(),

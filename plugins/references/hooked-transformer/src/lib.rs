@@ -24,6 +24,7 @@ mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use tlbench_sdk::{
     DType, Host, OpenRequest, PluginError, ReferenceInfo, ReferenceModel, Tier, TraceSource,

@@ -10,40 +10,47 @@ use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CustomOp1, D, DType, Device, Layout, Result, Shape, Storage, Tensor, Var, bail,
 };
+use rayon::prelude::*;
 
 use crate::order::Order;
+use crate::weight::Weight;
 
 /// Elements that are converted at a time, where that changes nothing.
-const TOGETHER: usize = 1 << 19;
+const TOGETHER: usize = 1 << 17;
 
 /// A matrix `[.., in, out]`, or a table `[rows, width]`, in whatever precision it is kept. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct Matrix {
-    values: Tensor,
+    weight: Weight,
     /// Where its gradient goes, if somebody wants that.
     shares: Option<Shares>,
 }
 
 impl Matrix {
-    pub(crate) const fn new(values: Tensor, shares: Option<Shares>) -> Self {
-        Self { values, shares }
+    pub(crate) const fn new(weight: Weight, shares: Option<Shares>) -> Self {
+        Self { weight, shares }
     }
 
     pub(crate) fn dims(&self) -> &[usize] {
-        self.values.dims()
+        self.weight.dims()
     }
 
     /// The same with all dimensions but the last in one.
     pub(crate) fn flattened(&self) -> Result<Self> {
         Ok(Self {
-            values: self.values.flatten_to(D::Minus2)?,
+            weight: self.weight.stacked()?,
             shares: self.shares.clone(),
         })
     }
 
     /// `left [.., m, in]` times this, in the precision of `left`.
     pub(crate) fn times(&self, left: &Tensor, order: Order) -> Result<Tensor> {
-        let product = order.sums(&left.detach(), &self.values, product)?;
+        let product = match order {
+            Order::Whole => product(&left.detach(), &self.weight)?,
+            Order::Pieces(_) => {
+                order.product(&left.detach(), &self.weight.in_dtype(left.dtype())?)?
+            }
+        };
         let left = match (left.track_op(), &self.shares) {
             (true, _) => left.clone(),
             (false, Some(_)) => Var::from_tensor(left)?.into_inner(),
@@ -62,8 +69,7 @@ impl Matrix {
         dtype: DType,
         leaf: impl FnOnce(Tensor) -> crate::error::Result<Tensor>,
     ) -> crate::error::Result<Tensor> {
-        let rows = self.values.contiguous()?.index_select(indices, 0)?;
-        let rows = leaf(rows.to_dtype(dtype)?)?;
+        let rows = leaf(self.weight.rows(indices)?.in_dtype(dtype)?)?;
         match &self.shares {
             Some(shares) => Ok(rows.apply_op1(Rows {
                 indices: indices.clone(),
@@ -74,36 +80,23 @@ impl Matrix {
     }
 }
 
-/// `left [.., m, k]` times `right [.., k, n]`, which is converted as a whole for a rounded run, and some columns at a time
+/// `left [.., m, k]` times `right [.., k, n]`, which is worked out as a whole for a rounded run, and some columns at a time
 /// for an exact one.
-fn product(left: &Tensor, right: &Tensor) -> Result<Tensor> {
-    if left.dtype() == right.dtype() {
-        return left.matmul(right);
+pub(crate) fn product(left: &Tensor, right: &Weight) -> Result<Tensor> {
+    let dtype = left.dtype();
+    // The kernel sums narrow blocks in another order, which rounds less than that of a healthy implementation.
+    if right.is_stored_in(dtype) || dtype != DType::F64 {
+        return left.matmul(&right.in_dtype(dtype)?);
     }
-    let columns = right.dim(D::Minus1)?;
-    let width = match left.dtype() {
-        DType::F64 => (TOGETHER * columns / right.elem_count().max(1)).max(1),
-        // The kernel sums narrow blocks in another order, which rounds less than that of a healthy implementation.
-        _ => columns,
-    };
-    let blocks = (0..columns).step_by(width).map(|start| {
-        let block = right.narrow(D::Minus1, start, width.min(columns - start))?;
-        left.matmul(&converted(&block, left.dtype())?)
+    let columns = right.dims().last().copied().unwrap_or_default();
+    let elements = right.dims().iter().product::<usize>().max(1);
+    let width = (TOGETHER * columns / elements).max(1);
+    let starts: Vec<usize> = (0..columns).step_by(width).collect();
+    let blocks = starts.par_iter().map(|&start| {
+        let block = right.columns(start..columns.min(start + width), dtype)?;
+        left.matmul(&block)
     });
     Tensor::cat(&blocks.collect::<Result<Vec<_>>>()?, D::Minus1)
-}
-
-/// `matrix` in `dtype`, in the order in which it lies in memory.
-fn converted(matrix: &Tensor, dtype: DType) -> Result<Tensor> {
-    if is_transposed(matrix) {
-        return matrix.t()?.to_dtype(dtype)?.t();
-    }
-    matrix.to_dtype(dtype)
-}
-
-fn is_transposed(matrix: &Tensor) -> bool {
-    let (dims, strides) = (matrix.dims(), matrix.stride());
-    dims.last() > Some(&1) && strides.last() != Some(&1)
 }
 
 /// The gradient of one matrix, as far as it has come.
@@ -121,16 +114,21 @@ struct Sum {
 }
 
 impl Shares {
-    /// None yet of the gradient by `values`.
-    pub(crate) fn of(values: &Tensor) -> Self {
+    /// None yet of the gradient by `weight`.
+    pub(crate) fn of(weight: &Weight) -> Self {
         Self {
-            shape: values.shape().clone(),
+            shape: weight.dims().into(),
             sum: Arc::default(),
         }
     }
 
     fn add(&self, share: &Tensor) -> Result<()> {
-        let share = share.reshape(&self.shape)?;
+        // What is transposed would be copied for nothing.
+        let share = if share.shape() == &self.shape {
+            share.clone()
+        } else {
+            share.reshape(&self.shape)?
+        };
         let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.whole = Some(match sum.whole.take() {
             Some(whole) => (whole + share)?,
@@ -180,17 +178,17 @@ impl CustomOp1 for ByMatrix {
     }
 
     fn bwd(&self, left: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let Matrix { values, shares } = &self.matrix;
+        let Matrix { weight, shares } = &self.matrix;
         let (left, gradient) = (left.detach(), gradient.detach());
         if let Some(shares) = shares {
             // In the order in which the matrix lies in memory, as the checkpoint's tensor does.
-            shares.add(&if is_transposed(values) {
+            shares.add(&if weight.is_transposed() {
                 gradient.t()?.matmul(&left)?.t()?
             } else {
                 left.t()?.matmul(&gradient)?
             })?;
         }
-        product(&gradient, &values.t()?).map(Some)
+        product(&gradient, &weight.t()?).map(Some)
     }
 }
 
@@ -242,7 +240,7 @@ mod tests {
             let left = noise((4, shape.0));
             let expected = left.matmul(&narrow.to_dtype(DType::F64).unwrap()).unwrap();
             for stored in [narrow, transposed] {
-                let found = Matrix::new(stored, None)
+                let found = Matrix::new(stored.into(), None)
                     .times(&left, Order::Whole)
                     .unwrap();
                 let error = (found - &expected)
@@ -269,8 +267,9 @@ mod tests {
         let expected = differentiated(left.matmul(&stored).unwrap());
         let transposed = weight.t().unwrap().contiguous().unwrap().t().unwrap();
         for kept in [weight, transposed] {
-            let shares = Shares::of(&kept);
-            let matrix = Matrix::new(kept, Some(shares.clone()));
+            let weight = Weight::from(kept);
+            let shares = Shares::of(&weight);
+            let matrix = Matrix::new(weight, Some(shares.clone()));
             let found = differentiated(matrix.times(&left, Order::Whole).unwrap());
             let total = shares.total(None, DType::F64).unwrap();
             assert_close(found.get(&left).unwrap(), expected.get(&left).unwrap());
@@ -280,7 +279,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_taken_twice_have_both_gradients() {
-        let table = noise((4, 2)).to_dtype(DType::F32).unwrap();
+        let table = Weight::from(noise((4, 2)).to_dtype(DType::F32).unwrap());
         let shares = Shares::of(&table);
         let matrix = Matrix::new(table, Some(shares.clone()));
         let indices = Tensor::new(&[2_u32, 0, 2], &Device::Cpu).unwrap();

@@ -14,31 +14,21 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// `left [.., m, k]` times `right [.., k, n]`, both values of the run.
+    /// `left [.., m, k]` times `right [.., k, n]`, both in the precision of the run.
     pub(crate) fn product(self, left: &Tensor, right: &Tensor) -> Result<Tensor> {
-        self.sums(left, right, Tensor::matmul)
-    }
-
-    /// `left [.., m, k]` times `right [.., k, n]` in this order, from what `product` makes of one piece.
-    pub(crate) fn sums(
-        self,
-        left: &Tensor,
-        right: &Tensor,
-        product: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
         let k = left.dim(D::Minus1)?;
         let pieces = match self {
             Self::Whole => 1,
             Self::Pieces(pieces) => pieces.clamp(1, k.max(1)),
         };
         if pieces == 1 {
-            return product(left, right);
+            return left.matmul(right);
         }
         let product = |piece: usize| {
             let (start, end) = (piece * k / pieces, (piece + 1) * k / pieces);
             let left = left.narrow(D::Minus1, start, end - start)?.contiguous()?;
             let right = right.narrow(D::Minus2, start, end - start)?.contiguous()?;
-            product(&left, &right)
+            left.matmul(&right)
         };
         (1..pieces).try_fold(product(0)?, |sum, piece| sum + product(piece)?)
     }

@@ -5,35 +5,36 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
+use crate::weight::Weight;
 
-/// The weights of a model, each in the precision that it is stored in or was worked out in. Cloning shares them.
+/// The weights of a model, each as it is stored or was worked out. Cloning shares them.
 ///
 /// There is no second copy for the precision of a run: it takes them in its own, a few at a time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Parameters(BTreeMap<String, Tensor>);
+pub(crate) struct Parameters(BTreeMap<String, Weight>);
 
 impl Parameters {
-    pub(crate) fn find(&self, name: &str) -> Option<&Tensor> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Weight> {
         self.0.get(name)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
+    pub(crate) fn get(&self, name: &str) -> Result<&Weight> {
         let missing = || Error::request(name, "a canonical weight of this model", "none");
         self.find(name).ok_or_else(missing)
     }
 
     /// The weight in f64, which holds every one exactly.
     pub(crate) fn exact(&self, name: &str) -> Result<Tensor> {
-        Ok(self.get(name)?.to_dtype(DType::F64)?)
+        Ok(self.get(name)?.in_dtype(DType::F64)?)
     }
 
     /// The same, if the model has it.
     pub(crate) fn find_exact(&self, name: &str) -> Result<Option<Tensor>> {
-        let found = self.find(name).map(|weight| weight.to_dtype(DType::F64));
+        let found = self.find(name).map(|weight| weight.in_dtype(DType::F64));
         Ok(found.transpose()?)
     }
 
-    pub(crate) fn set(&mut self, name: impl Into<String>, weight: Tensor) {
-        self.0.insert(name.into(), weight);
+    pub(crate) fn set(&mut self, name: impl Into<String>, weight: impl Into<Weight>) {
+        self.0.insert(name.into(), weight.into());
     }
 }

@@ -1,13 +1,16 @@
 //! TransformerLens's weight processing, on canonical weights in f64.
 //!
-//! A norm that was folded stays, with gain 1 and bias 0: the function is the same, and so are the names.
+//! A norm that was folded stays, with gain 1 and bias 0: the function is the same, and so are the names. Matrices stay as
+//! they are stored, with what is done to their rows and columns.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use tlbench_sdk::spec::{BranchInput, DenseMlp, MlpSpec, NormKind, NormSpec};
 use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};
 
 use crate::error::{Error, Result};
+use crate::matrix::product;
 use crate::parameters::Parameters;
+use crate::weight::{Along, Weight};
 
 /// `weights` after every step of `processing`. What a step replaces is let go of.
 pub(crate) fn process(
@@ -105,9 +108,9 @@ fn fold_into(
     part: &str,
 ) -> Result<()> {
     let [weight_name, bias_name] = ["W", "b"].map(|kind| format!("{component}.{kind}_{part}"));
-    let mut weight = weights.exact(&weight_name)?;
+    let mut weight = weights.get(&weight_name)?.clone();
     if let Some(b) = weights.find_exact(&format!("{ln}.b"))? {
-        let moved = weight.broadcast_mul(&b.unsqueeze(1)?)?.sum(D::Minus2)?;
+        let moved = through(&b, &weight)?;
         let bias = match weights.find_exact(&bias_name)? {
             Some(bias) => (bias + moved)?,
             None => moved,
@@ -115,11 +118,11 @@ fn fold_into(
         weights.set(bias_name, bias);
     }
     if let Some(w) = weights.find_exact(&format!("{ln}.w"))? {
-        weight = weight.broadcast_mul(&w.unsqueeze(1)?)?;
+        weight = weight.multiplied(Along::Rows, &w)?;
     }
     // What a centring norm gives has no mean over d_model, so that of a column is never read.
     if norm.kind == NormKind::LayerNorm {
-        weight = centered(&weight, D::Minus2)?;
+        weight = centered(weight, Along::Columns)?;
     }
     weights.set(weight_name, weight);
     Ok(())
@@ -129,11 +132,11 @@ fn fold_into(
 fn unfold_nothing(weights: &mut Parameters, ln: &str) -> Result<()> {
     let (w, b) = (format!("{ln}.w"), format!("{ln}.b"));
     if let Some(gain) = weights.find(&w) {
-        let ones = gain.ones_like()?;
+        let ones = Tensor::ones(gain.dims(), DType::F64, &Device::Cpu)?;
         weights.set(w, ones);
     }
     if let Some(bias) = weights.find(&b) {
-        let zeros = bias.zeros_like()?;
+        let zeros = Tensor::zeros(bias.dims(), DType::F64, &Device::Cpu)?;
         weights.set(b, zeros);
     }
     Ok(())
@@ -150,22 +153,14 @@ fn center_writing_weights(spec: &ModelSpec, weights: &mut Parameters) -> Result<
         }
     }
     for name in writers {
-        if let Some(weight) = weights.find_exact(&name)? {
-            let weight = centered(&weight, D::Minus1)?;
-            weights.set(name, weight);
-        }
+        center(weights, name)?;
     }
     Ok(())
 }
 
 fn center_unembed(weights: &mut Parameters) -> Result<()> {
-    for name in ["unembed.W_U", "unembed.b_U"] {
-        if let Some(weight) = weights.find_exact(name)? {
-            let weight = centered(&weight, D::Minus1)?;
-            weights.set(name, weight);
-        }
-    }
-    Ok(())
+    center(weights, "unembed.W_U".to_owned())?;
+    center(weights, "unembed.b_U".to_owned())
 }
 
 /// The rows of a pattern sum to 1, so what every value has is in every mixture.
@@ -175,13 +170,15 @@ fn fold_value_biases(spec: &ModelSpec, weights: &mut Parameters) -> Result<()> {
         let Some(b_v) = weights.find_exact(&name("b_V"))? else {
             continue;
         };
-        let w_o = weights.exact(&name("W_O"))?;
-        let (heads, d_head, d_model) = w_o.dims3()?;
-        let kv_heads = b_v.dim(0)?;
+        let w_o = weights.get(&name("W_O"))?;
+        let (kv_heads, d_head) = b_v.dims2()?;
+        let served = w_o.dims()[0] / kv_heads;
         // Each head of values serves consecutive heads of queries.
-        let by_value = w_o.reshape((kv_heads, heads / kv_heads, d_head, d_model))?;
-        let b_v_column = b_v.reshape((kv_heads, 1, d_head, 1))?;
-        let moved = by_value.broadcast_mul(&b_v_column)?.sum((0, 1, 2))?;
+        let of_each_query = b_v
+            .unsqueeze(1)?
+            .broadcast_as((kv_heads, served, d_head))?
+            .reshape((1, kv_heads * served * d_head))?;
+        let moved = product(&of_each_query, &w_o.stacked()?)?.squeeze(0)?;
         let b_o = match weights.find_exact(&name("b_O"))? {
             Some(b_o) => (b_o + moved)?,
             None => moved,
@@ -192,7 +189,37 @@ fn fold_value_biases(spec: &ModelSpec, weights: &mut Parameters) -> Result<()> {
     Ok(())
 }
 
-/// Without its mean over `dim`.
-fn centered(weight: &Tensor, dim: D) -> Result<Tensor> {
-    Ok(weight.broadcast_sub(&weight.mean_keepdim(dim)?)?)
+/// Takes off what the weight `name` has in common over its last dimension, if the model has it.
+fn center(weights: &mut Parameters, name: String) -> Result<()> {
+    let Some(weight) = weights.find(&name).cloned() else {
+        return Ok(());
+    };
+    if weight.dims().len() == 1 {
+        let bias = weights.exact(&name)?;
+        weights.set(name, bias.broadcast_sub(&bias.mean_keepdim(D::Minus1)?)?);
+    } else {
+        weights.set(name, centered(weight, Along::Rows)?);
+    }
+    Ok(())
+}
+
+/// A matrix whose rows, or columns, have no mean.
+fn centered(weight: Weight, along: Along) -> Result<Weight> {
+    let summed = match along {
+        Along::Rows => weight.t()?,
+        Along::Columns => weight.clone(),
+    };
+    let count = summed.dims()[summed.dims().len() - 2];
+    let ones = Tensor::ones(count, DType::F64, &Device::Cpu)?;
+    let mean = (through(&ones, &summed)? / count as f64)?;
+    Ok(weight.lowered(along, &mean)?)
+}
+
+/// `vector [in]` times `weight [.., in, out]`: `[.., out]`.
+fn through(vector: &Tensor, weight: &Weight) -> Result<Tensor> {
+    let mut rows = weight.dims().to_vec();
+    rows.pop();
+    rows.insert(rows.len() - 1, 1);
+    let row = vector.broadcast_as(rows)?.contiguous()?;
+    Ok(product(&row, weight)?.squeeze(D::Minus2)?)
 }

@@ -51,7 +51,7 @@ impl RunWeights {
 
     /// The weight in the precision of the run.
     pub(crate) fn value(&self, name: &str) -> Result<Tensor> {
-        Ok(self.parameters.get(name)?.to_dtype(self.dtype)?)
+        Ok(self.parameters.get(name)?.in_dtype(self.dtype)?)
     }
 
     /// The gain or bias `name`, if the model has it.
@@ -61,14 +61,14 @@ impl RunWeights {
         }
         let found = self.parameters.find(name);
         Ok(found
-            .map(|weight| weight.to_dtype(self.dtype))
+            .map(|weight| weight.in_dtype(self.dtype))
             .transpose()?)
     }
 
     /// The matrix or table `name`.
     pub(crate) fn matrix(&self, name: &str) -> Result<Matrix> {
-        let values = self.parameters.get(name)?.clone();
-        Ok(Matrix::new(values, self.shares.get(name).cloned()))
+        let weight = self.parameters.get(name)?.clone();
+        Ok(Matrix::new(weight, self.shares.get(name).cloned()))
     }
 
     /// The gradient by the weight `name`, and `sum` if that is there; 0 where nothing depends on the weight. It is a tensor

@@ -26,8 +26,10 @@ pub(crate) struct Source {
     spec: ModelSpec,
     hooks: Vec<HookPoint>,
     checkpoint: Checkpoint,
-    /// Those that the last question was about.
-    weights: Mutex<Option<(Processing, Parameters)>>,
+    /// As they are stored.
+    raw: Parameters,
+    /// Those that the last question was about: what processing adds to the stored ones.
+    processed: Mutex<Option<(Processing, Parameters)>>,
     calibration: Calibration,
 }
 
@@ -43,10 +45,11 @@ impl Source {
         let hooks = hooks(&spec);
         Ok(Self {
             calibration: Calibration::new(hooks.clone(), &checkpoint.tensors()?, stimuli),
+            raw: checkpoint.parameters()?,
             hooks,
             spec,
             checkpoint,
-            weights: Mutex::default(),
+            processed: Mutex::default(),
         })
     }
 
@@ -88,30 +91,26 @@ impl Source {
     }
 
     fn with_edited_tensors(&self, request: &TraceRequest) -> Result<Parameters> {
-        let raw = if request.processing.is_raw() {
-            self.unedited(&request.processing)?
-        } else {
-            // Let go of those that are kept first.
-            *lock(&self.weights) = None;
-            self.checkpoint.parameters()?
-        };
-        let edited =
-            self.checkpoint
-                .with_edited_tensors(raw, &request.interventions, &request.operands)?;
+        let edited = self.checkpoint.with_edited_tensors(
+            self.raw.clone(),
+            &request.interventions,
+            &request.operands,
+        )?;
         process(&self.spec, edited, &request.processing)
     }
 
-    /// The weights that `processing` makes. Of raw and processed ones one set is kept: what was processed is in f64.
+    /// The weights that `processing` makes.
     fn unedited(&self, processing: &Processing) -> Result<Parameters> {
-        let mut last = lock(&self.weights);
+        if processing.is_raw() {
+            return Ok(self.raw.clone());
+        }
+        let mut last = lock(&self.processed);
         if let Some((of, weights)) = &*last
             && of == processing
         {
             return Ok(weights.clone());
         }
-        // Let go of those first.
-        *last = None;
-        let weights = process(&self.spec, self.checkpoint.parameters()?, processing)?;
+        let weights = process(&self.spec, self.raw.clone(), processing)?;
         *last = Some((processing.clone(), weights.clone()));
         Ok(weights)
     }
@@ -149,7 +148,7 @@ impl Source {
         name: &str,
     ) -> tlbench_sdk::Tensor {
         let twice = |weights: Parameters| process(&self.spec, weights, processing);
-        let weights = self.checkpoint.parameters().and_then(twice).and_then(twice);
+        let weights = twice(self.raw.clone()).and_then(twice);
         let weight = weights.and_then(|weights| crate::convert::from_candle(&weights.exact(name)?));
         weight.unwrap()
     }

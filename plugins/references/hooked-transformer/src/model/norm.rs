@@ -53,20 +53,35 @@ impl Norm {
         }
     }
 
+    /// The gradient by `x`, from that by what the norm makes of it: with `n` normalized and `g` times the gain,
+    /// `(g - n mean(g n)) / scale`, without its mean where the norm centres.
+    pub(crate) fn pulled_back(&self, x: &Tensor, gradient: &Tensor) -> candle_core::Result<Tensor> {
+        let centered = self.centered(x)?;
+        let scale = self.scale(&centered)?;
+        let normalized = centered.broadcast_div(&scale)?;
+        let gradient = match &self.w {
+            Some(w) => gradient.broadcast_mul(w)?,
+            None => gradient.clone(),
+        };
+        let along = (&gradient * &normalized)?.mean_keepdim(D::Minus1)?;
+        let across = (gradient - normalized.broadcast_mul(&along)?)?;
+        self.centered(&across.broadcast_div(&scale)?)
+    }
+
     /// The names of its hooks.
     pub(crate) fn hooks(&self) -> [String; 2] {
         ["hook_scale", "hook_normalized"].map(|hook| format!("{}.{hook}", self.name))
     }
 
-    fn centered(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self.kind {
-            NormKind::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
-            NormKind::RmsNorm => x.clone(),
-        })
+    fn centered(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self.kind {
+            NormKind::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?),
+            NormKind::RmsNorm => Ok(x.clone()),
+        }
     }
 
-    fn scale(&self, x: &Tensor) -> Result<Tensor> {
-        Ok((x.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?)
+    fn scale(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        (x.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()
     }
 
     fn affine(&self, normalized: Tensor) -> Result<Tensor> {

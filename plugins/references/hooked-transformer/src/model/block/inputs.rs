@@ -4,14 +4,14 @@ use candle_core::Tensor;
 
 use super::super::attention::AttentionInputs;
 use super::super::norm::Norm;
+use super::observed::observed;
 use super::{AttentionBranch, TransformerBlock};
 use crate::error::{Error, Result};
 use crate::run::Run;
 
-/// Copies of the stream behind hooks of their own, through the norm that all share.
-struct Copies<'a> {
+/// Copies of the stream behind hooks of their own, before the norm that all share.
+struct Copies {
     stream: Tensor,
-    norm: Option<&'a Norm>,
     use_of: Use,
 }
 
@@ -37,27 +37,28 @@ impl TransformerBlock {
         let norm = attn.branch.norm.as_ref();
         let names = ["attn_in", "q_input", "k_input", "v_input"];
         let copies = match self.copies(run, norm, stream, &names)? {
-            Some(copies) => Some((copies.use_of, self.read_by_head(run, attn, &copies)?)),
+            Some(copies) => Some((copies.use_of, self.copies_by_head(run, attn, &copies)?)),
             None => None,
         };
         let normalized = normalized(run, norm, stream)?;
-        let shared = |heads: usize, copy: Option<&Tensor>| -> Result<Tensor> {
-            let shared = per_head(&normalized, heads)?;
-            match copy {
-                Some(copy) => observed(&shared, copy),
-                None => Ok(shared),
-            }
-        };
-        let observed = match copies {
-            Some((Use::Edited, inputs)) => return Ok((inputs, normalized)),
-            Some((Use::Differentiated, inputs)) => Some(inputs),
-            Some((Use::Shown, _)) | None => None,
-        };
-        let copy = observed.as_ref();
-        let inputs = AttentionInputs {
-            q: shared(attn.n_heads, copy.map(|inputs| &inputs.q))?,
-            k: shared(attn.n_kv_heads, copy.map(|inputs| &inputs.k))?,
-            v: shared(attn.n_kv_heads, copy.map(|inputs| &inputs.v))?,
+        let shared = |heads: usize| per_head(&normalized, heads);
+        let (heads, kv_heads) = (attn.n_heads, attn.n_kv_heads);
+        let inputs = match copies {
+            Some((Use::Edited, copies)) => AttentionInputs {
+                q: unhooked(norm, &copies.q)?,
+                k: unhooked(norm, &copies.k)?,
+                v: unhooked(norm, &copies.v)?,
+            },
+            Some((Use::Differentiated, copies)) => AttentionInputs {
+                q: observed(&shared(heads)?, &copies.q, norm)?,
+                k: observed(&shared(kv_heads)?, &copies.k, norm)?,
+                v: observed(&shared(kv_heads)?, &copies.v, norm)?,
+            },
+            Some((Use::Shown, _)) | None => AttentionInputs {
+                q: shared(heads)?,
+                k: shared(kv_heads)?,
+                v: shared(kv_heads)?,
+            },
         };
         Ok((inputs, normalized))
     }
@@ -85,22 +86,21 @@ impl TransformerBlock {
             return Ok(read.clone());
         };
         let copy = run.hook(&self.hook("hook_mlp_in"), copies.stream.clone())?;
-        let copy = copies.read(&copy)?;
         match copies.use_of {
-            Use::Edited => Ok(copy),
-            Use::Differentiated => observed(read, &copy),
+            Use::Edited => unhooked(norm, &copy),
+            Use::Differentiated => observed(read, &copy, norm),
             Use::Shown => Ok(read.clone()),
         }
     }
 
     /// Copies for the hooks `names`, if anybody looks at one of them.
-    fn copies<'a>(
+    fn copies(
         &self,
         run: &Run<'_, '_>,
-        norm: Option<&'a Norm>,
+        norm: Option<&Norm>,
         stream: &Tensor,
         names: &[&str],
-    ) -> Result<Option<Copies<'a>>> {
+    ) -> Result<Option<Copies>> {
         let hooks = names.iter().map(|name| self.hook(&format!("hook_{name}")));
         let hooks: Vec<String> = hooks.collect();
         if !hooks.iter().any(|hook| run.probe.looks_at(hook)) {
@@ -108,18 +108,14 @@ impl TransformerBlock {
         }
         if hooks.iter().any(|hook| run.probe.edits(hook)) {
             self.refuse_edit_of_both(run, norm)?;
-            let stream = stream.clone();
-            let use_of = Use::Edited;
             return Ok(Some(Copies {
-                stream,
-                norm,
-                use_of,
+                stream: stream.clone(),
+                use_of: Use::Edited,
             }));
         }
         let is_differentiated = hooks.iter().any(|hook| run.probe.shows_gradient(hook));
         Ok(Some(Copies {
             stream: run.leaf(stream.detach())?,
-            norm,
             use_of: if is_differentiated {
                 Use::Differentiated
             } else {
@@ -128,12 +124,12 @@ impl TransformerBlock {
         }))
     }
 
-    /// One copy per head, through the norm.
-    fn read_by_head(
+    /// One copy per head.
+    fn copies_by_head(
         &self,
         run: &mut Run<'_, '_>,
         attn: &AttentionBranch,
-        copies: &Copies<'_>,
+        copies: &Copies,
     ) -> Result<AttentionInputs> {
         // One copy per head of queries cannot feed fewer heads of keys and values.
         let all = if attn.n_heads == attn.n_kv_heads {
@@ -149,13 +145,10 @@ impl TransformerBlock {
             };
             run.hook(&self.hook(&format!("hook_{letter}_input")), copy)
         };
-        let q = read("q", attn.n_heads)?;
-        let k = read("k", attn.n_kv_heads)?;
-        let v = read("v", attn.n_kv_heads)?;
         Ok(AttentionInputs {
-            q: copies.read(&q)?,
-            k: copies.read(&k)?,
-            v: copies.read(&v)?,
+            q: read("q", attn.n_heads)?,
+            k: read("k", attn.n_kv_heads)?,
+            v: read("v", attn.n_kv_heads)?,
         })
     }
 
@@ -172,19 +165,6 @@ impl TransformerBlock {
     }
 }
 
-impl Copies<'_> {
-    /// A copy as the body reads it.
-    fn read(&self, copy: &Tensor) -> Result<Tensor> {
-        match (self.norm, self.use_of) {
-            (None, _) => Ok(copy.clone()),
-            (Some(norm), Use::Edited) => norm.forward_unhooked(copy),
-            (Some(norm), Use::Differentiated | Use::Shown) => {
-                norm.detached().forward_unhooked(copy)
-            }
-        }
-    }
-}
-
 /// The stream through the norm, where there is one.
 fn normalized(run: &mut Run<'_, '_>, norm: Option<&Norm>, stream: &Tensor) -> Result<Tensor> {
     match norm {
@@ -193,9 +173,12 @@ fn normalized(run: &mut Run<'_, '_>, norm: Option<&Norm>, stream: &Tensor) -> Re
     }
 }
 
-/// `shared` in value, and with the derivative of `copy` beside its own.
-fn observed(shared: &Tensor, copy: &Tensor) -> Result<Tensor> {
-    Ok((shared + (copy - copy.detach())?)?)
+/// A copy through the norm, where there is one.
+fn unhooked(norm: Option<&Norm>, copy: &Tensor) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward_unhooked(copy),
+        None => Ok(copy.clone()),
+    }
 }
 
 /// One copy per head: `[batch, pos, d_model]` to `[batch, pos, head, d_model]`.

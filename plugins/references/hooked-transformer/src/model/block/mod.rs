@@ -1,6 +1,7 @@
 //! One block: attention and MLP, each added to the residual stream.
 
 mod inputs;
+mod observed;
 
 use candle_core::Tensor;
 use tlbench_sdk::spec::{BranchInput, LayerSpec, Wiring};

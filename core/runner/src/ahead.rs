@@ -1,0 +1,204 @@
+//! A reference that is asked before its answers are needed.
+//!
+//! A large model is alone, and most of a run over it is one product after the other, for which not every core is needed. So
+//! while the subject answers, and is judged, the reference answers the next questions.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tlbench_sdk::{PluginError, SourceInfo, Trace, TraceRequest, TraceSource};
+
+/// Bytes of answers from which on nothing more is asked before some are taken.
+const HELD: usize = 128 << 20;
+
+/// Asks `source` the questions `next` in their order, ahead of whoever `work` asks them through what it is given. Any other
+/// question is passed on.
+pub(crate) fn ahead<T>(
+    source: &dyn TraceSource,
+    next: Vec<TraceRequest>,
+    work: impl FnOnce(&dyn TraceSource) -> T,
+) -> T {
+    let ahead = Ahead {
+        source,
+        state: Mutex::new(State {
+            next: next.into(),
+            ..State::default()
+        }),
+        changed: Condvar::new(),
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| ahead.ask());
+        let _end = End(&ahead);
+        work(&ahead)
+    })
+}
+
+struct Ahead<'a> {
+    source: &'a dyn TraceSource,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Not asked yet.
+    next: VecDeque<TraceRequest>,
+    /// Being answered.
+    asked: Option<TraceRequest>,
+    /// Answered, and not taken.
+    held: VecDeque<(TraceRequest, Result<Trace, PluginError>)>,
+}
+
+impl Ahead<'_> {
+    /// Asks one question after the other, until there are no more.
+    fn ask(&self) {
+        let _end = End(self);
+        while let Some(request) = self.next() {
+            let answer = self.source.trace(&request);
+            let mut state = self.state();
+            state.asked = None;
+            state.held.push_back((request, answer));
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next question, as soon as there is room for its answer.
+    fn next(&self) -> Option<TraceRequest> {
+        let is_full = |state: &mut State| state.held_bytes() > HELD && !state.next.is_empty();
+        let waited = self.changed.wait_while(self.state(), is_full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let request = state.next.pop_front()?;
+        state.asked = Some(request.clone());
+        Some(request)
+    }
+
+    /// The answer to `request`, if it is among those that are asked here, once it is there.
+    fn answer(&self, request: &TraceRequest) -> Option<Result<Trace, PluginError>> {
+        let is_asked = |state: &mut State| state.asked.as_ref() == Some(request);
+        let waited = self.changed.wait_while(self.state(), is_asked);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let place = state.held.iter().position(|(asked, _)| asked == request);
+        let answer = place.and_then(|place| state.held.remove(place));
+        if answer.is_none() {
+            // It is asked here and now; nobody needs it a second time.
+            state.next.retain(|next| next != request);
+        }
+        self.changed.notify_all();
+        answer.map(|(_, answer)| answer)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TraceSource for Ahead<'_> {
+    fn info(&self) -> SourceInfo {
+        self.source.info()
+    }
+
+    fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+        self.answer(request)
+            .unwrap_or_else(|| self.source.trace(request))
+    }
+}
+
+impl State {
+    fn held_bytes(&self) -> usize {
+        let answers = self
+            .held
+            .iter()
+            .filter_map(|(_, answer)| answer.as_ref().ok());
+        let values = answers.flat_map(|trace| trace.values.values());
+        values.map(|value| value.bytes().len()).sum()
+    }
+}
+
+/// When this is gone, by a panic too, nothing more is asked, and nobody waits for what was.
+struct End<'a, 'b>(&'a Ahead<'b>);
+
+impl Drop for End<'_, '_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.next.clear();
+        state.asked = None;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use tlbench_sdk::{INPUT_IDS, Quantity, Tensor};
+
+    use super::*;
+
+    /// Shows the token that it is asked about, and remembers whom it was asked by.
+    #[derive(Default)]
+    struct Echo(Mutex<Vec<(i64, thread::ThreadId)>>);
+
+    impl TraceSource for Echo {
+        fn info(&self) -> SourceInfo {
+            SourceInfo::default()
+        }
+
+        fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
+            let token = request.inputs[INPUT_IDS].to_f64_vec()[0];
+            let asked = (token as i64, thread::current().id());
+            self.0.lock().unwrap().push(asked);
+            assert!(token >= 0.0, "a token below 0");
+            let values = [(Quantity::Logits, Tensor::scalar(token))].into();
+            Ok(Trace {
+                values,
+                ..Trace::default()
+            })
+        }
+    }
+
+    fn question(token: i64) -> TraceRequest {
+        let inputs = [(INPUT_IDS.to_owned(), Tensor::vector(vec![token]))].into();
+        TraceRequest::new(inputs, vec![Quantity::Logits])
+    }
+
+    fn answered(source: &dyn TraceSource, token: i64) -> f64 {
+        let trace = source.trace(&question(token)).unwrap();
+        trace.value(&Quantity::Logits).unwrap().to_f64_vec()[0]
+    }
+
+    #[test]
+    fn every_question_is_answered_once_whatever_the_order_in_which_it_is_asked() {
+        for asked in [[1, 2, 3, 2], [3, 1, 2, 2], [2, 2, 3, 1]] {
+            let echo = Echo::default();
+            let next = [1, 2, 2, 3].map(question).to_vec();
+            let answers = ahead(&echo, next, |source| asked.map(|one| answered(source, one)));
+            assert_eq!(answers, asked.map(|token| token as f64));
+        }
+    }
+
+    #[test]
+    fn what_was_not_announced_is_asked_by_whoever_wants_it() {
+        let echo = Echo::default();
+        ahead(&echo, vec![question(1)], |source| {
+            assert_eq!((answered(source, 7), answered(source, 1)), (7.0, 1.0));
+        });
+        let asked = echo.0.into_inner().unwrap();
+        assert!(asked.contains(&(7, thread::current().id())));
+    }
+
+    #[test]
+    fn nothing_waits_for_work_that_has_ended() {
+        let echo = Echo::default();
+        ahead(&echo, (0..1000).map(question).collect(), |_| ());
+        assert!(echo.0.into_inner().unwrap().len() <= 1000);
+    }
+
+    #[test]
+    fn a_panic_ahead_leaves_nobody_waiting() {
+        let echo = Echo::default();
+        let next = vec![question(-1), question(2)];
+        let run = || ahead(&echo, next, |source| answered(source, 2));
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The loops over the elements of a weight.
+
+use candle_core::{CpuStorage, Result, Storage, Tensor, WithDType, bail};
+use rayon::prelude::*;
+
+use super::{Adjustment, Along, Operation};
+
+/// Elements that one thread works out at a time.
+const AT_A_TIME: usize = 1 << 16;
+
+/// A part of a weight, as it lies in memory row by row.
+pub(super) struct Values<'a> {
+    /// `[.., rows, columns]`, with the elements of a row next to each other.
+    pub(super) stored: &'a Tensor,
+    pub(super) adjustments: &'a [Adjustment],
+    /// The row and the column of the whole weight at which the part begins.
+    pub(super) first: [usize; 2],
+    /// Rows and columns of the whole weight.
+    pub(super) whole: [usize; 2],
+}
+
+impl Values<'_> {
+    /// Every element, worked out in f64 and rounded once.
+    pub(super) fn collect<T: WithDType>(&self) -> Result<Vec<T>> {
+        let (storage, layout) = self.stored.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else {
+            bail!("a weight that is not on the CPU");
+        };
+        let start = layout.start_offset();
+        match storage {
+            CpuStorage::F64(values) => Ok(self.converted(&values[start..])),
+            CpuStorage::F32(values) => Ok(self.converted(&values[start..])),
+            CpuStorage::F16(values) => Ok(self.converted(&values[start..])),
+            CpuStorage::BF16(values) => Ok(self.converted(&values[start..])),
+            _ => bail!("a weight of {:?}", self.stored.dtype()),
+        }
+    }
+
+    fn converted<S: WithDType, T: WithDType>(&self, stored: &[S]) -> Vec<T> {
+        let (dims, strides) = (self.stored.dims(), self.stored.stride());
+        let [rows, columns] = [dims[dims.len() - 2], dims[dims.len() - 1]];
+        let mut all = vec![T::zero(); self.stored.elem_count()];
+        let rows_at_a_time = (AT_A_TIME / columns.max(1)).max(1);
+        let parts = all.par_chunks_mut((rows_at_a_time * columns).max(1));
+        parts.enumerate().for_each(|(part, out)| {
+            let mut exact = vec![0.0; columns];
+            for (offset, out) in out.chunks_mut(columns).enumerate() {
+                let index = part * rows_at_a_time + offset;
+                let (matrix, row) = (index / rows, index % rows);
+                let start = row * strides[dims.len() - 2]
+                    + if dims.len() > 2 {
+                        matrix * strides[0]
+                    } else {
+                        0
+                    };
+                let row_of_stored = &stored[start..start + columns];
+                if self.adjustments.is_empty() {
+                    for (out, &value) in out.iter_mut().zip(row_of_stored) {
+                        *out = T::from_f64(value.to_f64());
+                    }
+                    continue;
+                }
+                for (exact, &value) in exact.iter_mut().zip(row_of_stored) {
+                    *exact = value.to_f64();
+                }
+                for adjustment in self.adjustments {
+                    self.adjust(&mut exact, adjustment, matrix, row);
+                }
+                for (out, &value) in out.iter_mut().zip(&exact) {
+                    *out = T::from_f64(value);
+                }
+            }
+        });
+        all
+    }
+
+    /// One step on the elements of one row.
+    fn adjust(&self, values: &mut [f64], adjustment: &Adjustment, matrix: usize, row: usize) {
+        let Adjustment {
+            operation,
+            along,
+            by,
+        } = adjustment;
+        let operation = |value: &mut f64, by: f64| match operation {
+            Operation::Multiply => *value *= by,
+            Operation::Subtract => *value -= by,
+        };
+        match along {
+            Along::Rows => {
+                let by = by[matrix * self.whole[0] + self.first[0] + row];
+                values.iter_mut().for_each(|value| operation(value, by));
+            }
+            Along::Columns => {
+                let by = &by[matrix * self.whole[1] + self.first[1]..];
+                for (value, &by) in values.iter_mut().zip(by) {
+                    operation(value, by);
+                }
+            }
+        }
+    }
+}
