@@ -14,12 +14,13 @@ use crate::answer::Model;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::model::refuse_unimplemented;
+use crate::one_thread::compute_in_one_thread;
 use crate::order::Order;
 use crate::parameters::Parameters;
 use crate::processing::process;
 use crate::run::edited_weight;
 use crate::run_weights::RunWeights;
-use crate::stack::with_large_stack;
+use crate::stack::{at_once, with_large_stack};
 
 /// A model that answers.
 pub(crate) struct Source {
@@ -39,6 +40,7 @@ impl Source {
     /// The model in `folder`, which will be asked `stimuli` among others.
     pub(crate) fn new(folder: &Path, spec: ModelSpec, stimuli: &[Stimulus]) -> Result<Self> {
         refuse_unimplemented(&spec)?;
+        compute_in_one_thread();
         let checkpoint = Checkpoint::open(folder, &spec)?;
         let hooks = hooks(&spec);
         Ok(Self {
@@ -137,6 +139,17 @@ impl Computes for Source {
             Precision::Rounded { pieces } => (DType::F32, Order::Pieces(pieces)),
         };
         self.with(weights, dtype, order).answer(request)
+    }
+
+    fn run_rounded(
+        &self,
+        weights: &Parameters,
+        request: &TraceRequest,
+        pieces: &[usize],
+    ) -> Result<Vec<Values>> {
+        at_once(pieces, |&pieces| {
+            self.run(weights, request, Precision::Rounded { pieces })
+        })
     }
 }
 
