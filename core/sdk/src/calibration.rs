@@ -72,21 +72,6 @@ pub trait Computes {
         request: &TraceRequest,
         precision: Precision,
     ) -> Result<Values, Self::Error>;
-
-    /// The same in f32, once for each number of pieces in which products are to be summed. Who can may compute them at
-    /// once.
-    ///
-    /// # Errors
-    /// Those of [`Computes::run`].
-    fn run_rounded(
-        &self,
-        model: &Self::Model,
-        request: &TraceRequest,
-        pieces: &[usize],
-    ) -> Result<Vec<Values>, Self::Error> {
-        let run = |&pieces: &usize| self.run(model, request, Precision::Rounded { pieces });
-        pieces.iter().map(run).collect()
-    }
 }
 
 /// What is known about the rounding errors of one checkpoint.
@@ -257,21 +242,22 @@ impl Calibration {
         let mut measurements = Measurements::new();
         let request = &without_tokens(request);
         let local = self.local_question(request, truth);
-        let questions = [
-            (Pass::Cumulative, Some(request)),
-            (Pass::Local, local.as_ref()),
-        ];
-        for (pass, question) in questions {
-            let Some(question) = question else { continue };
-            for values in computes.run_rounded(model, question, self.pieces)? {
-                measure(
-                    &mut measurements,
-                    pass,
-                    &values,
-                    truth,
-                    &self.hooks,
-                    &region,
-                );
+        for &pieces in self.pieces {
+            for (pass, question) in [
+                (Pass::Cumulative, Some(request)),
+                (Pass::Local, local.as_ref()),
+            ] {
+                if let Some(question) = question {
+                    let values = computes.run(model, question, Precision::Rounded { pieces })?;
+                    measure(
+                        &mut measurements,
+                        pass,
+                        &values,
+                        truth,
+                        &self.hooks,
+                        &region,
+                    );
+                }
             }
         }
         Ok(measurements)

@@ -20,7 +20,7 @@ use crate::parameters::Parameters;
 use crate::processing::process;
 use crate::run::edited_weight;
 use crate::run_weights::RunWeights;
-use crate::stack::{at_once, with_large_stack};
+use crate::stack::with_large_stack;
 
 /// A model that answers.
 pub(crate) struct Source {
@@ -139,17 +139,6 @@ impl Computes for Source {
             Precision::Rounded { pieces } => (DType::F32, Order::Pieces(pieces)),
         };
         self.with(weights, dtype, order).answer(request)
-    }
-
-    fn run_rounded(
-        &self,
-        weights: &Parameters,
-        request: &TraceRequest,
-        pieces: &[usize],
-    ) -> Result<Vec<Values>> {
-        at_once(pieces, |&pieces| {
-            self.run(weights, request, Precision::Rounded { pieces })
-        })
     }
 }
 
