@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tlbench_sdk::spec::{
     AttentionSpec, Branch, DenseMlp, EmbeddingScale, EmbeddingSpec, Extent, HfTap, InnerModel,
-    LayerSpec, MlpSpec, ModelSpec, NormSpec, Port, StreamEnds, TapStep, UnembedSpec, config_keys,
+    LayerSpec, MlpSpec, ModelSpec, NormSpec, Port, TapStep, UnembedSpec, config_keys,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader};
 
@@ -15,13 +15,11 @@ pub(crate) struct Gemma;
 
 impl ArchitectureAdapter for Gemma {
     fn info(&self) -> ArchitectureInfo {
-        ArchitectureInfo {
-            id: "gemma".into(),
-            description:
-                "Gemma 1 to 3 (GemmaForCausalLM, Gemma2ForCausalLM, Gemma3ForCausalLM of text)"
-                    .into(),
-            model_types: ["gemma", "gemma2", "gemma3_text"].map(String::from).into(),
-        }
+        ArchitectureInfo::new(
+            "gemma",
+            "Gemma 1 to 3 (GemmaForCausalLM, Gemma2ForCausalLM, Gemma3ForCausalLM of text)",
+            &["gemma", "gemma2", "gemma3_text"],
+        )
     }
 
     fn spec(&self, config: &ConfigReader) -> Result<ModelSpec, ConfigError> {
@@ -29,7 +27,7 @@ impl ArchitectureAdapter for Gemma {
     }
 }
 
-const MODEL: InnerModel = InnerModel("model");
+const INNER: InnerModel = InnerModel("model");
 
 impl Hyper {
     fn model(&self) -> ModelSpec {
@@ -40,10 +38,8 @@ impl Hyper {
         ModelSpec {
             embedding: self.embedding(),
             unembed: self.unembed(),
-            // Frequencies, which older releases saved as buffers.
-            ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
             ..self
-                .ends()
+                .ends
                 .model(class, Some(self.n_ctx), layers.collect(), final_norm)
         }
     }
@@ -54,12 +50,8 @@ impl Hyper {
                 value: (self.heads.d_model as f64).sqrt(),
                 rounded_to_weights: true,
             }),
-            ..self.ends().embedding()
+            ..self.ends.embedding()
         }
-    }
-
-    fn ends(&self) -> StreamEnds<'static> {
-        StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied)
     }
 
     fn layer(&self, index: usize, view: &View) -> LayerSpec {
@@ -85,7 +77,7 @@ impl Hyper {
         };
         LayerSpec {
             taps: self.taps(&format!("{path}.self_attn")),
-            ..LayerSpec::sequential(MODEL.module(&path), attn, mlp)
+            ..LayerSpec::sequential(INNER.module(&path), attn, mlp)
         }
     }
 
@@ -99,7 +91,7 @@ impl Hyper {
             ("hook_normalized", Port::NormNormalized),
         ];
         let tap = |norm: &str, port| {
-            HfTap::new(MODEL.module(&format!("{path}.{norm}")), port)
+            HfTap::new(INNER.module(&format!("{path}.{norm}")), port)
                 .step(TapStep::Transpose { a: 1, b: 2 })
         };
         ["q_norm", "k_norm"]
@@ -120,7 +112,7 @@ impl Hyper {
             softcap: self.score_cap,
             mask: view.mask,
             config_keys: self.attention_keys(),
-            ..MODEL.attention(path, self.heads, self.biased.into())
+            ..INNER.attention(path, self.heads, self.biased.into())
         }
     }
 
@@ -158,19 +150,19 @@ impl Hyper {
         };
         let keys = ["hidden_size", "intermediate_size", activation];
         let sizes = [self.heads.d_model, self.d_mlp];
-        MODEL.gated_mlp(path, sizes, self.activation, false, &keys)
+        INNER.gated_mlp(path, sizes, self.activation, false, &keys)
     }
 
     /// Stored around 0, used around 1.
     fn norm(&self, path: &str, width: usize) -> NormSpec {
         NormSpec {
             gain_offset: 1.0,
-            ..MODEL.rms_norm(path, width, self.eps, &["hidden_size", "rms_norm_eps"])
+            ..INNER.rms_norm(path, width, self.eps, &["hidden_size", "rms_norm_eps"])
         }
     }
 
     fn unembed(&self) -> UnembedSpec {
-        let mut unembed = self.ends().unembed();
+        let mut unembed = self.ends.unembed();
         unembed.softcap = self.logit_cap;
         if self.logit_cap.is_some() {
             unembed.config_keys.push("final_logit_softcapping".into());

@@ -1,6 +1,6 @@
 //! What `config.json` says, with HF's defaults.
 
-use tlbench_sdk::spec::{Activation, Heads, Mask, PositionSpec};
+use tlbench_sdk::spec::{Activation, Heads, Mask, PositionSpec, StreamEnds};
 use tlbench_sdk::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, LayerType, RotaryKeys};
 
 /// Which of HF's classes.
@@ -72,11 +72,7 @@ impl Generation {
 
 /// Keys without influence on the logits. `cache_implementation` says how keys are kept, and `_sliding_window_pattern` is
 /// what HF writes beside the layer types that it made from it.
-const NEUTRAL: &[&str] = &[
-    "_sliding_window_pattern",
-    "attention_dropout",
-    "cache_implementation",
-];
+const NEUTRAL: &[&str] = &["_sliding_window_pattern", "cache_implementation"];
 
 /// Positions and mask of one layer.
 pub(crate) struct View {
@@ -87,7 +83,7 @@ pub(crate) struct View {
 /// What a model is made from.
 pub(crate) struct Hyper {
     pub(crate) generation: Generation,
-    pub(crate) d_vocab: usize,
+    pub(crate) ends: StreamEnds<'static>,
     pub(crate) d_mlp: usize,
     pub(crate) heads: Heads,
     pub(crate) n_ctx: usize,
@@ -98,7 +94,6 @@ pub(crate) struct Hyper {
     pub(crate) score_cap: Option<f64>,
     pub(crate) logit_cap: Option<f64>,
     pub(crate) biased: bool,
-    pub(crate) tied: bool,
     pub(crate) layers: Vec<View>,
 }
 
@@ -108,7 +103,10 @@ impl Hyper {
         let generation = config.choice_or(&["model_type"], "gemma", GENERATIONS)?;
         let defaults = generation.defaults();
         config.causal()?;
-        refuse_bidirectional(config)?;
+        config.refuse_true(
+            "use_bidirectional_attention",
+            "as a language model sees what came before",
+        )?;
         let heads = config.heads(defaults.heads)?;
         if generation != Generation::First {
             // No dimension follows from it, but HF insists.
@@ -123,7 +121,7 @@ impl Hyper {
         };
         Ok(Self {
             generation,
-            d_vocab: config.size_or(&["vocab_size"], defaults.d_vocab)?,
+            ends: config.stream_ends(defaults.d_vocab, heads.d_model, true)?,
             d_mlp: config.size_or(&["intermediate_size"], defaults.d_mlp)?,
             heads,
             n_ctx,
@@ -133,22 +131,9 @@ impl Hyper {
             score_cap: score_cap(config, generation)?,
             logit_cap: logit_cap(config, generation)?,
             biased: config.flag_or(&["attention_bias"], false)?,
-            tied: config.flag_or(&["tie_word_embeddings"], true)?,
             layers: views(config, generation, n_layers, heads.d_head, n_ctx)?,
         })
     }
-}
-
-fn refuse_bidirectional(config: &ConfigReader) -> Result<(), ConfigError> {
-    if config.flag_or(&["use_bidirectional_attention"], false)? {
-        let expected = "false, as a language model sees what came before";
-        return Err(ConfigError::new(
-            "use_bidirectional_attention",
-            expected,
-            "true",
-        ));
-    }
-    Ok(())
 }
 
 fn activation(config: &ConfigReader, generation: Generation) -> Result<Activation, ConfigError> {
@@ -214,16 +199,17 @@ fn views(
             LayerType::Sliding
         }
     })?;
-    let window = config.unless_null("sliding_window", |names| config.size_or(names, 4096))?;
+    let window = config.sliding_window(Some(4096))?;
     types
         .into_iter()
         .map(|kind| {
             let position = match (generation, kind) {
                 (Generation::Third, LayerType::Full) => {
-                    config.rotary_of(kind, theta("rope_theta", 1_000_000.0), d_head, n_ctx)?
+                    let keys = RotaryKeys::with_theta("rope_theta", 1_000_000.0);
+                    config.rotary_of(kind, keys, d_head, n_ctx)?
                 }
                 (Generation::Third, LayerType::Sliding) => {
-                    let keys = theta("rope_local_base_freq", 10_000.0);
+                    let keys = RotaryKeys::with_theta("rope_local_base_freq", 10_000.0);
                     config.rotary_of(kind, keys, d_head, n_ctx)?
                 }
                 _ => config.rotary(RotaryKeys::USUAL, d_head, n_ctx)?,
@@ -234,12 +220,4 @@ fn views(
             })
         })
         .collect()
-}
-
-fn theta(key: &'static str, default: f64) -> RotaryKeys {
-    RotaryKeys {
-        theta: key,
-        default_theta: default,
-        ..RotaryKeys::USUAL
-    }
 }

@@ -16,14 +16,8 @@ pub(crate) struct LlamaLike(pub(crate) Family);
 
 impl ArchitectureAdapter for LlamaLike {
     fn info(&self) -> ArchitectureInfo {
-        let Family {
-            model_type, class, ..
-        } = self.0;
-        ArchitectureInfo {
-            id: model_type.into(),
-            description: class.into(),
-            model_types: vec![model_type.into()],
-        }
+        let family = &self.0;
+        ArchitectureInfo::new(family.model_type, family.class, &[family.model_type])
     }
 
     fn spec(&self, config: &ConfigReader) -> Result<ModelSpec, ConfigError> {
@@ -33,13 +27,13 @@ impl ArchitectureAdapter for LlamaLike {
 
 const INNER: InnerModel = InnerModel("model");
 
-/// Keys without influence on the logits: training, and the order of operations (`pretraining_tp`).
-const NEUTRAL: &[&str] = &["attention_dropout", "pretraining_tp"];
+/// HF's default where a family has windows at all.
+const DEFAULT_WINDOW: Option<usize> = Some(4096);
 
 /// What `config.json` says, with the family's defaults.
 struct Hyper<'a> {
     family: &'a Family,
-    d_vocab: usize,
+    ends: StreamEnds<'static>,
     d_mlp: usize,
     n_ctx: usize,
     heads: Heads,
@@ -50,19 +44,17 @@ struct Hyper<'a> {
     eps: f64,
     attention_bias: AttentionBias,
     mlp_bias: bool,
-    tied: bool,
 }
 
 impl<'a> Hyper<'a> {
     fn read(family: &'a Family, config: &ConfigReader) -> Result<Self, ConfigError> {
-        config.neutral(NEUTRAL);
         config.causal()?;
         let heads = config.heads(family.heads)?;
         let n_ctx = config.size_or(&["max_position_embeddings"], family.n_ctx)?;
         let n_layers = config.size_or(&["num_hidden_layers"], 32)?;
         Ok(Self {
             family,
-            d_vocab: config.size_or(&["vocab_size"], family.d_vocab)?,
+            ends: config.stream_ends(family.d_vocab, heads.d_model, false)?,
             d_mlp: config.size_or(&["intermediate_size"], family.d_mlp)?,
             n_ctx,
             heads,
@@ -75,20 +67,15 @@ impl<'a> Hyper<'a> {
                 o: family.o_bias.read(config)?,
             },
             mlp_bias: family.mlp_bias.read(config)?,
-            tied: config.flag_or(&["tie_word_embeddings"], false)?,
         })
     }
 
     fn model(&self) -> ModelSpec {
-        let ends = StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied);
         let layers = (0..).zip(&self.masks);
         let layers = layers.map(|(n, &mask)| self.layer(n, mask)).collect();
         let final_norm = self.norm("norm", self.heads.d_model, "hidden_size");
-        ModelSpec {
-            // Wavelengths, which older releases saved.
-            ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
-            ..ends.model(self.family.class, Some(self.n_ctx), layers, final_norm)
-        }
+        self.ends
+            .model(self.family.class, Some(self.n_ctx), layers, final_norm)
     }
 
     fn layer(&self, index: usize, mask: Mask) -> LayerSpec {
@@ -159,16 +146,14 @@ fn masks(
     config: &ConfigReader,
     n_layers: usize,
 ) -> Result<Vec<Mask>, ConfigError> {
-    let window = || config.unless_null("sliding_window", |names| config.size_or(names, 4096));
     match windows {
         Windows::None => Ok(vec![Mask::CAUSAL; n_layers]),
         Windows::EveryLayer => {
-            let mask = window()?.map_or(Mask::CAUSAL, Mask::sliding);
-            Ok(vec![mask; n_layers])
+            let window = config.sliding_window(DEFAULT_WINDOW)?;
+            Ok(vec![Mask::windowed(window); n_layers])
         }
         Windows::Upper => {
-            let is_used = config.flag_or(&["use_sliding_window"], false)?;
-            let window = window()?.filter(|_| is_used);
+            let window = config.sliding_window_in_use(DEFAULT_WINDOW)?;
             let first = config.count_or(&["max_window_layers"], 28)?;
             let by_index = |index| match window {
                 Some(_) if index >= first => LayerType::Sliding,

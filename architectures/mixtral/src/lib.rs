@@ -12,7 +12,7 @@
 //!   own.
 
 mod adapter;
-mod experts;
+mod family;
 mod hyper;
 
 tlbench_sdk::plugin! {

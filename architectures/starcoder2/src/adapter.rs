@@ -14,11 +14,8 @@ pub(crate) struct Starcoder2;
 
 impl ArchitectureAdapter for Starcoder2 {
     fn info(&self) -> ArchitectureInfo {
-        ArchitectureInfo {
-            id: "starcoder2".into(),
-            description: "StarCoder2 (Starcoder2ForCausalLM)".into(),
-            model_types: vec!["starcoder2".into()],
-        }
+        let description = "StarCoder2 (Starcoder2ForCausalLM)";
+        ArchitectureInfo::new("starcoder2", description, &["starcoder2"])
     }
 
     fn spec(&self, config: &ConfigReader) -> Result<ModelSpec, ConfigError> {
@@ -28,8 +25,7 @@ impl ArchitectureAdapter for Starcoder2 {
 
 const INNER: InnerModel = InnerModel("model");
 
-/// Keys without influence on the logits: of training alone.
-const NEUTRAL: &[&str] = &["attention_dropout", "embedding_dropout", "residual_dropout"];
+const MLP: MlpNames<'_> = MlpNames::new("c_fc", "act", "c_proj");
 
 const HEADS: HeadDefaults = HeadDefaults {
     d_model: 3072,
@@ -40,53 +36,42 @@ const HEADS: HeadDefaults = HeadDefaults {
 
 /// What `config.json` says, with the defaults of HF's `Starcoder2Config`.
 struct Hyper {
-    d_vocab: usize,
+    ends: StreamEnds<'static>,
     d_mlp: usize,
     n_layers: usize,
     n_ctx: usize,
     heads: Heads,
     rotary: RotarySpec,
-    window: Option<usize>,
+    mask: Mask,
     activation: Activation,
     eps: f64,
     bias: bool,
-    tied: bool,
 }
 
 impl Hyper {
     fn read(config: &ConfigReader) -> Result<Self, ConfigError> {
-        config.neutral(NEUTRAL);
         config.causal()?;
         let heads = config.heads(HEADS)?;
         let n_ctx = config.size_or(&["max_position_embeddings"], 4096)?;
         Ok(Self {
-            d_vocab: config.size_or(&["vocab_size"], 49_152)?,
+            ends: config.stream_ends(49_152, heads.d_model, true)?,
             d_mlp: config.size_or(&["intermediate_size"], 12_288)?,
             n_layers: config.size_or(&["num_hidden_layers"], 30)?,
             n_ctx,
             heads,
             rotary: config.rotary(RotaryKeys::USUAL, heads.d_head, n_ctx)?,
-            window: config.optional_size(&["sliding_window"])?,
+            mask: Mask::windowed(config.sliding_window(None)?),
             activation: config.activation_or(&["hidden_act"], "gelu_pytorch_tanh")?,
             eps: config.number_or(&["norm_epsilon"], 1e-5)?,
             bias: config.flag_or(&["use_bias"], true)?,
-            tied: config.flag_or(&["tie_word_embeddings"], true)?,
         })
     }
 
     fn model(&self) -> ModelSpec {
-        let ends = StreamEnds::usual(self.d_vocab, self.heads.d_model, self.tied);
         let layers = (0..self.n_layers).map(|index| self.layer(index)).collect();
-        let final_norm = self.norm("norm");
-        ModelSpec {
-            ignored_tensors: vec!["*.rotary_emb.inv_freq".into()],
-            ..ends.model(
-                "Starcoder2ForCausalLM",
-                Some(self.n_ctx),
-                layers,
-                final_norm,
-            )
-        }
+        let (n_ctx, final_norm) = (Some(self.n_ctx), self.norm("norm"));
+        self.ends
+            .model("Starcoder2ForCausalLM", n_ctx, layers, final_norm)
     }
 
     fn layer(&self, index: usize) -> LayerSpec {
@@ -104,7 +89,7 @@ impl Hyper {
     fn attention(&self, path: &str) -> AttentionSpec {
         AttentionSpec {
             position: PositionSpec::Rotary(self.rotary.clone()),
-            mask: self.window.map_or(Mask::CAUSAL, Mask::sliding),
+            mask: self.mask,
             config_keys: config_keys(&[
                 "num_attention_heads",
                 "num_key_value_heads",
@@ -118,14 +103,9 @@ impl Hyper {
     }
 
     fn mlp(&self, path: &str) -> DenseMlp {
-        let names = MlpNames {
-            input: "c_fc",
-            activation: "act",
-            output: "c_proj",
-        };
         let sizes = [self.heads.d_model, self.d_mlp];
         let keys = ["intermediate_size", "hidden_act", "use_bias"];
-        INNER.mlp(path, names, sizes, self.activation, self.bias, &keys)
+        INNER.mlp(path, MLP, sizes, self.activation, self.bias, &keys)
     }
 
     fn norm(&self, path: &str) -> NormSpec {

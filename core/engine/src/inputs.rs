@@ -138,15 +138,9 @@ impl Inputs {
         let mut visible = Vec::with_capacity(self.batch * self.pos * (start + self.pos));
         for row in 0..self.batch {
             let tokens = self.keys(row, past);
-            let first = match mask {
-                Mask::Band { .. } => 0,
-                // HF's first chunk begins behind the padding on the left.
-                Mask::Chunked { .. } => tokens.iter().take_while(|&&token| !token).count(),
-            };
+            let padding = tokens.iter().take_while(|&&token| !token).count();
             for query in start..start + self.pos {
-                let sees = |key: usize| {
-                    query >= first && key >= first && mask.sees(query - first, key - first)
-                };
+                let sees = |key: usize| mask.sees_behind(padding, query, key);
                 let keys = tokens.iter().enumerate();
                 visible.extend(keys.map(|(key, &token)| token && sees(key)));
             }

@@ -31,6 +31,17 @@ pub struct ArchitectureInfo {
     pub model_types: Vec<String>,
 }
 
+impl ArchitectureInfo {
+    /// The adapter `id`, of `model_types`.
+    pub fn new(id: &str, description: &str, model_types: &[&str]) -> Self {
+        Self {
+            id: id.to_owned(),
+            description: description.to_owned(),
+            model_types: model_types.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+}
+
 /// What an adapter made of a config.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adapted {

@@ -1,8 +1,12 @@
 //! Reading `config.json`, key by key, so that nobody can forget one unnoticed.
 
 mod activation;
+mod ends;
+mod flag;
 mod heads;
 mod layer_type;
+mod mask;
+mod neutral;
 mod null;
 mod rotary;
 
@@ -51,34 +55,6 @@ impl From<ConfigError> for PluginError {
     }
 }
 
-/// Keys that change nothing in what a causal language model computes at inference, whatever its family.
-const NEUTRAL: &[&str] = &[
-    "_attn_implementation_autoset",
-    "_name_or_path",
-    "architectures",
-    "bos_token_id",
-    "dtype",
-    "eos_token_id",
-    "finetuning_task",
-    "gradient_checkpointing",
-    "id2label",
-    "initializer_range",
-    "is_decoder",
-    "keys_to_ignore_at_inference",
-    "label2id",
-    "model_type",
-    "output_attentions",
-    "output_hidden_states",
-    "pad_token_id",
-    "problem_type",
-    "return_dict",
-    "task_specific_params",
-    "tokenizer_class",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-];
-
 /// A `config.json` that notes every key asked for.
 #[derive(Debug)]
 pub struct ConfigReader {
@@ -98,7 +74,7 @@ struct Notes {
 impl ConfigReader {
     /// Reads `config`.
     pub fn new(config: Map<String, Value>) -> Self {
-        let neutral = NEUTRAL.iter().map(|&key| key.to_owned()).collect();
+        let neutral = neutral::KEYS.iter().map(|&key| key.to_owned()).collect();
         Self {
             config,
             within: String::new(),
@@ -228,16 +204,6 @@ impl ConfigReader {
         })
     }
 
-    /// A truth value, or HF's default where the key is absent.
-    ///
-    /// # Errors
-    /// If it is something else.
-    pub fn flag_or(&self, names: &[&str], default: bool) -> Result<bool, ConfigError> {
-        Ok(self
-            .typed(names, "true or false", Value::as_bool)?
-            .unwrap_or(default))
-    }
-
     /// One of a closed set of words, or HF's default where the key is absent.
     ///
     /// # Errors
@@ -267,12 +233,6 @@ impl ConfigReader {
             .ok_or_else(|| self.error(names, expected(), format!("\"{word}\"")))
     }
 
-    /// Says that `keys` change nothing in the mathematics of inference (dropout rates, say).
-    pub fn neutral(&self, keys: &[&str]) {
-        let noted = keys.iter().map(|key| format!("{}{key}", self.within));
-        self.notes.neutral.borrow_mut().extend(noted);
-    }
-
     /// The keys asked for so far, those of tables as `key.inner`.
     pub fn keys_read(&self) -> BTreeSet<String> {
         self.notes.read.borrow().clone()
@@ -281,22 +241,6 @@ impl ConfigReader {
     /// The keys known to change nothing.
     pub fn keys_neutral(&self) -> BTreeSet<String> {
         self.notes.neutral.borrow().clone()
-    }
-
-    /// The width of a head, where `d_model` of the key `width` is shared out among the `n_heads` of the key `heads`.
-    ///
-    /// # Errors
-    /// If it cannot be.
-    pub fn d_head(
-        &self,
-        (width, d_model): (&str, usize),
-        (heads, n_heads): (&str, usize),
-    ) -> Result<usize, ConfigError> {
-        if d_model.is_multiple_of(n_heads) {
-            return Ok(d_model / n_heads);
-        }
-        let expected = format!("a multiple of {heads} = {n_heads}");
-        Err(self.error(&[width], expected, d_model.to_string()))
     }
 
     /// A number, which HF's formulas need.

@@ -8,8 +8,8 @@
 
 #[path = "../../src/adapter.rs"]
 mod adapter;
-#[path = "../../src/experts.rs"]
-mod experts;
+#[path = "../../src/family.rs"]
+mod family;
 #[path = "../../../held.rs"]
 mod held;
 #[path = "../../src/hyper.rs"]

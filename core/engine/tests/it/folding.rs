@@ -4,6 +4,7 @@
 use tlbench_engine::CanonicalWeights;
 use tlbench_sdk::spec::{
     Branch, BranchInput, DenseMlp, LayerSpec, MlpSpec, NormKind, NormSpec, ResidualSource,
+    TensorSource,
 };
 use tlbench_sdk::{DType, ModelSpec, Processing, ProcessingStep};
 
@@ -184,7 +185,7 @@ fn the_bias_of_a_value_reaches_every_query_head_that_it_serves() {
         let attention = &mut layer.attn.as_mut().unwrap().body;
         let path = format!("model.layers.{index}.v");
         let width = attention.n_kv_heads * attention.d_head;
-        attention.v.bias = Some(crate::parts::stored(&path, &[width]));
+        attention.v.bias = Some(TensorSource::new([path], [width]));
     }
     let raw = read(&spec);
     let folded = processed(&raw, ProcessingStep::FoldValueBiases);

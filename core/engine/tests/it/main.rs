@@ -35,5 +35,3 @@ mod gpt_neox;
 mod llama;
 #[path = "../../../sdk/tests/families/mixtral.rs"]
 mod mixtral;
-#[path = "../../../sdk/tests/families/parts.rs"]
-mod parts;

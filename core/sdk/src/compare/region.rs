@@ -76,6 +76,12 @@ impl Region {
                 .unwrap_or(false)
     }
 
+    /// How many places of padding `row` begins with.
+    pub fn left_padding(&self, row: usize) -> usize {
+        let places = 0..self.pos;
+        places.take_while(|&pos| !self.is_real(row, pos)).count()
+    }
+
     /// The one row `row` by itself; `None` if there are fewer.
     pub fn row(&self, row: usize) -> Option<Self> {
         let real = self.real.get(row * self.pos..(row + 1) * self.pos)?;

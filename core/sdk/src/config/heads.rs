@@ -56,6 +56,57 @@ impl ConfigReader {
             d_model,
         })
     }
+
+    /// Heads that share the stream out among them, each with keys of its own: by the spellings of the stream's width and of
+    /// their number, the one that wins first, each with HF's default.
+    ///
+    /// # Errors
+    /// If a key holds something else than a size, or the stream cannot be shared out.
+    pub fn sharing_heads(
+        &self,
+        (widths, d_model): (&[&str], usize),
+        (counts, n_heads): (&[&str], usize),
+    ) -> Result<Heads, ConfigError> {
+        let d_model = self.size_or(widths, d_model)?;
+        let n_heads = self.size_or(counts, n_heads)?;
+        let d_head = self.share(
+            (self.spellings(widths), d_model),
+            (self.spellings(counts), n_heads),
+        )?;
+        Ok(Heads::sharing(d_model, n_heads, d_head))
+    }
+
+    /// The width of a head, where `d_model` of the key `width` is shared out among the `n_heads` of the key `heads`.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn d_head(
+        &self,
+        (width, d_model): (&str, usize),
+        (heads, n_heads): (&str, usize),
+    ) -> Result<usize, ConfigError> {
+        self.share((&[width], d_model), (&[heads], n_heads))
+    }
+
+    fn share(
+        &self,
+        (widths, d_model): (&[&str], usize),
+        (counts, n_heads): (&[&str], usize),
+    ) -> Result<usize, ConfigError> {
+        if d_model.is_multiple_of(n_heads) {
+            return Ok(d_model / n_heads);
+        }
+        let expected = format!("a multiple of {} = {n_heads}", counts.join(" or "));
+        Err(self.error(widths, expected, d_model.to_string()))
+    }
+
+    /// The one of `names` that the config has, or else all.
+    fn spellings<'a>(&self, names: &'a [&'a str]) -> &'a [&'a str] {
+        let given = names
+            .iter()
+            .position(|&name| self.config.contains_key(name));
+        given.map_or(names, |place| &names[place..=place])
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +137,24 @@ mod tests {
         assert_eq!(heads(Share, &null), Ok([24, 6, 6, 4]));
         let rest = json!({"hidden_size": 29});
         assert_eq!(heads(ShareRoundedDown, &rest), Ok([29, 6, 3, 4]));
+    }
+
+    #[test]
+    fn heads_that_share_the_stream_are_read_by_any_spelling_and_refused_by_the_one_that_is_there() {
+        let heads = |config: Value| {
+            let reader = ConfigReader::new(config.as_object().cloned().unwrap_or_default());
+            let widths: &[&str] = &["n_embed", "hidden_size"];
+            reader.sharing_heads((widths, 24), (&["n_head"], 6))
+        };
+        assert_eq!(heads(json!({})), Ok(Heads::sharing(24, 6, 4)));
+        let given = json!({"hidden_size": 30, "n_head": 5});
+        assert_eq!(heads(given), Ok(Heads::sharing(30, 5, 6)));
+        let refused = [json!({"hidden_size": 31}), json!({"n_head": 7})]
+            .map(|config| heads(config).unwrap_err().to_string());
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        key `hidden_size`: expected a multiple of n_head = 6, found 31
+        key `n_embed` or `hidden_size`: expected a multiple of n_head = 7, found 24
+        ");
     }
 
     #[test]

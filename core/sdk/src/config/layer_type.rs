@@ -42,17 +42,6 @@ impl LayerType {
 }
 
 impl ConfigReader {
-    /// For a family whose queries see no later keys. HF's mask function asks every config whether that is so.
-    ///
-    /// # Errors
-    /// If the config says otherwise.
-    pub fn causal(&self) -> Result<(), ConfigError> {
-        if self.flag_or(&["is_causal"], true)? {
-            return Ok(());
-        }
-        Err(self.error(&["is_causal"], "true", "false"))
-    }
-
     /// The type of each layer, by HF's key `layer_types` or else by `default`.
     ///
     /// # Errors
@@ -71,6 +60,17 @@ impl ConfigReader {
             return Err(self.error(names, expected, types.len().to_string()));
         }
         types.iter().map(|word| self.layer_type(word)).collect()
+    }
+
+    /// Layers by their index, from a list in the config; none where the key is absent.
+    ///
+    /// # Errors
+    /// If it is something else than such a list.
+    pub fn layer_list(&self, names: &[&str]) -> Result<Vec<usize>, ConfigError> {
+        let index = |layer: &Value| usize::try_from(layer.as_u64()?).ok();
+        let list = |value: &Value| value.as_array()?.iter().map(index).collect();
+        let found = self.typed(names, "a list of layers", list)?;
+        Ok(found.unwrap_or_default())
     }
 
     fn layer_type(&self, word: &Value) -> Result<LayerType, ConfigError> {

@@ -24,6 +24,15 @@ impl RotaryKeys {
         default_theta: 10_000.0,
         partial: None,
     };
+
+    /// The same, with the base of the wavelengths under another key, or with another default.
+    pub const fn with_theta(theta: &'static str, default_theta: f64) -> Self {
+        Self {
+            theta,
+            default_theta,
+            ..Self::USUAL
+        }
+    }
 }
 
 /// HF's `ROPE_INIT_FUNCTIONS`, but for `proportional` and `axial`, which no language model here has.

@@ -104,7 +104,8 @@ pub enum Mask {
         /// How far ahead (causal: 0).
         ahead: Option<usize>,
     },
-    /// The query sees the keys up to its own position in its own chunk of `size` (Llama-4).
+    /// The query sees the keys up to its own position in its own chunk of `size` (Llama-4). The first chunk begins behind
+    /// the padding on the left, as HF's does.
     Chunked {
         /// Positions per chunk.
         size: usize,
@@ -118,12 +119,23 @@ impl Mask {
         ahead: Some(0),
     };
 
+    /// Everything.
+    pub const ALL: Self = Self::Band {
+        back: None,
+        ahead: None,
+    };
+
     /// The `window` latest positions, the query's own included.
     pub const fn sliding(window: usize) -> Self {
         Self::Band {
             back: Some(window.saturating_sub(1)),
             ahead: Some(0),
         }
+    }
+
+    /// [`Mask::sliding`] where there is a window, and [`Mask::CAUSAL`] where there is none.
+    pub fn windowed(window: Option<usize>) -> Self {
+        window.map_or(Self::CAUSAL, Self::sliding)
     }
 
     /// Whether the query at `query` sees the key at `key`.
@@ -134,6 +146,16 @@ impl Mask {
                     && ahead.is_none_or(|ahead| key <= query.saturating_add(ahead))
             }
             Self::Chunked { size } => key <= query && size > 0 && key / size == query / size,
+        }
+    }
+
+    /// The same in a row that begins with `padding` places of padding: distances count them, and chunks do not.
+    pub fn sees_behind(self, padding: usize, query: usize, key: usize) -> bool {
+        match self {
+            Self::Band { .. } => self.sees(query, key),
+            Self::Chunked { .. } => {
+                padding <= query.min(key) && self.sees(query - padding, key - padding)
+            }
         }
     }
 }
@@ -151,11 +173,7 @@ mod tests {
 
     #[test]
     fn a_band_without_limits_is_bidirectional() {
-        let all = Mask::Band {
-            back: None,
-            ahead: None,
-        };
-        assert!((0..9).all(|key| all.sees(4, key)));
+        assert!((0..9).all(|key| Mask::ALL.sees(4, key)));
         assert!((0..=4).all(|key| Mask::CAUSAL.sees(4, key)));
         assert!(!Mask::CAUSAL.sees(4, 5));
     }
@@ -165,5 +183,16 @@ mod tests {
         let chunked = Mask::Chunked { size: 4 };
         let seen: Vec<usize> = (0..9).filter(|&key| chunked.sees(6, key)).collect();
         assert_eq!(seen, [4, 5, 6]);
+    }
+
+    #[test]
+    fn chunks_begin_behind_the_padding_on_the_left_and_windows_count_it() {
+        let seen = |mask: Mask| -> Vec<usize> {
+            let keys = 0..9;
+            keys.filter(|&key| mask.sees_behind(2, 6, key)).collect()
+        };
+        assert_eq!(seen(Mask::Chunked { size: 4 }), [6]);
+        assert_eq!(seen(Mask::Chunked { size: 5 }), [2, 3, 4, 5, 6]);
+        assert_eq!(seen(Mask::sliding(6)), [1, 2, 3, 4, 5, 6]);
     }
 }

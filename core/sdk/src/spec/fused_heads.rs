@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::attention::AttentionSpec;
 use super::heads::Heads;
+use super::inner_model::InnerModel;
 use super::source::{Cut, ProjectionSpec, TensorSource};
 use super::tap::{HfTap, TapStep};
 
@@ -63,5 +64,49 @@ impl FusedHeads {
                 len: 1,
             })
             .cut(shaped(&[self.heads.d_q()]))
+    }
+}
+
+impl InnerModel {
+    /// Attention with the names that GPT-NeoX gave its products: [`FusedHeads`] of `query_key_value`, and `dense
+    /// [d_model, n_heads * d_head]`. The second is [`FusedHeads::taps`], which the layer needs as well.
+    pub fn fused_attention(
+        self,
+        path: &str,
+        heads: Heads,
+        bias: bool,
+    ) -> (AttentionSpec, BTreeMap<String, HfTap>) {
+        let linear = |name: &str, outputs, inputs| {
+            self.linear(&format!("{path}.{name}"), outputs, inputs, bias)
+        };
+        let fused = FusedHeads {
+            product: linear("query_key_value", 3 * heads.d_q(), heads.d_model),
+            heads,
+        };
+        let out = linear("dense", heads.d_model, heads.d_q());
+        (fused.attention(out, self.module(path)), fused.taps())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attention_of_fused_heads_takes_two_products_and_is_seen_where_they_come_apart() {
+        let heads = Heads::sharing(48, 6, 8);
+        let (attention, taps) = InnerModel("model").fused_attention("attention", heads, false);
+        let shown = [&attention.q, &attention.k, &attention.v, &attention.o].map(|product| {
+            let weight = &product.weight;
+            format!("{} {:?}", weight.names[0], weight.cut_shape().unwrap())
+        });
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        model.attention.query_key_value.weight [48, 48]
+        model.attention.query_key_value.weight [48, 48]
+        model.attention.query_key_value.weight [48, 48]
+        model.attention.dense.weight [48, 48]
+        ");
+        let hooks: Vec<&str> = taps.keys().map(String::as_str).collect();
+        assert_eq!(hooks, ["attn.hook_k", "attn.hook_q", "attn.hook_v"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Parts of the model under a language model's head, as nearly all families name and store them.
 
+use super::embedding::PositionTable;
 use super::mlp::{Activation, DenseMlp};
 use super::norm::{NormKind, NormSpec};
 use super::source::{ProjectionSpec, TensorSource};
@@ -27,6 +28,21 @@ impl InnerModel {
             weight: self.tensor(&format!("{path}.weight"), [outputs, inputs]),
             bias: bias.then(|| self.tensor(&format!("{path}.bias"), [outputs])),
             tap: Some(HfTap::output(self.module(path))),
+        }
+    }
+
+    /// A learned table of positions `[n_ctx, d_model]`, from the config keys `keys`.
+    pub fn positions(
+        self,
+        path: &str,
+        [n_ctx, d_model]: [usize; 2],
+        keys: &[&str],
+    ) -> PositionTable {
+        PositionTable {
+            table: self.tensor(&format!("{path}.weight"), [n_ctx, d_model]),
+            offset: 0,
+            module: Some(self.module(path)),
+            config_keys: config_keys(keys),
         }
     }
 
@@ -112,6 +128,17 @@ pub struct MlpNames<'a> {
     pub activation: &'a str,
     /// The product that writes to the stream.
     pub output: &'a str,
+}
+
+impl<'a> MlpNames<'a> {
+    /// In the order in which they run.
+    pub const fn new(input: &'a str, activation: &'a str, output: &'a str) -> Self {
+        Self {
+            input,
+            activation,
+            output,
+        }
+    }
 }
 
 /// The config keys that a component was made from.

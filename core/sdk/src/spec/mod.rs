@@ -7,7 +7,9 @@
 mod attention;
 mod canonical;
 mod check;
+mod conv1d;
 mod embedding;
+mod experts;
 mod fused_heads;
 mod heads;
 mod inner_model;
@@ -23,6 +25,7 @@ pub use attention::{AttentionSpec, Extent, HeadNorm, HeadNorms, Mask, NormOrder}
 pub use canonical::{AbsentWeight, CanonicalWeight};
 pub use check::SpecError;
 pub use embedding::{EmbeddingScale, EmbeddingSpec, PositionTable, UnembedSpec};
+pub use experts::{ExpertNames, Experts};
 pub use fused_heads::FusedHeads;
 pub use heads::{AttentionBias, Heads};
 pub use inner_model::{InnerModel, MlpNames, config_keys};
@@ -101,6 +104,27 @@ impl LayerSpec {
             module: Some(module),
             taps: BTreeMap::new(),
         }
+    }
+
+    /// The same where HF's module of each branch adds the residual itself: what the branch puts out is seen at its last
+    /// product.
+    #[must_use]
+    pub fn adding_residuals_within(mut self) -> Self {
+        let attn = self.attn.as_ref().map(|branch| &branch.body.o);
+        let mlp = match self.mlp.as_ref().map(|branch| &branch.body) {
+            Some(MlpSpec::Dense(mlp)) => Some(&mlp.output),
+            Some(MlpSpec::Moe(_)) | None => None,
+        };
+        let taps = [("hook_attn_out", attn), ("hook_mlp_out", mlp)];
+        let taps = taps.map(|(hook, product)| Some((hook.to_owned(), product?.tap.clone()?)));
+        self.taps.extend(taps.into_iter().flatten());
+        self
+    }
+
+    /// Whether it rotates queries and keys.
+    pub(crate) fn rotates(&self) -> bool {
+        let attention = self.attn.as_ref().map(|branch| &branch.body);
+        attention.is_some_and(|attention| matches!(attention.position, PositionSpec::Rotary(_)))
     }
 
     /// Whether its positions are made to go beyond the context that they were trained on.

@@ -132,6 +132,21 @@ pub struct AlibiSpec {
     pub slopes: Vec<f64>,
 }
 
+impl AlibiSpec {
+    /// The slopes that the paper gives `n_heads` heads: a geometric series for the largest power of two among them, and
+    /// every other member of the next finer one for the rest.
+    pub fn geometric(n_heads: usize) -> Self {
+        let power = n_heads.checked_ilog2().map_or(0, |log| 1 << log);
+        // The series for `count` heads ends at 2^-8.
+        let slope = |nth: usize, count: usize| (-8.0 * nth as f64 / count as f64).exp2();
+        let coarse = (1..=power).map(|nth| slope(nth, power));
+        let finer = (0..n_heads - power).map(|nth| slope(2 * nth + 1, 2 * power));
+        Self {
+            slopes: coarse.chain(finer).collect(),
+        }
+    }
+}
+
 /// A learned bias per bucket of distances ([Raffel et al. 2020](https://arxiv.org/abs/1910.10683), section 2.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,7 +43,8 @@ impl StreamEnds<'static> {
 
 impl StreamEnds<'_> {
     /// The model between both ends, of HF's class `architecture`. `n_ctx` is the context that it was trained on, which
-    /// is no bound for positions that stretch with the sequence.
+    /// is no bound for positions that stretch with the sequence. Where layers rotate, HF ignores the wavelengths that older
+    /// releases saved as buffers of theirs.
     pub fn model(
         &self,
         architecture: &str,
@@ -52,6 +53,11 @@ impl StreamEnds<'_> {
         final_norm: NormSpec,
     ) -> ModelSpec {
         let stretches = layers.iter().any(LayerSpec::stretches);
+        let ignored: &[&str] = if layers.iter().any(LayerSpec::rotates) {
+            &["*.rotary_emb.inv_freq"]
+        } else {
+            &[]
+        };
         ModelSpec {
             architecture: architecture.into(),
             d_model: self.d_model,
@@ -61,7 +67,7 @@ impl StreamEnds<'_> {
             layers,
             final_norm: Some(final_norm),
             unembed: self.unembed(),
-            ignored_tensors: Vec::new(),
+            ignored_tensors: config_keys(ignored),
         }
     }
 

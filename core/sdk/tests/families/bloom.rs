@@ -3,93 +3,48 @@
 
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
-    Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec,
-    FusedHeads, Heads, HfTap, LayerSpec, Mask, MlpSpec, NormSpec, PositionSpec, ProjectionSpec,
-    ResidualSource, TensorSource, UnembedSpec, Wiring,
+    Activation, AlibiSpec, AttentionPort, AttentionSpec, Branch, DenseMlp, EmbeddingSpec, Heads,
+    InnerModel, LayerSpec, MlpNames, MlpSpec, NormSpec, PositionSpec, ResidualSource, StreamEnds,
+    config_keys,
 };
 
-use crate::parts::{keys, layer_norm, linear, stored};
-
-const D_MODEL: usize = 40;
+const INNER: InnerModel = InnerModel("transformer");
+const HEADS: Heads = Heads::sharing(40, 5, 8);
 const D_VOCAB: usize = 170;
-const N_HEADS: usize = 5;
-const D_HEAD: usize = 8;
 
 pub(crate) fn spec() -> ModelSpec {
+    let ends = StreamEnds {
+        inner: INNER,
+        embedding: "word_embeddings",
+        ..StreamEnds::usual(D_VOCAB, HEADS.d_model, true)
+    };
+    let layers = (0..2).map(layer).collect();
     ModelSpec {
-        architecture: "BloomForCausalLM".into(),
-        d_model: D_MODEL,
-        d_vocab: D_VOCAB,
-        n_ctx: None,
         embedding: EmbeddingSpec {
-            tokens: stored("transformer.word_embeddings.weight", &[D_VOCAB, D_MODEL]),
-            module: Some("transformer.word_embeddings".into()),
-            scale: None,
-            positions: None,
-            norm: Some(norm("transformer.word_embeddings_layernorm")),
-            config_keys: keys(&["vocab_size", "hidden_size"]),
+            norm: Some(norm("word_embeddings_layernorm")),
+            ..ends.embedding()
         },
-        layers: (0..2).map(layer).collect(),
-        final_norm: Some(norm("transformer.ln_f")),
-        unembed: UnembedSpec {
-            projection: ProjectionSpec {
-                weight: TensorSource::new(
-                    ["lm_head.weight", "transformer.word_embeddings.weight"],
-                    [D_VOCAB, D_MODEL],
-                ),
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: D_VOCAB,
-            logit_scale: 1.0,
-            softcap: None,
-            config_keys: keys(&["vocab_size", "tie_word_embeddings"]),
-        },
-        ignored_tensors: Vec::new(),
+        ..ends.model("BloomForCausalLM", None, layers, norm("ln_f"))
     }
 }
 
 fn norm(path: &str) -> NormSpec {
-    layer_norm(path, D_MODEL, 1e-5, "layer_norm_epsilon")
+    let keys = ["hidden_size", "layer_norm_epsilon"];
+    INNER.layer_norm(path, HEADS.d_model, 1e-5, &keys)
 }
 
 /// With `apply_residual_connection_post_layernorm`, as no published checkpoint has it: it is the harder case.
 fn layer(index: usize) -> LayerSpec {
-    let path = format!("transformer.h.{index}");
-    let fused = FusedHeads {
-        product: linear(
-            &format!("{path}.self_attention.query_key_value"),
-            3 * N_HEADS * D_HEAD,
-            D_MODEL,
-            true,
-        ),
-        heads: Heads::sharing(D_MODEL, N_HEADS, D_HEAD),
-    };
-    let (attn, mlp) = (format!("{path}.self_attention"), format!("{path}.mlp"));
-    let added_inside = [
-        ("hook_attn_out", HfTap::output(format!("{attn}.dense"))),
-        (
-            "hook_mlp_out",
-            HfTap::output(format!("{mlp}.dense_4h_to_h")),
-        ),
-    ];
-    LayerSpec {
-        wiring: Wiring::Sequential,
-        attn: Some(post_norm_residual(
-            norm(&format!("{path}.input_layernorm")),
-            attention(&attn, &fused),
-        )),
-        mlp: Some(post_norm_residual(
-            norm(&format!("{path}.post_attention_layernorm")),
-            MlpSpec::Dense(dense(&mlp)),
-        )),
-        module: Some(path),
-        taps: fused
-            .taps()
-            .into_iter()
-            .chain(added_inside.map(|(hook, tap)| (hook.to_owned(), tap)))
-            .collect(),
-    }
+    let block = format!("h.{index}");
+    let norm = |name: &str| norm(&format!("{block}.{name}"));
+    let (products, taps) = INNER.fused_attention(&format!("{block}.self_attention"), HEADS, true);
+    let mlp = MlpSpec::Dense(dense(&format!("{block}.mlp")));
+    let layer = LayerSpec::sequential(
+        INNER.module(&block),
+        post_norm_residual(norm("input_layernorm"), attention(products)),
+        post_norm_residual(norm("post_attention_layernorm"), mlp),
+    );
+    LayerSpec { taps, ..layer }.adding_residuals_within()
 }
 
 fn post_norm_residual<T>(norm: NormSpec, body: T) -> Branch<T> {
@@ -99,44 +54,35 @@ fn post_norm_residual<T>(norm: NormSpec, body: T) -> Branch<T> {
     }
 }
 
-fn attention(path: &str, fused: &FusedHeads) -> AttentionSpec {
+fn attention(products: AttentionSpec) -> AttentionSpec {
     AttentionSpec {
-        n_heads: N_HEADS,
-        n_kv_heads: N_HEADS,
-        d_head: D_HEAD,
-        q: fused.part(0),
-        k: fused.part(1),
-        v: fused.part(2),
-        o: linear(&format!("{path}.dense"), D_MODEL, D_MODEL, true),
-        clip_qkv: None,
-        qk_norm: None,
         // Four heads get powers of 1/4, and the fifth the first odd power of its square root.
         position: PositionSpec::Alibi(AlibiSpec {
             slopes: vec![0.25, 0.0625, 0.015_625, 0.003_906_25, 0.5],
         }),
-        scale: 1.0 / (D_HEAD as f64).sqrt(),
-        softcap: None,
-        mask: Mask::CAUSAL,
-        sinks: None,
-        module: Some(path.to_owned()),
         port: AttentionPort::Operations,
-        config_keys: keys(&[
+        config_keys: config_keys(&[
             "hidden_size",
             "n_head",
             "apply_residual_connection_post_layernorm",
         ]),
+        ..products
     }
 }
 
 fn dense(path: &str) -> DenseMlp {
-    DenseMlp {
-        d_mlp: 4 * D_MODEL,
-        input: linear(&format!("{path}.dense_h_to_4h"), 4 * D_MODEL, D_MODEL, true),
-        gate: None,
-        output: linear(&format!("{path}.dense_4h_to_h"), D_MODEL, 4 * D_MODEL, true),
-        activation: Activation::GeluTanh,
-        module: Some(path.to_owned()),
-        post_tap: Some(HfTap::output(format!("{path}.gelu_impl"))),
-        config_keys: keys(&["hidden_size", "apply_residual_connection_post_layernorm"]),
-    }
+    let names = MlpNames::new("dense_h_to_4h", "gelu_impl", "dense_4h_to_h");
+    let sizes = [HEADS.d_model, 4 * HEADS.d_model];
+    let keys = ["hidden_size", "apply_residual_connection_post_layernorm"];
+    INNER.mlp(path, names, sizes, Activation::GeluTanh, true, &keys)
+}
+
+#[test]
+fn slopes_of_a_geometric_series_are_those_of_the_paper() {
+    let PositionSpec::Alibi(by_hand) = spec().layers.remove(0).attn.unwrap().body.position else {
+        panic!("linear biases")
+    };
+    assert_eq!(AlibiSpec::geometric(5), by_hand);
+    assert_eq!(AlibiSpec::geometric(1).slopes, [0.003_906_25]);
+    assert_eq!(AlibiSpec::geometric(7).slopes[4..], [0.5, 0.125, 0.031_25]);
 }

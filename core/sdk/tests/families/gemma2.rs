@@ -1,121 +1,80 @@
 //! Gemma 2: offset norms on both sides of each branch, caps on scores and logits, windows in every other layer, and
 //! an embedding that is scaled, rounded to the weights' precision, and tied.
 
-use std::collections::BTreeMap;
-
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{
-    Activation, AttentionPort, AttentionSpec, DenseMlp, EmbeddingScale, EmbeddingSpec, HfTap,
-    LayerSpec, Mask, MlpSpec, NormSpec, ProjectionSpec, RotaryScaling, TensorSource, UnembedSpec,
-    Wiring,
+    Activation, AttentionSpec, Branch, DenseMlp, EmbeddingScale, EmbeddingSpec, Heads, InnerModel,
+    LayerSpec, Mask, MlpSpec, NormSpec, RotaryScaling, StreamEnds, UnembedSpec, config_keys,
 };
 
-use crate::parts::{keys, linear, rms_norm, rotary, sandwich, stored};
+use crate::llama::rotary;
 
-const D_MODEL: usize = 56;
+const INNER: InnerModel = InnerModel("model");
 const D_VOCAB: usize = 301;
 const D_MLP: usize = 130;
-const N_HEADS: usize = 4;
-const N_KV_HEADS: usize = 2;
-const D_HEAD: usize = 18;
+const HEADS: Heads = Heads {
+    n_heads: 4,
+    n_kv_heads: 2,
+    d_head: 18,
+    d_model: 56,
+};
 const QUERY_SCALAR: f64 = 24.0;
 const WINDOW: usize = 8;
 
 pub(crate) fn spec() -> ModelSpec {
+    let ends = StreamEnds::usual(D_VOCAB, HEADS.d_model, true);
+    let layers = (0..2).map(layer).collect();
     ModelSpec {
-        architecture: "Gemma2ForCausalLM".into(),
-        d_model: D_MODEL,
-        d_vocab: D_VOCAB,
-        n_ctx: Some(8192),
         embedding: EmbeddingSpec {
-            tokens: stored("model.embed_tokens.weight", &[D_VOCAB, D_MODEL]),
-            module: Some("model.embed_tokens".into()),
             scale: Some(EmbeddingScale {
-                value: (D_MODEL as f64).sqrt(),
+                value: (HEADS.d_model as f64).sqrt(),
                 rounded_to_weights: true,
             }),
-            positions: None,
-            norm: None,
-            config_keys: keys(&["vocab_size", "hidden_size"]),
+            ..ends.embedding()
         },
-        layers: (0..2).map(layer).collect(),
-        final_norm: Some(norm("model.norm")),
         unembed: UnembedSpec {
-            projection: ProjectionSpec {
-                weight: TensorSource::new(
-                    ["lm_head.weight", "model.embed_tokens.weight"],
-                    [D_VOCAB, D_MODEL],
-                ),
-                bias: None,
-                tap: Some(HfTap::output("lm_head")),
-            },
-            d_vocab_out: D_VOCAB,
-            logit_scale: 1.0,
             softcap: Some(30.0),
-            config_keys: keys(&[
-                "vocab_size",
-                "tie_word_embeddings",
-                "final_logit_softcapping",
-            ]),
+            ..ends.unembed()
         },
-        ignored_tensors: Vec::new(),
+        ..ends.model("Gemma2ForCausalLM", Some(8192), layers, norm("norm"))
     }
 }
 
 /// Stored around 0, used around 1.
 fn norm(path: &str) -> NormSpec {
+    let keys = ["hidden_size", "rms_norm_eps"];
     NormSpec {
         gain_offset: 1.0,
-        ..rms_norm(path, D_MODEL, 1e-6)
+        ..INNER.rms_norm(path, HEADS.d_model, 1e-6, &keys)
     }
 }
 
 fn layer(index: usize) -> LayerSpec {
-    let path = format!("model.layers.{index}");
-    let norm = |name: &str| norm(&format!("{path}.{name}"));
-    let mask = if index.is_multiple_of(2) {
-        Mask::sliding(WINDOW)
-    } else {
-        Mask::CAUSAL
-    };
-    LayerSpec {
-        wiring: Wiring::Sequential,
-        attn: Some(sandwich(
-            norm("input_layernorm"),
-            attention(&format!("{path}.self_attn"), mask),
-            norm("post_attention_layernorm"),
-        )),
-        mlp: Some(sandwich(
-            norm("pre_feedforward_layernorm"),
-            MlpSpec::Dense(mlp(&format!("{path}.mlp"))),
-            norm("post_feedforward_layernorm"),
-        )),
-        module: Some(path),
-        taps: BTreeMap::new(),
-    }
+    let block = format!("layers.{index}");
+    let norm = |name: &str| norm(&format!("{block}.{name}"));
+    let window = index.is_multiple_of(2).then_some(WINDOW);
+    let attention = attention(&format!("{block}.self_attn"), Mask::windowed(window));
+    let mlp = MlpSpec::Dense(mlp(&format!("{block}.mlp")));
+    LayerSpec::sequential(
+        INNER.module(&block),
+        Branch {
+            output_norm: Some(norm("post_attention_layernorm")),
+            ..Branch::pre_norm(norm("input_layernorm"), attention)
+        },
+        Branch {
+            output_norm: Some(norm("post_feedforward_layernorm")),
+            ..Branch::pre_norm(norm("pre_feedforward_layernorm"), mlp)
+        },
+    )
 }
 
 fn attention(path: &str, mask: Mask) -> AttentionSpec {
-    let project =
-        |name: &str, outputs, inputs| linear(&format!("{path}.{name}"), outputs, inputs, false);
     AttentionSpec {
-        n_heads: N_HEADS,
-        n_kv_heads: N_KV_HEADS,
-        d_head: D_HEAD,
-        q: project("q_proj", N_HEADS * D_HEAD, D_MODEL),
-        k: project("k_proj", N_KV_HEADS * D_HEAD, D_MODEL),
-        v: project("v_proj", N_KV_HEADS * D_HEAD, D_MODEL),
-        o: project("o_proj", D_MODEL, N_HEADS * D_HEAD),
-        clip_qkv: None,
-        qk_norm: None,
-        position: rotary(D_HEAD, 10_000.0, RotaryScaling::None),
+        position: rotary(HEADS.d_head, 10_000.0, RotaryScaling::None),
         scale: 1.0 / QUERY_SCALAR.sqrt(),
         softcap: Some(50.0),
         mask,
-        sinks: None,
-        module: Some(path.to_owned()),
-        port: AttentionPort::Interface,
-        config_keys: keys(&[
+        config_keys: config_keys(&[
             "num_attention_heads",
             "num_key_value_heads",
             "head_dim",
@@ -125,22 +84,14 @@ fn attention(path: &str, mask: Mask) -> AttentionSpec {
             "layer_types",
             "rope_parameters",
         ]),
+        ..INNER.attention(path, HEADS, false.into())
     }
 }
 
 fn mlp(path: &str) -> DenseMlp {
-    let project =
-        |name: &str, outputs, inputs| linear(&format!("{path}.{name}"), outputs, inputs, false);
-    DenseMlp {
-        d_mlp: D_MLP,
-        input: project("up_proj", D_MLP, D_MODEL),
-        gate: Some(project("gate_proj", D_MLP, D_MODEL)),
-        output: project("down_proj", D_MODEL, D_MLP),
-        activation: Activation::GeluTanh,
-        module: Some(path.to_owned()),
-        post_tap: Some(HfTap::input(format!("{path}.down_proj"))),
-        config_keys: keys(&["intermediate_size", "hidden_activation"]),
-    }
+    let (sizes, activation) = ([HEADS.d_model, D_MLP], Activation::GeluTanh);
+    let keys = ["intermediate_size", "hidden_activation"];
+    INNER.gated_mlp(path, sizes, activation, false, &keys)
 }
 
 #[test]

@@ -16,7 +16,6 @@ mod llama;
 mod mapped;
 mod mixtral;
 mod nonsense;
-mod parts;
 mod text;
 mod weights;
 

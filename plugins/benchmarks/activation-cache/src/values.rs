@@ -26,7 +26,8 @@ impl<'a> Visible<'a> {
     }
 
     fn sees(&self, mask: Mask, row: usize, query: usize, key: usize) -> bool {
-        mask.sees(query, key) && self.region.is_real(row, key)
+        let padding = self.region.left_padding(row);
+        mask.sees_behind(padding, query, key) && self.region.is_real(row, key)
     }
 
     /// Whether the query at `query` of `row` sees any of `keys` keys in the attention that `hook` belongs to.

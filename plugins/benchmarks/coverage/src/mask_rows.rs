@@ -56,7 +56,15 @@ impl Benchmark for MaskRows {
             queries_in_all += queries.len();
             let wrong = seen.wrong(&queries);
             if first.is_none() && !wrong.is_empty() {
-                first = Some(diverging(model, &site, &seen, &wrong, queries.len()));
+                let padding = |row| comparison.region().left_padding(row);
+                first = Some(diverging(
+                    model,
+                    &site,
+                    &seen,
+                    &wrong,
+                    queries.len(),
+                    padding,
+                ));
             }
         }
         let message = format!(
@@ -115,6 +123,7 @@ fn diverging(
     seen: &Seen,
     wrong: &[Query],
     queries: usize,
+    left_padding: impl Fn(usize) -> usize,
 ) -> Verdict {
     let (shape, found) = (seen.expected.shape(), seen.found.shape());
     let reason = match wrong.first() {
@@ -131,11 +140,9 @@ fn diverging(
     let verdict = other_set(model, &site.name, site.quantity(), reason, count);
     if let Some(&query) = wrong.first().filter(|_| shape == found) {
         let [.., keys] = shape;
-        let by_spec = Keys(
-            (0..keys)
-                .filter(|&key| site.mask.sees(query.pos, key))
-                .collect(),
-        );
+        let padding = left_padding(query.row);
+        let sees = |key: &usize| site.mask.sees_behind(padding, query.pos, *key);
+        let by_spec = Keys((0..keys).filter(sees).collect());
         return verdict.detail("by the spec's mask", format!("{by_spec}, less padding"));
     }
     verdict

@@ -88,8 +88,10 @@ impl Inputs {
     pub(crate) fn visible(&self, mask: Mask, piece: &Range<usize>) -> Result<Tensor> {
         let mut visible = Vec::new();
         for real in &self.real {
+            let padding = real.iter().take_while(|&&real| !real).count();
             for query in piece.clone() {
-                let sees = |key: usize| u8::from(real[key] && mask.sees(query, key));
+                let sees =
+                    |key: usize| u8::from(real[key] && mask.sees_behind(padding, query, key));
                 visible.extend((0..piece.end).map(sees));
             }
         }

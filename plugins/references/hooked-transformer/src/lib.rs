@@ -15,6 +15,7 @@ mod inputs;
 mod matrix;
 mod model;
 mod objective;
+mod one_thread;
 mod order;
 mod parameters;
 mod processing;

@@ -14,6 +14,7 @@ use crate::answer::Model;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::model::refuse_unimplemented;
+use crate::one_thread::compute_in_one_thread;
 use crate::order::Order;
 use crate::parameters::Parameters;
 use crate::processing::process;
@@ -41,6 +42,7 @@ impl Source {
     /// The model in `folder`, which will be asked `stimuli` among others.
     pub(crate) fn new(folder: &Path, spec: ModelSpec, stimuli: &[Stimulus]) -> Result<Self> {
         refuse_unimplemented(&spec)?;
+        compute_in_one_thread();
         let checkpoint = Checkpoint::open(folder, &spec)?;
         let hooks = hooks(&spec);
         Ok(Self {

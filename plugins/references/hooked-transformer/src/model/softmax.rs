@@ -6,9 +6,10 @@ use crate::error::Result;
 
 /// `scores` with -inf where `visible`, which broadcasts to the same shape, is 0.
 pub(crate) fn masked(scores: &Tensor, visible: &Tensor) -> Result<Tensor> {
-    let visible = visible.broadcast_as(scores.shape())?.contiguous()?;
-    let hidden = (scores.ones_like()? * f64::NEG_INFINITY)?;
-    Ok(visible.where_cond(scores, &hidden)?)
+    let visible = visible.broadcast_as(scores.shape())?;
+    let hidden = Tensor::full(f64::NEG_INFINITY, (), scores.device())?;
+    let hidden = hidden.to_dtype(scores.dtype())?;
+    Ok(visible.where_cond(scores, &hidden.broadcast_as(scores.shape())?)?)
 }
 
 /// Over the last dimension. A row that sees nothing is 0.

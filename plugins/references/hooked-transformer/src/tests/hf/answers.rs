@@ -158,8 +158,10 @@ fn a_query_sees_the_keys_of_its_own_chunk() {
     let mut spec = spec_of("rotary");
     spec.layers[0].attn.as_mut().unwrap().body.mask = Mask::Chunked { size: 3 };
     let scores = Quantity::hook("blocks.0.attn.hook_attn_scores");
-    let row = [vec![3, 1, 4, 1, 5, 9, 2]];
-    let request = question(&row, Padding::Left, vec![scores.clone()]);
+    // The second row is padded, and HF's chunks begin behind that.
+    let (row, padding) = (vec![3, 1, 4, 1, 5, 9, 2], 2);
+    let rows = [row.clone(), row[padding..].to_vec()];
+    let request = question(&rows, Padding::Left, vec![scores.clone()]);
     let scores = Small::of(spec).exact(&request, &scores).to_f64_vec();
     let sight = |keys: &[f64]| -> String {
         let seen = keys
@@ -168,8 +170,14 @@ fn a_query_sees_the_keys_of_its_own_chunk() {
         seen.collect()
     };
     let heads = scores.chunks(LENGTH).map(sight).collect::<Vec<_>>();
-    for head in heads.chunks(LENGTH) {
+    let (whole, padded) = heads.split_at(heads.len() / 2);
+    for head in whole.chunks(LENGTH) {
         assert_eq!(head, expected);
+    }
+    let shifted = |keys: &String| format!("{}{}", ".".repeat(padding), &keys[..LENGTH - padding]);
+    let behind: Vec<String> = expected[..LENGTH - padding].iter().map(shifted).collect();
+    for head in padded.chunks(LENGTH) {
+        assert_eq!(head[padding..], behind);
     }
 }
 
