@@ -117,7 +117,7 @@ fn without_random_inputs_a_mistake_that_moves_nothing_is_not_left_out() {
         run.events("sensitivity_scored")[0].clone()
     };
     assert_eq!(score("0")["not_exercised"], 1);
-    assert_eq!(score("8")["not_excitable"], 1);
+    assert_eq!(score("20")["not_excitable"], 1);
 }
 
 #[test]

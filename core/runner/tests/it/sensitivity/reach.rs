@@ -55,7 +55,7 @@ fn where_the_rule_says_that_a_window_is_not_reached_a_mistake_in_it_is_not_exerc
     let test = laboratory();
     let folder = repository().join("architectures/llama/fixtures/mistral");
     let folder = folder.display();
-    // Its window has 7 tokens.
+    // Its window has 5 tokens.
     let model = format!("[[models]]\nname = 'm'\npath = '{folder}'\ninput_ids = [5, 6, 7]\n");
     test.write("tlbench.toml", format!("[run]\nmax_tokens = 4\n{model}"));
     let chosen = ["--benchmark", "forward_pass", "--no-hf-reference"];
