@@ -41,7 +41,8 @@ pub(crate) fn notes(
     // Mistakes that are put into the model show what the inputs do not.
     if run.sensitivity.is_none() {
         let inputs = stimuli.iter().map(|stimulus| &stimulus.request.inputs);
-        let unreached = unreached(&model.spec, inputs).into_iter();
+        let inputs: Vec<_> = inputs.collect();
+        let unreached = unreached(&model.spec, &inputs).into_iter();
         notes.extend(unreached.map(|what| format!("not exercised, by rule: {what}")));
     }
     let shown = |name: &str| {

@@ -10,17 +10,14 @@ use tlbench_sdk::{ATTENTION_MASK, INPUT_IDS, ModelSpec, Tensor, TensorMap};
 use crate::stimuli::{limit, turn};
 
 /// In words, each with what the `inputs` have.
-pub(crate) fn unreached<'a>(
-    spec: &ModelSpec,
-    inputs: impl Iterator<Item = &'a TensorMap> + Clone,
-) -> Vec<String> {
-    let tokens = inputs.clone().filter_map(|one| one.get(INPUT_IDS));
+pub(crate) fn unreached(spec: &ModelSpec, inputs: &[&TensorMap]) -> Vec<String> {
+    let tokens = inputs.iter().filter_map(|one| one.get(INPUT_IDS));
     let longest = tokens.filter_map(|ids| ids.shape().last().copied()).max();
     let longest = longest.unwrap_or(0);
     let beyond = edges(spec).into_iter().filter(|(edge, _)| longest <= *edge);
     let beyond = beyond
         .map(|(edge, what)| format!("{what} of {edge} tokens (the longest input has {longest})"));
-    let padding = (!inputs.clone().any(is_padded))
+    let padding = (!inputs.iter().any(|one| is_padded(one)))
         .then(|| "padding (every row of every input is as long as the others)".to_owned());
     beyond.chain(padding).collect()
 }
@@ -69,10 +66,7 @@ mod tests {
         let dynamic = rotary(&json!({"dynamic": {"factor": 2.0, "original_n_ctx": 16}}));
         let causal = (json!({"band": {"back": null, "ahead": 0}}), dynamic);
         let stimulus = Stimulus::from_rows("rows", rows, Padding::Left, 0).unwrap();
-        unreached(
-            &spec(&[window, causal]),
-            std::iter::once(&stimulus.request.inputs),
-        )
+        unreached(&spec(&[window, causal]), &[&stimulus.request.inputs])
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Probes {
         };
         let inputs = inputs(info);
         let questions = inputs.iter().flat_map(|inputs| kinds.of(inputs));
-        let unreached = unreached(&info.spec, inputs.iter());
+        let unreached = unreached(&info.spec, &inputs.iter().collect::<Vec<_>>());
         Self {
             unreached,
             ..Self::of(questions.collect(), info.spec.d_vocab)
