@@ -108,7 +108,7 @@ impl From<EngineError> for PluginError {
         let kind = match &error {
             EngineError::NotImplemented { .. }
             | EngineError::Refused { .. }
-            | EngineError::Unanswerable(_) => ErrorKind::Unsupported,
+            | EngineError::Unanswerable(_) => ErrorKind::Missing,
             EngineError::Checkpoint(_)
             | EngineError::Cut { .. }
             | EngineError::PartShape { .. }

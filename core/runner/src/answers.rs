@@ -113,14 +113,6 @@ impl<'a> Answers<'a> {
         new.map(|question| question.merged.clone()).collect()
     }
 
-    /// What is asked of `role` so far, each with everything that anybody wants to see.
-    pub(crate) fn questions(&self, role: Role) -> Vec<TraceRequest> {
-        let all = self.questions.values().flatten();
-        all.filter(|question| question.role == role)
-            .map(|question| question.merged.clone())
-            .collect()
-    }
-
     /// The answer to an announced request, with what it asked to see and no more.
     pub(crate) fn take(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
         let wanted = &planned.request.capture;

@@ -37,6 +37,7 @@ mod stimuli;
 mod subject;
 mod suite;
 pub mod twin;
+mod unreached;
 
 pub use config::Config;
 pub use events::{Event, EventLog, EventSink};

@@ -5,6 +5,7 @@ use tlbench_sdk::{Processing, ProcessingStep, Stimulus, is_large};
 
 use crate::config::{ModelEntry, Prompt, RunSettings};
 use crate::model::Model;
+use crate::unreached::unreached;
 
 /// What the inputs of a run do not reach. `recorded` says that they are those of a recording.
 pub(crate) fn notes(
@@ -36,6 +37,13 @@ pub(crate) fn notes(
             "not exercised: positions {longest} to {} (the longest input has {longest} of {n_ctx})",
             n_ctx - 1
         ));
+    }
+    // Mistakes that are put into the model show what the inputs do not.
+    if run.sensitivity.is_none() {
+        let inputs = stimuli.iter().map(|stimulus| &stimulus.request.inputs);
+        let inputs: Vec<_> = inputs.collect();
+        let unreached = unreached(&model.spec, &inputs).into_iter();
+        notes.extend(unreached.map(|what| format!("not exercised, by rule: {what}")));
     }
     let shown = |name: &str| {
         let quantities = stimuli

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use tlbench_engine::{Bridge, RoundingReference};
 use tlbench_sdk::{
-    DType, ErrorKind, Host, OpenRequest, PluginError, ReferenceModel, SourceInfo, Stimulus, Tier,
-    TraceSource,
+    DType, Host, OpenRequest, PluginError, ReferenceModel, SourceInfo, Stimulus, Tier, TraceSource,
 };
 
 use crate::config::ReferenceChoice;
@@ -83,7 +82,7 @@ impl Search<'_> {
                 match self.open(id, &request) {
                     Ok(opened) => return (Some(opened), unavailable),
                     Err(error) => {
-                        is_broken |= error.kind != ErrorKind::Unsupported;
+                        is_broken |= !error.kind.is_no_answer();
                         reasons.push(match choice {
                             ReferenceChoice::Tier(_) => format!("{id}: {error}"),
                             // Who failed is who was asked for.

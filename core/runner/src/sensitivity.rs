@@ -1,15 +1,21 @@
 //! What the suite makes of mistakes: whether it is the suite that passes, or the model.
 
+mod aspects;
 mod excitement;
+mod overheard;
+mod probes;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tlbench_sdk::{Divergence, Evaluation, Fault, Measurement, Quantity, Severity, Tier, float};
 
 use crate::events::{CheckId, Event};
 
+pub use aspects::{Aspect, Aspects};
 pub(crate) use excitement::Excitement;
+pub(crate) use overheard::Overheard;
+pub(crate) use probes::Probes;
 
 /// One mistake, put into the bridge, and what the suite made of it.
 #[derive(Clone, Debug, Serialize)]
@@ -112,9 +118,9 @@ pub enum FaultOutcome {
     Caught {
         /// The first that was.
         by: Catch,
-        /// All benchmarks that saw it, if every check was made.
-        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-        seen_by: BTreeSet<String>,
+        /// How many checks of which benchmark saw it, if every check was made.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        seen_by: BTreeMap<String, usize>,
     },
     /// A model like this cannot even be opened.
     Refused {
@@ -126,12 +132,21 @@ pub enum FaultOutcome {
         /// What it moves, and by how much.
         moved: Movement,
     },
-    /// It moves nothing on these inputs.
+    /// It moves what no chosen benchmark looks at.
+    NotAsked {
+        /// In a run of this kind.
+        run: Aspects,
+        /// What it moves there.
+        moved: Movement,
+    },
+    /// It moves nothing of what is looked at on these inputs.
     NotExercised {
-        /// What it moves on random ones, if it does.
+        /// What it moves on others; `None`: too few or too short ones were tried to say that it moves nothing.
         #[serde(skip_serializing_if = "Option::is_none")]
         elsewhere: Option<Movement>,
     },
+    /// It moves nothing in any kind of run, neither on these inputs nor on random ones.
+    MovesNothing,
 }
 
 /// A check that was red.
@@ -169,9 +184,11 @@ pub struct Score {
     pub caught: usize,
     /// Those that no check saw, although they move what the inputs give.
     pub missed: usize,
-    /// Those that move nothing on these inputs, and something on random ones.
+    /// Those that move what no chosen benchmark looks at.
+    pub not_asked: usize,
+    /// Those that move nothing on these inputs, and may on others.
     pub not_exercised: usize,
-    /// Those that move nothing on random inputs either.
+    /// Those that move nothing, whatever is asked on whichever input.
     pub not_excitable: usize,
     /// How many of those that were caught were recognised, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,15 +221,16 @@ impl Score {
             *match judged.outcome {
                 FaultOutcome::Caught { .. } | FaultOutcome::Refused { .. } => &mut score.caught,
                 FaultOutcome::Missed { .. } => &mut score.missed,
-                FaultOutcome::NotExercised { elsewhere: Some(_) } => &mut score.not_exercised,
-                FaultOutcome::NotExercised { elsewhere: None } => &mut score.not_excitable,
+                FaultOutcome::NotAsked { .. } => &mut score.not_asked,
+                FaultOutcome::NotExercised { .. } => &mut score.not_exercised,
+                FaultOutcome::MovesNothing => &mut score.not_excitable,
             } += 1;
         }
         score
     }
 
-    /// The share of mistakes that were caught, of those that some input shows: the model's sensitivity. 1 if there is
-    /// none.
+    /// The share of mistakes that were caught, of those that something would show, whether or not it was asked: the
+    /// model's sensitivity. 1 if there is none.
     pub fn share(&self) -> f64 {
         let excitable = self.applicable - self.not_excitable;
         if excitable == 0 {

@@ -354,8 +354,16 @@ fn judge(planned: &PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdic
         .iter()
         .map(|request| answers.take(request))
         .collect();
-    for answer in first {
-        traces.push(answer?);
+    let mut lacks = None;
+    for (planned, answer) in check.requests.iter().zip(first) {
+        match answer {
+            Ok(trace) => traces.push(trace),
+            Err(error) if is_lack(planned.role, &error) => lacks = lacks.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = lacks {
+        return Ok(lacking(&error));
     }
     for _ in 0..MAX_ROUNDS {
         match chosen.benchmark.judge(info, &check, &traces)? {
@@ -368,7 +376,11 @@ fn judge(planned: &PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdic
             }
             Judgement::More(requests) => {
                 for request in requests {
-                    traces.push(answers.follow_up(&request)?);
+                    match answers.follow_up(&request) {
+                        Ok(trace) => traces.push(trace),
+                        Err(error) if is_lack(request.role, &error) => return Ok(lacking(&error)),
+                        Err(error) => return Err(error),
+                    }
                     check.to_mut().requests.push(request);
                 }
             }
@@ -379,10 +391,21 @@ fn judge(planned: &PlannedCheck<'_>, answers: &mut Answers<'_>) -> Result<Verdic
     )))
 }
 
-/// An error as the end of a check: only what is unsupported is skipped.
+/// Whether it is the subject that should have an answer.
+fn is_lack(role: Role, error: &PluginError) -> bool {
+    role != Role::Reference && error.kind == ErrorKind::Missing
+}
+
+/// The end of a check in which the subject has no answer, and the reference has whatever it was asked for.
+fn lacking(error: &PluginError) -> Verdict {
+    let message = format!("the subject has no answer where the reference has one: {error}");
+    Verdict::new(Severity::Danger, message)
+}
+
+/// An error as the end of a check: where there is no answer to compare with, it is skipped.
 fn verdict_of(error: &PluginError) -> Verdict {
     let severity = match error.kind {
-        ErrorKind::Unsupported => Severity::Skipped,
+        ErrorKind::Unsupported | ErrorKind::Missing => Severity::Skipped,
         ErrorKind::InvalidInput | ErrorKind::Io | ErrorKind::Panic | ErrorKind::Internal => {
             Severity::Error
         }

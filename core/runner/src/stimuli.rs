@@ -6,6 +6,10 @@ mod generation;
 mod gradients;
 mod pieces;
 
+#[cfg(test)]
+pub(crate) use edges::tests as edges_tests;
+pub(crate) use edges::{limit, turn};
+
 use tlbench_sdk::{
     HookPoint, ModelSpec, Padding, Parameter, PluginError, Quantity, Stimulus, short_name,
 };
@@ -65,29 +69,36 @@ fn values(material: &Material<'_>, context: usize) -> Result<Vec<Stimulus>, Plug
     let long = spread(material.spec.d_vocab, context);
     let row = |id: &str, row: &[i64]| Stimulus::from_rows(id, &[row.to_vec()], Padding::Right, pad);
     let padded = |id, padding| Stimulus::from_rows(id, &batch, padding, pad);
-    let stream: &[&str] = &["hook_resid_post"];
-    let thin: &[&str] = &["hook_resid_post", "attn.hook_pattern"];
-    let showing = |stimulus: Stimulus, names: Option<&[&str]>| {
-        let chosen = |hook: &&HookPoint| {
-            hook.gate.is_none() && names.is_none_or(|names| names.contains(&short_name(&hook.name)))
-        };
-        let hooks = material.hooks.iter().filter(chosen);
+    let rotated = first_rotation(material.hooks);
+    let showing = |stimulus: Stimulus, chosen: &dyn Fn(&HookPoint) -> bool| {
+        let hooks = material.hooks.iter();
+        let hooks = hooks.filter(|hook| hook.gate.is_none() && chosen(hook));
         let hooks = hooks.map(|hook| Quantity::hook(&hook.name));
         stimulus.showing(hooks.chain([Quantity::Logits, Quantity::LossPerToken, Quantity::Loss]))
     };
+    let stream = |hook: &HookPoint| short_name(&hook.name) == "hook_resid_post";
+    let thin = |hook: &HookPoint| stream(hook) || short_name(&hook.name) == "attn.hook_pattern";
+    let thin_and_rotated = |hook: &HookPoint| thin(hook) || rotated == Some(&hook.name);
     let mut list = vec![
-        showing(row("text", text)?, None),
-        showing(row("single", &text[..1])?, Some(thin)),
+        showing(row("text", text)?, &|_| true),
+        showing(row("single", &text[..1])?, &thin),
         // Patterns grow with the square of the length.
-        showing(row("full_context", &long)?, Some(stream)),
-        showing(padded("left_padded", Padding::Left)?, Some(thin)),
-        showing(padded("right_padded", Padding::Right)?, Some(thin)),
+        showing(row("full_context", &long)?, &stream),
+        showing(padded("left_padded", Padding::Left)?, &thin_and_rotated),
+        showing(padded("right_padded", Padding::Right)?, &thin),
     ];
     for length in edges::lengths(material.spec, context) {
         let id = format!("length_{length}");
-        list.push(showing(row(&id, &long[..length])?, Some(stream)));
+        list.push(showing(row(&id, &long[..length])?, &stream));
     }
     Ok(list)
+}
+
+/// The first keys that are rotated. Where positions count padding, they are all that moves: scores go by distances.
+fn first_rotation(hooks: &[HookPoint]) -> Option<&String> {
+    let names = hooks.iter().map(|hook| &hook.name);
+    let mut rotated = names.filter(|name| short_name(name) == "attn.hook_rot_k");
+    rotated.next()
 }
 
 /// Rows of unequal length, of the text's tokens shifted against each other.

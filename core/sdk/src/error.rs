@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// The question does not apply, or the answer is not to be had here. The only kind that makes a check SKIPPED.
+    /// The question does not apply, or the answer is not to be had here: a check is SKIPPED.
     Unsupported,
+    /// Whoever was asked should have an answer, and has none. Of a subject that is a failure where the reference has one;
+    /// of a reference it is as if the question did not apply.
+    Missing,
     /// What was given is wrong: a config, a checkpoint, a request.
     InvalidInput,
     /// The operating system said no.
@@ -20,10 +23,18 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Whether there is no answer, and nothing went wrong on the way to one.
+    pub const fn is_no_answer(self) -> bool {
+        matches!(self, Self::Unsupported | Self::Missing)
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unsupported => "unsupported",
+            Self::Missing => "missing",
             Self::InvalidInput => "invalid input",
             Self::Io => "I/O error",
             Self::Panic => "panic",
@@ -35,7 +46,7 @@ impl fmt::Display for ErrorKind {
 /// An error as it crosses the plugin boundary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginError {
-    /// The class of failure; decides between SKIPPED and ERROR.
+    /// The class of failure; decides between SKIPPED, DANGER and ERROR.
     pub kind: ErrorKind,
     /// One sentence, in lower case, without a full stop.
     pub message: String,
@@ -59,6 +70,11 @@ impl PluginError {
     /// [`ErrorKind::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// [`ErrorKind::Missing`].
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Missing, message)
     }
 
     /// [`ErrorKind::InvalidInput`].

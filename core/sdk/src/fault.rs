@@ -53,6 +53,27 @@ pub struct Fault {
     /// Where it was made: addresses of issues and changes of real ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made_in: Vec<String>,
+    /// What it is made for.
+    #[serde(default, skip_serializing_if = "Purpose::is_suite")]
+    pub purpose: Purpose,
+}
+
+/// What a mistake is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To see whether the suite notices it.
+    #[default]
+    Suite,
+    /// To see whether a diagnosis finds a value that no repair knows; where none is made, it says nothing new.
+    Diagnosis,
+}
+
+impl Purpose {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn is_suite(&self) -> bool {
+        *self == Self::Suite
+    }
 }
 
 /// What of a model a mistake is about.

@@ -41,8 +41,8 @@ pub use benchmark::{
 pub use config::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, LayerType, RotaryKeys};
 pub use error::{ErrorKind, PluginError};
 pub use fault::{
-    Change, Deviation, Fault, FaultEdit, FaultZoo, FaultZooInfo, Feature, QuestionEdit, Remedy,
-    Repair, Runs, Symptom, Values, WeightEdit,
+    Change, Deviation, Fault, FaultEdit, FaultZoo, FaultZooInfo, Feature, Purpose, QuestionEdit,
+    Remedy, Repair, Runs, Symptom, Values, WeightEdit,
 };
 pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};

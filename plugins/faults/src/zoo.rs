@@ -1,8 +1,8 @@
 //! The zoo: what the catalogue holds, as the host asks for it.
 
 use tlbench_sdk::{
-    Fault, FaultEdit, FaultZoo, FaultZooInfo, Feature, ModelSpec, PluginError, Repair, Runs,
-    Symptom,
+    Fault, FaultEdit, FaultZoo, FaultZooInfo, Feature, ModelSpec, PluginError, Purpose, Repair,
+    Runs, Symptom,
 };
 
 use crate::catalogue::CATALOGUE;
@@ -20,6 +20,7 @@ pub(crate) struct Entry {
     /// The input that shows it; empty: any.
     pub(crate) shown_by: &'static str,
     pub(crate) made_in: &'static [&'static str],
+    pub(crate) purpose: Purpose,
     pub(crate) make: Make,
 }
 
@@ -44,6 +45,7 @@ impl Entry {
             description,
             shown_by: "",
             made_in: &[],
+            purpose: Purpose::Suite,
             make,
         }
     }
@@ -56,6 +58,13 @@ impl Entry {
         Self { made_in, ..self }
     }
 
+    pub(crate) const fn for_diagnosis(self) -> Self {
+        Self {
+            purpose: Purpose::Diagnosis,
+            ..self
+        }
+    }
+
     fn fault(&self) -> Fault {
         Fault {
             id: self.id.to_owned(),
@@ -63,6 +72,7 @@ impl Entry {
             description: self.description.to_owned(),
             shown_by: self.shown_by.to_owned(),
             made_in: self.made_in.iter().map(|&at| at.to_owned()).collect(),
+            purpose: self.purpose,
         }
     }
 

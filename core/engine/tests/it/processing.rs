@@ -196,7 +196,7 @@ fn a_step_that_is_not_for_the_model_is_refused_with_the_reason() {
         .unwrap_err();
     insta::assert_snapshot!(error, @"center_writing_weights is not for this model: blocks.0.attn reads the stream through an RMS norm, which sees its mean");
     let kind = tlbench_sdk::PluginError::from(error).kind;
-    assert_eq!(kind, tlbench_sdk::ErrorKind::Unsupported);
+    assert_eq!(kind, tlbench_sdk::ErrorKind::Missing);
 }
 
 fn weight(bridge: &Bridge, name: &str) -> Vec<f64> {

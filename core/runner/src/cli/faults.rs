@@ -24,10 +24,11 @@ pub(super) struct FaultOptions {
     /// Makes every check of every mistake, and not only up to the first that notices it
     #[arg(long)]
     complete: bool,
-    /// Diagnoses each mistake that is noticed, and tells how many are found where they are and named
+    /// Diagnoses each mistake that is noticed, numbers that no other model has among them, and tells how many are found
+    /// where they are and named
     #[arg(long)]
     diagnose: bool,
-    /// How many random inputs are tried for a mistake that moves nothing on the suite's own
+    /// How many random inputs, in runs of every kind, are tried for a mistake that moves nothing on the suite's own
     #[arg(long, value_name = "COUNT", default_value_t = Sensitivity::default().random_inputs)]
     random_inputs: usize,
     /// The share of mistakes that has to be noticed, from 0 to 1; with fewer the command fails

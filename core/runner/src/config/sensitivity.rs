@@ -1,6 +1,7 @@
 //! How the suite itself is put on trial.
 
 use globset::Glob;
+use tlbench_sdk::{Fault, Purpose};
 
 /// Random inputs on which a mistake may show that the suite's own do not.
 const RANDOM_INPUTS: usize = 100;
@@ -8,7 +9,7 @@ const RANDOM_INPUTS: usize = 100;
 /// How the suite itself is put on trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sensitivity {
-    /// Which mistakes are made, by their ids; empty: all.
+    /// Which mistakes are made, by their ids; empty: all that what is asked for is scored by.
     pub faults: Vec<Glob>,
     /// Whether every check is made of every mistake, and not only up to the first that is red.
     pub complete: bool,
@@ -33,9 +34,15 @@ impl Default for Sensitivity {
 }
 
 impl Sensitivity {
-    /// Whether the mistake `fault` is made.
-    pub fn chooses(&self, fault: &str) -> bool {
+    /// Whether `fault` is made: one that is named always is.
+    pub fn chooses(&self, fault: &Fault) -> bool {
+        if self.faults.is_empty() {
+            return match fault.purpose {
+                Purpose::Suite => true,
+                Purpose::Diagnosis => self.diagnose,
+            };
+        }
         let mut globs = self.faults.iter();
-        self.faults.is_empty() || globs.any(|glob| glob.compile_matcher().is_match(fault))
+        globs.any(|glob| glob.compile_matcher().is_match(&fault.id))
     }
 }

@@ -142,7 +142,10 @@ fn fault_judged(judged: &mut FaultJudged) {
             by.message = shortened(&by.message);
         }
         FaultOutcome::Refused { reason } => *reason = shortened(reason),
-        FaultOutcome::Missed { .. } | FaultOutcome::NotExercised { .. } => {}
+        FaultOutcome::Missed { .. }
+        | FaultOutcome::NotAsked { .. }
+        | FaultOutcome::NotExercised { .. }
+        | FaultOutcome::MovesNothing => {}
     }
 }
 

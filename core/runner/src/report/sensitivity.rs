@@ -76,12 +76,9 @@ fn row(judged: &FaultJudged) -> [String; 5] {
             moved.quantity.clone(),
             ratio_text(moved.ratio),
         ],
-        FaultOutcome::NotExercised { elsewhere: Some(_) } => {
-            ["NOT EXERCISED", "", "", ""].map(str::to_owned)
-        }
-        FaultOutcome::NotExercised { elsewhere: None } => {
-            ["moves nothing", "", "", ""].map(str::to_owned)
-        }
+        FaultOutcome::NotAsked { .. } => ["NOT ASKED", "", "", ""].map(str::to_owned),
+        FaultOutcome::NotExercised { .. } => ["NOT EXERCISED", "", "", ""].map(str::to_owned),
+        FaultOutcome::MovesNothing => ["moves nothing", "", "", ""].map(str::to_owned),
     };
     [judged.fault.id.clone(), outcome, by, at, ratio]
 }
@@ -114,14 +111,23 @@ fn unnoticed(text: &mut String, judged: &FaultJudged, style: Style) {
             Severity::Danger,
             "missed although it moves what the inputs give",
         ),
+        FaultOutcome::NotAsked { run, moved } => format!(
+            "not asked: {run} shows it ({}), and no chosen benchmark looks there",
+            moved.quantity
+        ),
         FaultOutcome::NotExercised {
             elsewhere: Some(moved),
         } => format!(
-            "not exercised: these inputs do not show it, random ones do ({})",
+            "not exercised: these inputs do not show it, others do ({})",
             moved.quantity
         ),
         FaultOutcome::NotExercised { elsewhere: None } => {
-            "not exercised: neither these inputs nor random ones show it".to_owned()
+            "not exercised: these inputs do not show it, and too few others were tried, or too short ones"
+                .to_owned()
+        }
+        FaultOutcome::MovesNothing => {
+            "moves nothing: no kind of run shows it, neither on these inputs nor on random ones"
+                .to_owned()
         }
     };
     let mut told = format!("{}: the model has {}: {why}", fault.id, fault.description);
@@ -171,6 +177,7 @@ fn summary(score: &Score, style: Style) -> String {
         applicable,
         caught,
         missed,
+        not_asked,
         not_exercised,
         not_excitable,
         ..
@@ -186,7 +193,7 @@ fn summary(score: &Score, style: Style) -> String {
     });
     let verdict = style.severity(severity, &format!("sensitivity {share:.1}%{bound}"));
     format!(
-        "{verdict}: of {applicable} mistakes {caught} caught, {missed} missed, {not_exercised} not exercised, \
-         {not_excitable} that no input shows"
+        "{verdict}: of {applicable} mistakes {caught} caught, {missed} missed, {not_asked} not asked about, \
+         {not_exercised} not exercised, {not_excitable} that nothing shows"
     )
 }

@@ -1,73 +1,74 @@
 //! Whether a mistake moves anything on given inputs: computed in f64, never declared.
 
 use tlbench_sdk::compare::{Axes, Region, STORAGE_ROUNDING, compare};
-use tlbench_sdk::{
-    ATTENTION_MASK, HookPoint, INPUT_IDS, ModelSpec, Quantity, Tensor, Trace, TraceRequest,
-    TraceSource, uniform,
-};
+use tlbench_sdk::{ATTENTION_MASK, HookPoint, Quantity, Trace, TraceRequest, TraceSource};
 
-use super::Movement;
+use super::aspects::Aspects;
+use super::probes::Probes;
+use super::{FaultOutcome, Movement};
 
 /// A right model and a faulty one, both in f64.
 pub(crate) struct Excitement<'a> {
     pub(crate) right: &'a dyn TraceSource,
     pub(crate) faulty: &'a dyn TraceSource,
-    pub(crate) spec: &'a ModelSpec,
     pub(crate) hooks: &'a [HookPoint],
 }
 
+/// What a mistake moves in one answer.
+enum Moved {
+    /// These, by how many halves of a unit in the last place of f32.
+    Quantities(Vec<(Quantity, f64)>),
+    /// All of it: there is no answer any more.
+    Answer,
+}
+
 impl Excitement<'_> {
-    /// What moves most when the `questions` are asked. One that the right model cannot answer shows nothing.
-    pub(crate) fn on(&self, questions: &[TraceRequest]) -> Option<Movement> {
-        most(
-            questions
-                .iter()
-                .filter_map(|question| self.movement(question)),
-        )
-    }
-
-    /// The same with `count` inputs of random tokens, each in the place of those of one question, or of one in two pieces
-    /// through a cache, whether or not the suite asks that of this model.
-    pub(crate) fn on_random(&self, questions: &[TraceRequest], count: usize) -> Option<Movement> {
-        let in_pieces = questions.iter().filter_map(in_two_pieces);
-        let questions: Vec<TraceRequest> = questions.iter().cloned().chain(in_pieces).collect();
-        let mut numbered = (0..count as u64).zip(questions.iter().cycle());
-        numbered
-            .find_map(|(seed, question)| self.movement(&self.with_random_tokens(question, seed)))
-    }
-
-    fn with_random_tokens(&self, question: &TraceRequest, seed: u64) -> TraceRequest {
-        let mut question = question.clone();
-        let Some(ids) = question.inputs.get(INPUT_IDS) else {
-            return question;
-        };
-        let draws = (0..ids.len()).map(|at| uniform(seed, at));
-        let tokens = draws.map(|draw| (draw * self.spec.d_vocab as f64) as i64);
-        if let Ok(ids) = Tensor::from_vec(tokens.collect::<Vec<i64>>(), ids.shape()) {
-            question.inputs.insert(INPUT_IDS.to_owned(), ids);
+    /// What becomes of a mistake that no check has seen: by what the suite has `asked`, and by `probes`, on the model's
+    /// own inputs and on `random` others.
+    pub(crate) fn unseen(
+        &self,
+        asked: &[TraceRequest],
+        probes: &Probes,
+        random: usize,
+    ) -> FaultOutcome {
+        let moved = asked.iter().filter_map(|question| self.moved(question));
+        if let Some(moved) = most(moved.map(Moved::largest)) {
+            return FaultOutcome::Missed { moved };
         }
-        question
+        let own = probes.own().iter().cloned();
+        for question in own.chain(probes.random(random)) {
+            let Some(moved) = self.moved(&question) else {
+                continue;
+            };
+            let run = Aspects::of(&question);
+            let is_asked = moved.is_asked(asked, &run);
+            let moved = moved.largest();
+            return match is_asked {
+                true => FaultOutcome::NotExercised {
+                    elsewhere: Some(moved),
+                },
+                false => FaultOutcome::NotAsked { run, moved },
+            };
+        }
+        match probes.settle_with(random) {
+            true => FaultOutcome::MovesNothing,
+            false => FaultOutcome::NotExercised { elsewhere: None },
+        }
     }
 
-    fn movement(&self, question: &TraceRequest) -> Option<Movement> {
+    /// What moves when `question` is asked. One that the right model cannot answer shows nothing.
+    fn moved(&self, question: &TraceRequest) -> Option<Moved> {
         let right = self.right.trace(question).ok()?;
-        // What cannot be answered any more was moved.
         let Ok(faulty) = self.faulty.trace(question) else {
-            return Some(Movement {
-                quantity: "an answer".to_owned(),
-                ratio: f64::INFINITY,
-            });
+            return Some(Moved::Answer);
         };
-        let region = question.inputs.get(ATTENTION_MASK).and_then(Region::new);
-        let quantities = right.values.keys();
-        let ratios = quantities.filter_map(|quantity| {
-            let ratio = self.ratio(quantity, [&right, &faulty], region.as_ref()?)?;
-            (ratio > 1.0).then(|| Movement {
-                quantity: quantity.to_string(),
-                ratio,
-            })
+        let region = question.inputs.get(ATTENTION_MASK).and_then(Region::new)?;
+        let ratios = right.values.keys().filter_map(|quantity| {
+            let ratio = self.ratio(quantity, [&right, &faulty], &region)?;
+            (ratio > 1.0).then(|| (quantity.clone(), ratio))
         });
-        most(ratios)
+        let ratios: Vec<(Quantity, f64)> = ratios.collect();
+        (!ratios.is_empty()).then_some(Moved::Quantities(ratios))
     }
 
     /// How far `quantity` moves, in halves of a unit in the last place of f32; `None` where nothing of it counts.
@@ -96,31 +97,61 @@ impl Excitement<'_> {
     }
 }
 
+impl Moved {
+    /// Whether some question of `asked` shows one of these in a `run` of that kind.
+    fn is_asked(&self, asked: &[TraceRequest], run: &Aspects) -> bool {
+        let mut alike = asked.iter().filter(|other| Aspects::of(other).contain(run));
+        match self {
+            Self::Answer => alike.next().is_some(),
+            Self::Quantities(moved) => alike.any(|other| {
+                let mut quantities = moved.iter();
+                quantities.any(|(quantity, _)| other.capture.contains(quantity))
+            }),
+        }
+    }
+
+    /// What moves most.
+    fn largest(self) -> Movement {
+        let largest = match self {
+            Self::Answer => None,
+            Self::Quantities(moved) => moved.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)),
+        };
+        match largest {
+            Some((quantity, ratio)) => Movement {
+                quantity: quantity.to_string(),
+                ratio,
+            },
+            None => Movement {
+                quantity: "an answer".to_owned(),
+                ratio: f64::INFINITY,
+            },
+        }
+    }
+}
+
 fn most(movements: impl Iterator<Item = Movement>) -> Option<Movement> {
     movements.max_by(|a, b| a.ratio.total_cmp(&b.ratio))
 }
 
-/// A plain question once more, through a cache.
-fn in_two_pieces(question: &TraceRequest) -> Option<TraceRequest> {
-    let [_, pos] = question.shape();
-    (question.is_plain() && pos > 1).then(|| TraceRequest {
-        chunks: vec![pos / 2, pos - pos / 2],
-        capture: vec![Quantity::Logits],
-        ..question.clone()
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use tlbench_sdk::{PluginError, SourceInfo};
+    use tlbench_sdk::{INPUT_IDS, PluginError, SourceInfo, Tensor, TensorMap};
 
     use super::*;
 
-    /// Gives the logits of an input, or an error where it is longer than `longest`.
+    /// Gives `logit` as each logit of an input of up to `longest` tokens, and `slope` as a gradient.
+    #[derive(Clone, Copy)]
     struct Shows {
         logit: f64,
+        slope: f64,
         longest: usize,
     }
+
+    const RIGHT: Shows = Shows {
+        logit: 1.0,
+        slope: 1.0,
+        longest: 2,
+    };
 
     impl TraceSource for Shows {
         fn info(&self) -> SourceInfo {
@@ -132,50 +163,61 @@ mod tests {
             if pos > self.longest {
                 return Err(PluginError::unsupported("too long"));
             }
-            let logits = Tensor::from_vec(vec![self.logit; pos], &[1, pos, 1])?;
+            let value = |quantity: &Quantity| {
+                let value = match quantity {
+                    Quantity::ParameterGradient(_) => self.slope,
+                    _ => self.logit,
+                };
+                let value = Tensor::from_vec(vec![value; pos], &[1, pos, 1])?;
+                Ok((quantity.clone(), value))
+            };
+            let values = request.capture.iter().map(value);
             Ok(Trace {
-                values: [(Quantity::Logits, logits)].into(),
+                values: values.collect::<Result<_, PluginError>>()?,
                 ..Trace::default()
             })
         }
     }
 
-    /// The largest ratio of `faulty` beside a model that answers up to two tokens with 1.
-    fn ratio(faulty: &Shows, lengths: &[usize]) -> Option<f64> {
-        let right = Shows {
-            logit: 1.0,
-            longest: 2,
-        };
-        let spec = serde_json::json!({
-            "architecture": "Bigram", "d_model": 1, "d_vocab": 1, "n_ctx": null,
-            "embedding": {"tokens": {"names": ["wte"], "shape": [1, 1]}, "module": null},
-            "layers": [], "final_norm": null,
-            "unembed": {
-                "projection": {"weight": {"names": ["wte"], "shape": [1, 1]}, "bias": null, "tap": null},
-                "d_vocab_out": 1,
-            },
-        });
-        let questions: Vec<TraceRequest> = lengths
-            .iter()
-            .map(|&len| {
-                let ones = Tensor::from_vec(vec![1_i64; len], &[1, len]).unwrap();
-                let names = [INPUT_IDS, ATTENTION_MASK].map(str::to_owned);
-                let inputs = names.map(|name| (name, ones.clone()));
-                TraceRequest::new(inputs.into(), vec![Quantity::Logits])
-            })
-            .collect();
+    fn plain(len: usize) -> TraceRequest {
+        let ones = Tensor::from_vec(vec![1_i64; len], &[1, len]).unwrap();
+        let names = [INPUT_IDS, ATTENTION_MASK].map(str::to_owned);
+        let inputs: TensorMap = names.map(|name| (name, ones.clone())).into();
+        TraceRequest::new(inputs, vec![Quantity::Logits])
+    }
+
+    fn differentiated() -> TraceRequest {
+        let objective = tlbench_sdk::Objective::Loss;
+        TraceRequest {
+            gradients: Some(tlbench_sdk::GradientRequest { objective }),
+            capture: vec![Quantity::ParameterGradient("wte".into())],
+            ..plain(2)
+        }
+    }
+
+    /// What becomes of `faulty` where no check has seen it, with `random` inputs besides the model's own.
+    fn unseen(faulty: &Shows, asked: &[TraceRequest], random: usize) -> FaultOutcome {
         let excitement = Excitement {
-            right: &right,
+            right: &RIGHT,
             faulty,
-            spec: &serde_json::from_value(spec).unwrap(),
             hooks: &[],
         };
-        excitement.on(&questions).map(|moved| moved.ratio)
+        let probes = Probes::of(vec![plain(2), differentiated()], 9);
+        excitement.unseen(asked, &probes, random)
+    }
+
+    /// By how much a missed one moves what was asked about inputs of these lengths; `None`: it moves nothing.
+    fn ratio(faulty: &Shows, lengths: &[usize]) -> Option<f64> {
+        let asked: Vec<TraceRequest> = lengths.iter().map(|&len| plain(len)).collect();
+        match unseen(faulty, &asked, 2) {
+            FaultOutcome::Missed { moved } => Some(moved.ratio),
+            _ => None,
+        }
     }
 
     #[test]
     fn what_moves_is_told_in_halves_of_a_unit_in_the_last_place() {
-        let moved = |logit, lengths: &[usize]| ratio(&Shows { logit, longest: 2 }, lengths);
+        let moved = |logit, lengths: &[usize]| ratio(&Shows { logit, ..RIGHT }, lengths);
         assert_eq!(moved(1.0, &[1, 2]), None);
         let by_a_thousandth = moved(1.001, &[2]).unwrap() * STORAGE_ROUNDING;
         assert!((by_a_thousandth - 1e-3).abs() < 1e-9, "{by_a_thousandth}");
@@ -185,10 +227,51 @@ mod tests {
     #[test]
     fn what_only_the_faulty_model_cannot_answer_was_moved_and_what_neither_can_shows_nothing() {
         let silent = Shows {
-            logit: 1.0,
             longest: 1,
+            ..RIGHT
         };
         assert_eq!(ratio(&silent, &[1, 2]), Some(f64::INFINITY));
         assert_eq!(ratio(&silent, &[1, 3]), None);
+    }
+
+    #[test]
+    fn what_moves_where_nobody_looks_was_not_asked_about() {
+        let steep = Shows {
+            slope: 2.0,
+            ..RIGHT
+        };
+        let outcome = |asked: &[TraceRequest]| unseen(&steep, asked, 0);
+        let FaultOutcome::NotAsked { run, moved } = outcome(&[plain(2)]) else {
+            panic!("nobody asks about gradients");
+        };
+        assert_eq!(run.to_string(), "a differentiated run");
+        assert_eq!(moved.quantity, "param_grad:wte");
+        // Looked at, on another input.
+        let elsewhere = TraceRequest {
+            inputs: plain(3).inputs,
+            ..differentiated()
+        };
+        assert!(matches!(
+            outcome(&[elsewhere]),
+            FaultOutcome::NotExercised { elsewhere: Some(_) }
+        ));
+        // Differentiated, and looked at elsewhere.
+        let other = TraceRequest {
+            capture: vec![Quantity::Logits],
+            ..differentiated()
+        };
+        assert!(matches!(outcome(&[other]), FaultOutcome::NotAsked { .. }));
+    }
+
+    #[test]
+    fn nothing_moves_only_where_random_inputs_of_every_kind_were_tried() {
+        let outcome = |random| unseen(&RIGHT, &[plain(2)], random);
+        for random in [0, 1] {
+            assert!(matches!(
+                outcome(random),
+                FaultOutcome::NotExercised { elsewhere: None }
+            ));
+        }
+        assert!(matches!(outcome(2), FaultOutcome::MovesNothing));
     }
 }

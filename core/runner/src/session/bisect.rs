@@ -6,8 +6,8 @@ use std::path::Path as FilePath;
 use serde_json::Map;
 use tlbench_sdk::compare::Region;
 use tlbench_sdk::{
-    ATTENTION_MASK, Divergence, ErrorKind, Evaluation, Measurement, ModelInfo, OpenRequest,
-    PluginError, Processing, Quantity, Role, Stimulus, TensorMap, Trace, TraceRequest, TraceSource,
+    ATTENTION_MASK, Divergence, Evaluation, Measurement, ModelInfo, OpenRequest, PluginError,
+    Processing, Quantity, Role, Stimulus, TensorMap, Trace, TraceRequest, TraceSource,
 };
 
 use super::Session;
@@ -216,7 +216,7 @@ impl Session<'_> {
 
 /// Whether something went wrong, rather than not being there.
 fn is_failure(error: &PluginError) -> bool {
-    error.kind != ErrorKind::Unsupported
+    !error.kind.is_no_answer()
 }
 
 /// The question of `stimulus` for hooks and logits alone, if it is a plain run that shows a hook.

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, Role, Runs, TraceRequest, TraceSource,
-    Verdict,
+    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, Processing, Runs, TraceRequest,
+    TraceSource, Verdict,
 };
 
 use super::diagnosis::{Suspect, questions};
@@ -23,7 +23,8 @@ use crate::in_order::{in_lanes, lanes};
 use crate::known_answers::KnownAnswers;
 use crate::plugins::Registry;
 use crate::sensitivity::{
-    Catch, Excitement, FaultJudged, FaultOutcome, LogitsAlone, Recognition, Score,
+    Catch, Excitement, FaultJudged, FaultOutcome, LogitsAlone, Overheard, Probes, Recognition,
+    Score,
 };
 use crate::subject::{ExactSubject, Subject};
 
@@ -36,6 +37,7 @@ struct Laboratory<'a> {
     /// The same in f64.
     exact: &'a KnownAnswers<'a>,
     planned: &'a [PlannedCheck<'a>],
+    probes: &'a Probes,
     registry: &'a Registry,
 }
 
@@ -67,12 +69,17 @@ impl Session<'_> {
             Ok(exact) => exact,
             Err(error) => return self.note(format!("sensitivity was not measured: {error}")),
         };
+        let Some(first) = planned.first() else {
+            return self.note("sensitivity was not measured: there is no check");
+        };
+        let parameters = trial.model.parameters(&Processing::raw());
         self.judge_faults(&Laboratory {
             settings,
             trial: &trial,
             right,
             exact: &KnownAnswers::of(&exact),
             planned,
+            probes: &Probes::new(&first.info, &parameters),
             registry: self.registry,
         });
     }
@@ -106,7 +113,7 @@ impl Session<'_> {
         let mut faults = Vec::new();
         for offer in self.registry.faults.values() {
             for fault in offer.object.info().faults {
-                if !laboratory.settings.chooses(&fault.id) {
+                if !laboratory.settings.chooses(&fault) {
                     continue;
                 }
                 match offer.object.edits(&fault.id, &laboratory.trial.model.spec) {
@@ -161,28 +168,21 @@ impl Laboratory<'_> {
             by_logits,
         } = self.judged(&faulty, &exact);
         let by_logits = by_logits.filter(|_| self.settings.complete);
-        let names = caught.iter().map(|catch| catch.check.benchmark.clone());
-        let seen_by = names.filter(|_| self.settings.complete).collect();
+        let mut seen_by = BTreeMap::new();
+        for catch in caught.iter().filter(|_| self.settings.complete) {
+            *seen_by.entry(catch.check.benchmark.clone()).or_default() += 1;
+        }
         if let Some(by) = most_telling(caught) {
             return (FaultOutcome::Caught { by, seen_by }, by_logits);
         }
         let excitement = Excitement {
             right: self.exact,
             faulty: &exact,
-            spec: &model.spec,
             hooks: &model.hooks,
         };
-        (self.unseen(&excitement, &questions), by_logits)
-    }
-
-    /// What becomes of a mistake that no check has seen.
-    fn unseen(&self, excitement: &Excitement<'_>, questions: &[TraceRequest]) -> FaultOutcome {
-        match excitement.on(questions) {
-            Some(moved) => FaultOutcome::Missed { moved },
-            None => FaultOutcome::NotExercised {
-                elsewhere: excitement.on_random(questions, self.settings.random_inputs),
-            },
-        }
+        let random = self.settings.random_inputs;
+        let outcome = excitement.unseen(&questions, self.probes, random);
+        (outcome, by_logits)
     }
 
     /// What is told of a mistake that was caught, if that was asked for and a spec can say what is wrong.
@@ -241,14 +241,14 @@ impl Laboratory<'_> {
 
     /// The checks that are red, up to the first that says where unless all are wanted, and all that was asked of the subject.
     fn judged(&self, faulty: &dyn TraceSource, exact: &dyn TraceSource) -> Judged {
+        let faulty = Overheard::new(faulty);
         let parties = Parties {
-            subject: faulty,
+            subject: &faulty,
             exact_subject: exact,
             reference: self.trial.truth,
         };
         let answers = Answers::new(parties, self.trial.parameters.clone());
         let mut answers = announced(answers, self.planned);
-        let questions = answers.questions(Role::Subject);
         let (mut caught, mut by_logits) = (Vec::new(), None);
         let mut planned: Vec<&PlannedCheck<'_>> = self.planned.iter().collect();
         if !self.settings.complete {
@@ -269,9 +269,10 @@ impl Laboratory<'_> {
                 }
             }
         }
+        drop(answers);
         Judged {
             caught,
-            questions,
+            questions: faulty.questions(),
             by_logits,
         }
     }
@@ -280,7 +281,7 @@ impl Laboratory<'_> {
 /// What checks have made of a mistake.
 struct Judged {
     caught: Vec<Catch>,
-    /// All that is asked of the subject.
+    /// All that was asked of the subject.
     questions: Vec<TraceRequest>,
     by_logits: Option<LogitsAlone>,
 }

@@ -20,7 +20,7 @@ pub(super) fn lengths(spec: &ModelSpec, context: usize) -> BTreeSet<usize> {
 }
 
 /// How many keys a query sees at most.
-fn limit(mask: Mask) -> Option<usize> {
+pub(crate) fn limit(mask: Mask) -> Option<usize> {
     match mask {
         Mask::Band { back, .. } => Some(back?.saturating_add(1)),
         Mask::Chunked { size } => Some(size),
@@ -28,7 +28,7 @@ fn limit(mask: Mask) -> Option<usize> {
 }
 
 /// The longest sequence whose positions are encoded as those of every shorter one are.
-fn turn(position: &PositionSpec) -> Option<usize> {
+pub(crate) fn turn(position: &PositionSpec) -> Option<usize> {
     let PositionSpec::Rotary(rotary) = position else {
         return None;
     };
@@ -43,12 +43,12 @@ fn turn(position: &PositionSpec) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    pub(in crate::stimuli) fn spec(layers: &[(Value, Value)]) -> ModelSpec {
+    pub(crate) fn spec(layers: &[(Value, Value)]) -> ModelSpec {
         let projection =
             json!({"weight": {"names": ["w"], "shape": [2, 2]}, "bias": null, "tap": null});
         let layer = |(mask, position): &(Value, Value)| {
@@ -72,7 +72,7 @@ pub(super) mod tests {
         .unwrap()
     }
 
-    pub(in crate::stimuli) fn rotary(scaling: &Value) -> Value {
+    pub(crate) fn rotary(scaling: &Value) -> Value {
         json!({"rotary": {"dim": 2, "pairing": "half", "theta": 1e4, "scaling": scaling}})
     }
 

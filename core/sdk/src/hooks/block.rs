@@ -3,7 +3,7 @@
 use super::{Dim, Gate, HookPoint, Points};
 use crate::spec::{
     AttentionPort, AttentionSpec, Branch, BranchInput, DenseMlp, Extent, HfTap, LayerSpec, MlpSpec,
-    ModelSpec, MoeSpec, Port, PositionSpec, TapStep, Wiring,
+    ModelSpec, MoeSpec, Port, PositionSpec, ScoreOrder, TapStep, Wiring,
 };
 
 pub(super) fn block_hooks(points: &mut Points, spec: &ModelSpec, index: usize, layer: &LayerSpec) {
@@ -225,15 +225,18 @@ fn dense_hooks(points: &mut Points, mlp: &str, dense: &DenseMlp) {
 fn moe_hooks(points: &mut Points, mlp: &str, moe: &MoeSpec) {
     let experts = Dim::sized("n_experts", moe.experts.len());
     let chosen = Dim::sized("top_k", moe.top_k);
+    let tap = |port| Some(HfTap::new(moe.module.as_ref()?, port));
+    // Weights of the chosen alone, or scores before a bias of the choice, are not what HF chooses by.
+    let is_chosen_by = moe.order == ScoreOrder::BeforeTopK && moe.choice_bias.is_none();
     points.push(
         format!("{mlp}.hook_expert_weights"),
         &[Dim::Batch, Dim::Pos, experts],
-        None,
+        tap(Port::RouterScores).filter(|_| is_chosen_by),
     );
     points.push(
         format!("{mlp}.hook_expert_indices"),
         &[Dim::Batch, Dim::Pos, chosen],
-        None,
+        tap(Port::RouterChoice),
     );
     for (index, expert) in moe.experts.iter().enumerate() {
         let hidden = [Dim::Batch, Dim::Pos, Dim::sized("d_mlp", expert.d_mlp)];

@@ -67,6 +67,10 @@ pub enum Port {
     Pattern,
     /// The pattern's mix of values, `[batch, pos, n_heads, d_head]`.
     Mixed,
+    /// Of a mixture of experts: what its router chooses by, `[batch, pos, n_experts]`.
+    RouterScores,
+    /// The experts that it chooses, best first, `[batch, pos, top_k]`.
+    RouterChoice,
 }
 
 /// How HF lets one see inside an attention module.

@@ -1,4 +1,5 @@
-//! Numbers that no other model has: a diagnosis has to search for the right one.
+//! Numbers that no other model has: a diagnosis has to search for the right one. Whether the suite notices a wrong number
+//! is for others to say.
 
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{Feature, ModelSpec, Runs};
@@ -12,7 +13,7 @@ const fn fault(
     description: &'static str,
     edit: fn(&mut ModelSpec),
 ) -> Entry {
-    Entry::new(feature, id, description, Make::Spec(Runs::All, edit))
+    Entry::new(feature, id, description, Make::Spec(Runs::All, edit)).for_diagnosis()
 }
 
 pub(crate) const FAULTS: &[Entry] = &[

@@ -33,6 +33,8 @@ pub(crate) static PROGRAM: Program = Program {
         "parameters",
         "plain",
         "record",
+        "routers",
+        "scoped",
         "taps",
     ],
 };

@@ -49,7 +49,7 @@ impl Failure {
             ..PluginError::new(self.kind, self.message)
         };
         match error.kind {
-            ErrorKind::Unsupported | ErrorKind::InvalidInput => error,
+            ErrorKind::Unsupported | ErrorKind::Missing | ErrorKind::InvalidInput => error,
             ErrorKind::Io | ErrorKind::Panic | ErrorKind::Internal => error.context(doing),
         }
     }

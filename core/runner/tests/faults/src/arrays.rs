@@ -7,17 +7,6 @@ pub(crate) fn shaped(values: Vec<f64>, like: &Tensor) -> Result<Tensor, PluginEr
     Ok(Tensor::from_vec(values, like.shape())?)
 }
 
-/// Element by element.
-pub(crate) fn combined(
-    a: &Tensor,
-    b: &Tensor,
-    combine: impl Fn(f64, f64) -> f64,
-) -> Result<Tensor, PluginError> {
-    let (a_values, b_values) = (a.to_f64_vec(), b.to_f64_vec());
-    let pairs = a_values.iter().zip(&b_values);
-    shaped(pairs.map(|(&a, &b)| combine(a, b)).collect(), a)
-}
-
 /// Less the mean over one dimension.
 pub(crate) fn centred(tensor: &Tensor, dim: usize) -> Result<Tensor, PluginError> {
     let mut values = tensor.to_f64_vec();

@@ -1,7 +1,7 @@
-//! All mistakes, and the model without one.
+//! All mistakes that the zoo of the plugins does not have, and the model without one.
 
-use Edit::{Answer, KeptCache, Leftover, Place, Question, Spec, Weights};
-use Scope::{Cached, Everywhere, Processed};
+use Edit::{Answer, Leftover, Place, Question, Spec, Weights};
+use Scope::{Cached, Everywhere};
 
 use crate::{Edit, Fault, Scope, answers, leftovers, places, questions, spec, weights};
 
@@ -32,44 +32,9 @@ pub const FAULTS: &[Fault] = &[
     fault("none", "no mistake", &[]),
     // What the model is.
     fault(
-        "eps",
-        "an epsilon of another family in every norm",
-        &[Spec(Everywhere, spec::eps)],
-    ),
-    fault(
         "exact-gelu",
         "GELU as the error function has it, where the checkpoint wants its tanh approximation",
         &[Spec(Everywhere, spec::exact_gelu)],
-    ),
-    fault(
-        "dropped-bias",
-        "no bias at the output of one MLP",
-        &[Spec(Everywhere, spec::dropped_bias)],
-    ),
-    fault(
-        "transposed-weight",
-        "a square matrix that is used as its transpose",
-        &[Spec(Everywhere, spec::transposed_weight)],
-    ),
-    fault(
-        "shifted-positions",
-        "positions that count from 1",
-        &[Spec(Everywhere, spec::shifted_positions)],
-    ),
-    fault(
-        "unscaled-attention",
-        "scores that are not divided by the root of the head's width",
-        &[Spec(Everywhere, spec::unscaled_attention)],
-    ),
-    fault(
-        "shifted-mask",
-        "a causal mask that shows the next token as well",
-        &[Spec(Everywhere, spec::shifted_mask)],
-    ),
-    fault(
-        "dropped-final-norm",
-        "no norm before the unembedding",
-        &[Spec(Everywhere, spec::dropped_final_norm)],
     ),
     fault(
         "drowned-bias",
@@ -78,19 +43,9 @@ pub const FAULTS: &[Fault] = &[
     ),
     // What it makes of its inputs.
     fault(
-        "mask-ignored",
-        "attention to padding",
-        &[Question(questions::mask_ignored)],
-    ),
-    fault(
         "mask-guessed",
         "a mask that is made of the tokens where none is given: token 0 is taken for padding",
         &[Question(questions::mask_guessed)],
-    ),
-    fault(
-        "positions-count-padding",
-        "positions that count padding on the left",
-        &[Question(questions::positions_count_padding)],
     ),
     fault(
         "odd-key-forgotten",
@@ -162,40 +117,15 @@ pub const FAULTS: &[Fault] = &[
     ),
     // Its gradients.
     fault(
-        "scale-detached",
-        "the scale of the norm before each MLP as a constant on the way back",
-        &[Question(questions::scale_detached)],
-    ),
-    fault(
-        "embedding-detached",
-        "a tied tensor whose gradient is that of the unembedding alone",
-        &[Question(questions::embedding_detached)],
-    ),
-    fault(
         "gradient-before-softmax",
         "a gradient at `hook_pattern` that is the one before the softmax",
         &[Place(places::gradient_before_softmax)],
     ),
     // Its cache and its tokens.
     fault(
-        "positions-restart",
-        "positions that begin anew with each piece that goes through the cache",
-        &[Question(questions::positions_restart)],
-    ),
-    fault(
-        "mask-lost-by-cache",
-        "attention to cached padding",
-        &[Question(questions::mask_lost_by_cache)],
-    ),
-    fault(
         "short-memory",
         "a cache that holds no more than 32 positions",
         &[Spec(Cached, spec::short_memory)],
-    ),
-    fault(
-        "kept-cache",
-        "a cache that is not emptied between runs",
-        &[KeptCache],
     ),
     fault(
         "mask-lost-without-cache",
@@ -235,24 +165,9 @@ pub const FAULTS: &[Fault] = &[
     ),
     // Its processed weights.
     fault(
-        "norm-biases-lost",
-        "folded norms whose biases are lost",
-        &[Spec(Processed, spec::forgotten_norm_biases)],
-    ),
-    fault(
-        "norm-gains-lost",
-        "folded norms whose gains are lost",
-        &[Spec(Processed, spec::forgotten_norm_gains)],
-    ),
-    fault(
         "readers-left-uncentred",
         "MLPs that take a folded norm's gain, and keep the mean over what they read",
         &[Weights(weights::readers_left_uncentred)],
-    ),
-    fault(
-        "writing-left-uncentred",
-        "writing weights that keep their mean",
-        &[Question(questions::writing_left_uncentred)],
     ),
     fault(
         "mlp-centred-over-inputs",
@@ -278,16 +193,6 @@ pub const FAULTS: &[Fault] = &[
         "unembed-centred-over-inputs",
         "an unembedding that loses the mean over `d_model`, for that over the vocabulary",
         &[Weights(weights::unembed_centred_over_inputs)],
-    ),
-    fault(
-        "value-biases-lost",
-        "biases of values that are folded into nothing",
-        &[Spec(Processed, spec::forgotten_value_biases)],
-    ),
-    fault(
-        "value-bias-folded-twice",
-        "biases of values that are folded twice",
-        &[Weights(weights::value_bias_folded_twice)],
     ),
     fault(
         "one-step-alone",

@@ -1,4 +1,5 @@
-//! Mistakes that a suite has to notice, as data: each has a name, a description, and the edits that make it. They are
+//! Mistakes that a suite has to notice, as data: each has a name, a description, and the edits that make it. Those that real
+//! ports make of models are in `plugins/faults`; here are those of whoever answers, and of adapters. They are
 //! edits of what a right implementation runs, is asked and shows, so that nothing that a faulty one answers is made up.
 
 #![warn(missing_docs)]
@@ -52,8 +53,6 @@ pub enum Edit {
     Place(fn(&Quantity) -> Option<Quantity>),
     /// Of the answer.
     Answer(fn(&TraceRequest, &mut Trace)),
-    /// A run in pieces begins with the keys and values that the last one has left.
-    KeptCache,
 }
 
 /// In which runs a spec is another one.
@@ -61,8 +60,6 @@ pub enum Edit {
 pub enum Scope {
     /// In all.
     Everywhere,
-    /// In those with processed weights.
-    Processed,
     /// In those through a KV cache.
     Cached,
 }
@@ -72,7 +69,6 @@ impl Scope {
     pub fn has(self, request: &TraceRequest) -> bool {
         match self {
             Self::Everywhere => true,
-            Self::Processed => !request.processing.is_raw(),
             Self::Cached => questions::is_cached(request),
         }
     }

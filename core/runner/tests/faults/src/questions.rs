@@ -1,12 +1,10 @@
 //! Edits of a question: what an implementation forgets of it, or adds to it.
 
 use tlbench_sdk::{
-    ATTENTION_MASK, Action, INPUT_IDS, Intervention, ModelSpec, POSITION_IDS, ProcessingStep,
-    Quantity, Target, Tensor, TensorMap, TraceRequest,
+    ATTENTION_MASK, INPUT_IDS, ModelSpec, ProcessingStep, Target, Tensor, TensorMap, TraceRequest,
 };
 
 use crate::Question;
-use crate::weights::left_out;
 
 /// Whether keys and values of earlier positions come from a cache.
 pub(crate) fn is_cached(request: &TraceRequest) -> bool {
@@ -28,26 +26,10 @@ fn change(inputs: &mut TensorMap, name: &str, new: impl Fn(usize, usize, i64) ->
     }
 }
 
-fn attend_to_everything(request: &mut TraceRequest) {
-    change(&mut request.inputs, ATTENTION_MASK, |_, _, _| 1);
-}
-
-/// Padding is attended to.
-pub(crate) fn mask_ignored(_: &ModelSpec, question: &mut Question) {
-    attend_to_everything(&mut question.request);
-}
-
-/// Padding is attended to where keys come from a cache.
-pub(crate) fn mask_lost_by_cache(_: &ModelSpec, question: &mut Question) {
-    if is_cached(&question.request) {
-        attend_to_everything(&mut question.request);
-    }
-}
-
 /// Padding is attended to where tokens are generated without a cache.
 pub(crate) fn mask_lost_without_cache(_: &ModelSpec, question: &mut Question) {
     if question.request.generate.is_some() && !is_cached(&question.request) {
-        attend_to_everything(&mut question.request);
+        change(&mut question.request.inputs, ATTENTION_MASK, |_, _, _| 1);
     }
 }
 
@@ -86,25 +68,6 @@ pub(crate) fn first_row_repeated(_: &ModelSpec, question: &mut Question) {
     }
 }
 
-/// Positions count places, padding included.
-pub(crate) fn positions_count_padding(_: &ModelSpec, question: &mut Question) {
-    change(
-        &mut question.request.inputs,
-        POSITION_IDS,
-        |_, column, _| column as i64,
-    );
-}
-
-/// Each piece of a run begins at position 0.
-pub(crate) fn positions_restart(_: &ModelSpec, question: &mut Question) {
-    let pieces = question.request.chunks.iter();
-    let positions: Vec<i64> = pieces.flat_map(|&piece| 0..piece as i64).collect();
-    if !positions.is_empty() {
-        let inputs = &mut question.request.inputs;
-        change(inputs, POSITION_IDS, |_, column, _| positions[column]);
-    }
-}
-
 /// What is edited at one hook is shown there, and goes no further.
 pub(crate) fn edit_ignored(_: &ModelSpec, question: &mut Question) {
     let edits = &mut question.request.interventions;
@@ -118,33 +81,6 @@ pub(crate) fn edit_in_place(_: &ModelSpec, question: &mut Question) {
             edit.target = Target::Hook("blocks.0.hook_resid_post".into());
         }
     }
-}
-
-/// Where differentiation is asked for, none flows through `hook`.
-fn detach(question: &mut Question, hook: String) {
-    let request = &mut question.request;
-    let is_gradient = |quantity: &Quantity| {
-        matches!(
-            quantity,
-            Quantity::HookGradient(_) | Quantity::ParameterGradient(_)
-        )
-    };
-    if request.gradients.is_some() && request.capture.iter().any(is_gradient) {
-        let stop = Intervention::new(Target::HookGradient(hook), Action::Zero);
-        request.interventions.push(stop);
-    }
-}
-
-/// The scale of each norm before an MLP is a constant on the way back.
-pub(crate) fn scale_detached(spec: &ModelSpec, question: &mut Question) {
-    for index in 0..spec.layers.len() {
-        detach(question, format!("blocks.{index}.ln2.hook_scale"));
-    }
-}
-
-/// No gradient comes back to the embedding: a tied tensor gets that of the unembedding alone.
-pub(crate) fn embedding_detached(_: &ModelSpec, question: &mut Question) {
-    detach(question, "hook_embed".to_owned());
 }
 
 /// A token fewer than there is room for.
@@ -179,12 +115,6 @@ pub(crate) fn head_copied(spec: &ModelSpec, question: &mut Question) {
             _ => {}
         }
     }
-}
-
-/// What writes to the stream keeps its mean.
-pub(crate) fn writing_left_uncentred(_: &ModelSpec, question: &mut Question) {
-    let processing = &mut question.request.processing;
-    *processing = left_out(processing, ProcessingStep::CenterWritingWeights);
 }
 
 /// Where norms are not folded, the first step is taken, and no other.

@@ -127,21 +127,6 @@ fn shift_bias(spec: &mut ModelSpec, by: f64) {
     }
 }
 
-/// The norms without their biases.
-pub fn forgotten_norm_biases(spec: &mut ModelSpec) {
-    each_norm(spec, |norm| norm.bias = None);
-}
-
-/// The norms without their gains.
-pub fn forgotten_norm_gains(spec: &mut ModelSpec) {
-    each_norm(spec, |norm| norm.gain = None);
-}
-
-/// Values without their biases.
-pub fn forgotten_value_biases(spec: &mut ModelSpec) {
-    each_attention(spec, |attention| attention.v.bias = None);
-}
-
 /// Attention that sees no further back than 32 tokens.
 pub fn short_memory(spec: &mut ModelSpec) {
     each_attention(spec, |attention| attention.mask = Mask::sliding(32));

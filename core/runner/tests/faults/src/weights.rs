@@ -3,7 +3,7 @@
 use tlbench_sdk::{PluginError, Processing, ProcessingStep, Tensor, TensorMap};
 
 use crate::Processed;
-use crate::arrays::{centred, combined, shaped, with_row};
+use crate::arrays::{centred, shaped, with_row};
 
 /// Wrong weights by name.
 type Edited = Result<TensorMap, PluginError>;
@@ -58,7 +58,7 @@ impl Processed<'_> {
 }
 
 /// All steps but one.
-pub(crate) fn left_out(processing: &Processing, step: ProcessingStep) -> Processing {
+fn left_out(processing: &Processing, step: ProcessingStep) -> Processing {
     processing.steps().filter(|other| *other != step).collect()
 }
 
@@ -109,17 +109,5 @@ pub(crate) fn readers_left_uncentred(weights: &Processed<'_>) -> Edited {
             values.map(|(at, value)| value * gain[at / width]).collect(),
             &map,
         )
-    })
-}
-
-/// The bias of the values goes into that of the output once more.
-pub(crate) fn value_bias_folded_twice(weights: &Processed<'_>) -> Edited {
-    let step = ProcessingStep::FoldValueBiases;
-    if !weights.has(step) {
-        return Ok(TensorMap::new());
-    }
-    weights.in_each_block("attn.b_O", |name| {
-        let (once, never) = (weights.now(name)?, weights.without(step, name)?);
-        combined(&once, &never, |once, never| once + (once - never))
     })
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use faults::{Edit, Fault, Processed, Question, Run, Scope};
 use tlbench_checkpoint::ModelFolder;
-use tlbench_engine::{Arithmetic, Bridge, EngineError, KvCache};
+use tlbench_engine::{Arithmetic, Bridge, EngineError};
 use tlbench_sdk::{
     Action, Intervention, ModelSpec, OpenRequest, PluginError, Processing, Quantity, SourceInfo,
     Target, TensorMap, Trace, TraceRequest, TraceSource,
@@ -19,16 +19,8 @@ pub(crate) struct Subject {
     /// What runs on another spec instead, and where.
     edited: Option<(Scope, Bridge)>,
     weights: Mutex<BTreeMap<Processing, TensorMap>>,
-    past: Mutex<Past>,
-}
-
-/// What is left of the runs before.
-#[derive(Default)]
-struct Past {
-    last: Option<Run>,
-    cache: KvCache,
-    /// Rows in the cache.
-    rows: usize,
+    /// The run before.
+    last: Mutex<Option<Run>>,
 }
 
 impl Subject {
@@ -50,7 +42,7 @@ impl Subject {
             bridge: open(&request.spec)?,
             edited,
             weights: Mutex::default(),
-            past: Mutex::default(),
+            last: Mutex::default(),
         })
     }
 
@@ -80,7 +72,7 @@ impl Subject {
                     }
                 }
                 Edit::Weights(_) => self.put_weights(&mut question.request)?,
-                Edit::Spec(..) | Edit::Answer(_) | Edit::KeptCache => {}
+                Edit::Spec(..) | Edit::Answer(_) => {}
             }
         }
         Ok(question)
@@ -125,16 +117,12 @@ impl Subject {
         Ok(wrong)
     }
 
-    fn run(&self, question: &Question, past: &mut Past) -> Result<Trace, EngineError> {
+    fn run(&self, question: &Question) -> Result<Trace, EngineError> {
         let Question { request, pieces } = question;
         let bridge = match &self.edited {
             Some((scope, edited)) if scope.has(request) => edited,
             _ => &self.bridge,
         };
-        let mut edits = self.fault.edits.iter();
-        if !request.chunks.is_empty() && edits.any(|edit| matches!(edit, Edit::KeptCache)) {
-            return past.run_on(bridge, request);
-        }
         match pieces {
             Some(pieces) => bridge
                 .with_arithmetic(Arithmetic::SplitSums(*pieces))
@@ -162,17 +150,6 @@ impl Subject {
     }
 }
 
-impl Past {
-    /// Goes on from the cache, if it is of as many rows.
-    fn run_on(&mut self, bridge: &Bridge, request: &TraceRequest) -> Result<Trace, EngineError> {
-        let [rows, _] = request.shape();
-        if rows != self.rows {
-            (self.cache, self.rows) = (KvCache::new(), rows);
-        }
-        bridge.run_with_past_kv_cache(request, &mut self.cache)
-    }
-}
-
 impl TraceSource for Subject {
     fn info(&self) -> SourceInfo {
         SourceInfo {
@@ -182,13 +159,13 @@ impl TraceSource for Subject {
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = self.question(request, past.last.as_ref())?;
-        let trace = self.run(&question, &mut past)?;
-        past.last = Some(Run {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = self.question(request, last.as_ref())?;
+        let trace = self.run(&question)?;
+        *last = Some(Run {
             asked: request.clone(),
             answered: question,
-            runs: past.last.as_ref().map_or(0, |last| last.runs) + 1,
+            runs: last.as_ref().map_or(0, |last| last.runs) + 1,
         });
         Ok(self.shown(request, trace))
     }

@@ -1,9 +1,11 @@
 //! Which mistake which benchmark sees: `docs/kill-matrix.md`.
 //!
-//! Every fault is in the subject alone, and judged by the binary with all that the shipped config asks for.
+//! Every fault is in the subject alone, and judged by the binary with all that the shipped config asks for. Those that the zoo
+//! of the plugins has come from there.
 
 mod page;
 mod runs;
+mod zoo;
 
 use std::collections::BTreeSet;
 
@@ -19,20 +21,20 @@ fn benchmarks(judged: &[Judged]) -> BTreeSet<&Benchmark> {
 }
 
 /// The faults that make a benchmark red.
-struct Kills {
-    all: Vec<&'static str>,
+struct Kills<'a> {
+    all: Vec<&'a str>,
     /// Those that no other benchmark sees.
-    alone: Vec<&'static str>,
+    alone: Vec<&'a str>,
 }
 
-impl Kills {
-    fn of(benchmark: &Benchmark, judged: &[Judged]) -> Self {
+impl<'a> Kills<'a> {
+    fn of(benchmark: &Benchmark, judged: &'a [Judged]) -> Self {
         let sees = |run: &&Judged| run.red.contains_key(benchmark);
         let seen: Vec<&Judged> = judged.iter().filter(sees).collect();
         let alone = seen.iter().filter(|run| run.red.len() == 1);
         Self {
-            alone: alone.map(|run| run.fault.id).collect(),
-            all: seen.iter().map(|run| run.fault.id).collect(),
+            alone: alone.map(|run| run.id.as_str()).collect(),
+            all: seen.iter().map(|run| run.id.as_str()).collect(),
         }
     }
 }
@@ -40,16 +42,16 @@ impl Kills {
 #[test]
 fn without_a_fault_nothing_is_red_and_what_is_skipped_says_why() {
     let none = &judged()[0];
-    assert!(none.fault.edits.is_empty());
+    assert_eq!(none.id, "none");
     insta::assert_snapshot!(none.unpassed.join("\n"));
 }
 
 #[test]
 fn every_fault_is_seen() {
-    let faulty = judged().iter().filter(|run| !run.fault.edits.is_empty());
+    let faulty = judged().iter().skip(1);
     let unseen: Vec<&str> = faulty
         .filter(|run| run.red.is_empty())
-        .map(|run| run.fault.id)
+        .map(|run| run.id.as_str())
         .collect();
     assert_eq!(unseen, [""; 0]);
 }

@@ -81,7 +81,7 @@ impl Page {
 fn faults(judged: &[Judged]) -> String {
     let mut table = "| fault | the subject has |\n| --- | --- |\n".to_owned();
     for run in judged {
-        let _ = writeln!(table, "| {} | {} |", run.fault.id, run.fault.description);
+        let _ = writeln!(table, "| {} | {} |", run.id, run.description);
     }
     table
 }
@@ -114,7 +114,7 @@ fn matrix(judged: &[Judged]) -> String {
             let count = run.red.get(*benchmark).map(ToString::to_string);
             count.unwrap_or_default()
         };
-        table += &row(run.fault.id, benchmarks.iter().map(red));
+        table += &row(&run.id, benchmarks.iter().map(red));
     }
     table
 }

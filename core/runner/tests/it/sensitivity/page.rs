@@ -38,11 +38,12 @@ impl Row {
         match judged["outcome"].as_str().unwrap() {
             "caught" | "refused" => self.caught += 1,
             "missed" => self.missed.push(model.to_owned()),
-            _ if judged["elsewhere"].is_null() => self.nowhere += 1,
+            "moves_nothing" => self.nowhere += 1,
             _ => self.missed.push(model.to_owned()),
         }
-        let seen = judged["seen_by"].as_array().into_iter().flatten();
-        self.benchmarks.extend(seen.map(text));
+        let seen = judged["seen_by"].as_object().into_iter().flatten();
+        self.benchmarks
+            .extend(seen.map(|(benchmark, _)| benchmark.clone()));
         let logits = &judged["by_logits"];
         self.by_tolerance += usize::from(logits["outside_tolerance"].as_u64().unwrap_or(0) > 0);
         // What is no number is far from the truth.

@@ -193,3 +193,54 @@ fn attention_that_a_model_computes_by_itself_is_seen_at_its_operations() {
         }
     }
 }
+
+/// A mixture has no module that shows its choice in every release, so that its `topk` itself is watched.
+#[test]
+#[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
+fn what_a_router_chooses_and_what_by_is_seen_at_its_operation() {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../architectures/mixtral/fixtures/mixtral");
+    let (n_experts, top_k) = (5, 2);
+    let point = |name: &str, order, size, port| HookPoint {
+        name: name.to_owned(),
+        shape: vec![
+            Dim::Batch,
+            Dim::Pos,
+            Dim::Size {
+                name: name.to_owned(),
+                size,
+            },
+        ],
+        order,
+        gate: None,
+        hf_tap: Some(HfTap::new("model.layers.0.mlp", port)),
+    };
+    let hooks = vec![
+        point("scores", 0, n_experts, Port::RouterScores),
+        point("choice", 1, top_k, Port::RouterChoice),
+    ];
+    let shown = [Quantity::hook("scores"), Quantity::hook("choice")];
+    let stimulus = Stimulus::from_rows("text", &[vec![7, 8, 9], vec![4]], Padding::Left, 0)
+        .unwrap()
+        .showing(shown.clone());
+    let request = OpenRequest {
+        hooks,
+        stimuli: vec![stimulus.clone()],
+        ..request(&folder, &python)
+    };
+    let source = HfPython::default()
+        .open(&request, &Listener::default())
+        .unwrap();
+    let trace = source.trace(&stimulus.request).unwrap();
+    let [scores, choice] = shown.map(|quantity| trace.value(&quantity).unwrap().to_f64_vec());
+    let tokens = scores.chunks(n_experts).zip(choice.chunks(top_k));
+    assert_eq!(tokens.len(), 6);
+    for (scores, choice) in tokens {
+        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+        let mut best: Vec<usize> = (0..n_experts).collect();
+        best.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        let best: Vec<f64> = best.iter().map(|&expert| expert as f64).collect();
+        assert_eq!(choice, &best[..top_k]);
+    }
+}

@@ -1,51 +1,26 @@
 """Seeing, and changing, what an attention module computes by itself: its softmax, and the products around it."""
 
-import contextlib
+import functools
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from .attention import show_scores
+from .scoped import while_running
 
 _SOFTMAX = (torch.softmax, torch.Tensor.softmax, torch.nn.functional.softmax)
 _PRODUCT = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.Tensor.bmm)
 
 
-@contextlib.contextmanager
 def watching(watchers):
     """Shows what passes through these attention modules while they run."""
-    with contextlib.ExitStack() as attached:
-        for module, show in watchers.items():
-            watch = _Watch(show)
-            for handle in (
-                module.register_forward_pre_hook(watch.begin),
-                module.register_forward_hook(watch.end, always_call=True),
-            ):
-                attached.callback(handle.remove)
-        yield
-
-
-class _Watch:
-    """A mode for as long as one call of a module takes."""
-
-    def __init__(self, show):
-        self._show = show
-        self._mode = None
-
-    def begin(self, module, args):
-        self._mode = _Operations(self._show)
-        self._mode.__enter__()
-
-    def end(self, module, args, output):
-        if self._mode is not None:
-            self._mode.__exit__(None, None, None)
-            self._mode = None
+    return while_running({module: functools.partial(_Operations, show) for module, show in watchers.items()})
 
 
 class _Operations(TorchFunctionMode):
     """Shows the softmax's input and output, and what the first product after it yields."""
 
-    def __init__(self, show):
+    def __init__(self, show, _):
         super().__init__()
         self._show = show
         # [batch, heads] of a pattern whose product is still to come.

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 
-from . import attention, norms, operations
+from . import attention, norms, operations, routers
 from .protocol import internal, invalid_input, unsupported
 
 INPUT, OUTPUT = "input", "output"
@@ -41,7 +41,7 @@ def _hook(described):
     tap = described["hf_tap"]
     dims = tuple(dim if isinstance(dim, str) else dim["size"]["size"] for dim in described["shape"])
     steps = tuple(_step(described["name"], *next(iter(step.items()))) for step in tap.get("steps", ()))
-    if tap["port"] not in (INPUT, OUTPUT, *norms.PORTS, *attention.PORTS):
+    if tap["port"] not in (INPUT, OUTPUT, *norms.PORTS, *attention.PORTS, *routers.PORTS):
         raise unsupported(f"the tap of `{described['name']}` has a port that this worker does not know: {tap['port']}")
     return Hook(described["name"], dims, tap["module"], tap["port"], steps)
 
@@ -83,16 +83,18 @@ class Instruments:
         by_module = {}
         for hook in self._hooks:
             by_module.setdefault(hook.module, {}).setdefault(hook.port, []).append(hook)
-        watchers = {}
+        attentions, mixtures = {}, {}
         with contextlib.ExitStack() as attached:
             for path, ports in by_module.items():
                 module = self._find(path, ports)
                 for handle in self._attach(path, module, ports):
                     attached.callback(handle.remove)
-                if not ports.keys().isdisjoint(attention.PORTS):
-                    watchers[module] = lambda port, value, ports=ports: self._show(ports, port, value)
+                for watchers, inside in ((attentions, attention.PORTS), (mixtures, routers.PORTS)):
+                    if not ports.keys().isdisjoint(inside):
+                        watchers[module] = functools.partial(self._show, ports)
             watching = attention.watching if attention.uses_interface(self._model) else operations.watching
-            attached.enter_context(watching(watchers))
+            attached.enter_context(watching(attentions))
+            attached.enter_context(routers.watching(mixtures))
             self._attached = attached.pop_all()
         return self
 

@@ -23,6 +23,11 @@ def unsupported(message):
     return WorkerError("unsupported", message)
 
 
+def missing(message):
+    """There should be an answer, and there is none: of a model on trial a failure."""
+    return WorkerError("missing", message)
+
+
 def invalid_input(message):
     """A checkpoint, a tap or a request is wrong."""
     return WorkerError("invalid_input", message)

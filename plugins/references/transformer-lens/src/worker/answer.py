@@ -7,7 +7,7 @@ import torch
 from .feeding import generated
 from .firing import firings
 from .precision import SplitContractions
-from .protocol import unsupported
+from .protocol import missing, unsupported
 from .question import parse_question
 from .runs import run, run_in_pieces
 from .stimulus import DERIVED, GENERATED, PARAMETER_GRADIENT
@@ -36,13 +36,13 @@ class Answers:
         model = self._model(question.stimulus, _DTYPES[params["dtype"]])
         for name in question.hooks:
             if model.point(name) is None:
-                raise unsupported(f"{self._name} has no hook `{name}`")
+                raise missing(f"{self._name} has no hook `{name}`")
         split = SplitContractions(params["pieces"]) if params["pieces"] > 1 else contextlib.nullcontext()
         with split:
             values = self._values(model, question)
         wanted = question.stimulus.quantities
-        if missing := [name for name in wanted if name not in values]:
-            raise unsupported(f"{self._name} does not show `{missing[0]}` here")
+        if hidden := [name for name in wanted if name not in values]:
+            raise missing(f"{self._name} does not show `{hidden[0]}` here")
         return {name: values[name].detach().contiguous().clone() for name in wanted}
 
     def _values(self, model, question):
@@ -88,7 +88,7 @@ class Answers:
             elif name in gradients:
                 _, found[name] = gradients[name]
             else:
-                raise unsupported(f"{self._name} shows no gradient by `{name}`")
+                raise missing(f"{self._name} shows no gradient by `{name}`")
         return {PARAMETER_GRADIENT + name: gradient.to(dtype) for name, gradient in found.items()}
 
     def _model(self, stimulus, dtype):
@@ -105,7 +105,7 @@ class Answers:
                 if self._checkpoint.has_stored(name):
                     continue
                 if name not in weights:
-                    raise unsupported(f"{self._name} has no weight `{name}`")
+                    raise missing(f"{self._name} has no weight `{name}`")
                 weights[name].copy_(edit(name)(weights[name].detach().clone()))
         return model
 

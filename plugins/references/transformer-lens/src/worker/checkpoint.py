@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from .protocol import unsupported
+from .protocol import missing, unsupported
 from .stimulus import variant
 
 
@@ -48,7 +48,7 @@ class Checkpoint:
         found, taken = {}, set()
         for each in self._cut_from(stored):
             if each.name not in gradients:
-                raise unsupported(f"TransformerLens shows no gradient by `{each.name}`")
+                raise missing(f"TransformerLens shows no gradient by `{each.name}`")
             place, gradient = gradients[each.name]
             if place not in taken:
                 taken.add(place)

@@ -36,17 +36,18 @@ def _forward(model, stimulus, name, dims, edits, seen):
     quantity, truth = HOOK + name, stimulus.truth.get(name)
 
     def observe(value, hook):
-        value = model.shown(name, value)
+        shape = value.shape
+        value = _apart(stimulus, dims, model.shown(name, value))
         # The first of several calls speaks for all.
         if quantity in stimulus.quantities and quantity not in seen:
             seen[quantity] = _without_heads(dims, value).detach().clone()
         if truth is not None:
-            return model.taken(name, _with_heads(dims, truth.to(value.dtype), value))
+            return model.taken(name, _with_heads(dims, truth.to(value.dtype), value)).reshape(shape)
         if not edits:
             return None
         for edit in edits:
             value = _by_head(dims, value, lambda part, edit=edit: edit.apply(dims, part, stimulus.operands))
-        return model.taken(name, value)
+        return model.taken(name, value).reshape(shape)
 
     return observe
 
@@ -58,6 +59,8 @@ def _backward(model, stimulus, name, dims, edits, seen):
             raise unsupported(f"the gradient at `{name}` comes in three parts, which cannot be edited as one")
 
     def observe(gradient, hook):
+        shape = gradient.shape
+        gradient = _apart(stimulus, dims, gradient)
         if quantity in stimulus.quantities:
             whole = gradient.detach().sum(2) if _has_heads(dims, gradient) else gradient.detach().clone()
             seen[quantity] = seen[quantity] + whole if quantity in seen else whole
@@ -65,9 +68,16 @@ def _backward(model, stimulus, name, dims, edits, seen):
             return None
         for edit in edits:
             gradient = _by_head(dims, gradient, lambda part, edit=edit: edit.apply(dims, part, stimulus.operands))
-        return gradient
+        return gradient.reshape(shape)
 
     return observe
+
+
+def _apart(stimulus, dims, value):
+    """By rows and positions where a mixture has the tokens of all rows in one."""
+    batch, positions = stimulus.shape
+    is_one = value.dim() == len(dims) - 1 and value.shape[0] == batch * positions
+    return value.unflatten(0, (batch, positions)) if is_one else value
 
 
 def _has_heads(dims, value):
