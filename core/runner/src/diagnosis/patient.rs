@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use tlbench_checkpoint::Weights;
 use tlbench_engine::Bridge;
-use tlbench_sdk::judge::{Findings, component_of};
+use tlbench_sdk::judge::Findings;
 use tlbench_sdk::{
     Evaluation, ModelInfo, ModelSpec, PluginError, Quantity, Severity, Trace, TraceRequest,
     TraceSource, hooks, layer_of,
 };
 
-use super::place::owner;
 use crate::hook_by_hook::HookByHook;
 
 /// A model that is wrong somewhere.
@@ -34,42 +33,57 @@ pub(crate) struct Case<'a> {
     /// As the hook has it, which may be a part of a component (`blocks.0.attn.q_norm`).
     pub(super) part: String,
     pub(super) component: String,
+    /// The one that shows it, if that is another.
+    reader: Option<String>,
     pub(super) hook: String,
     quantity: Quantity,
     pub(super) ratio: f64,
+    /// The largest local ratio of the component.
+    pub(super) worst: f64,
+}
+
+/// What became of a component with a repair.
+pub(super) struct Tried {
+    /// Its largest local ratio.
+    pub(super) worst: f64,
+    /// Whether it is right.
+    pub(super) is_cured: bool,
 }
 
 impl<'a> Patient<'a> {
     /// The first question that shows a component which differs on true inputs.
-    pub(super) fn case(&'a self) -> Result<Option<Case<'a>>, PluginError> {
+    ///
+    /// # Errors
+    /// If the reference or the engine cannot answer.
+    pub(crate) fn case(&'a self) -> Result<Option<Case<'a>>, PluginError> {
         let info = self.of(self.spec.clone());
+        let bridge = Bridge::open(&info.spec, self.weights, info.dtype)?;
         for (input, request) in &self.questions {
             let truth = self.reference.trace(request)?;
-            let findings = self.look(&info, request, &truth, |_| true)?;
-            let Some(divergence) = findings.first_divergence() else {
+            let findings = HookByHook::locate(&info, request, &truth, &bridge)?.findings;
+            let (Some(divergence), Some(at_fault)) =
+                (findings.first_divergence(), findings.at_fault(&info))
+            else {
                 continue;
-            };
-            let Some(part) = component_of(&info, &divergence.quantity) else {
-                continue;
-            };
-            // A hook that the subject does not have is named after itself.
-            let part = match part.as_str() {
-                "hook_embed" => "embed".to_owned(),
-                "hook_pos_embed" => "pos_embed".to_owned(),
-                _ => part,
             };
             let hook = divergence.quantity.as_hook();
-            return Ok(Some(Case {
+            let mut case = Case {
                 patient: self,
                 input: input.clone(),
                 request: request.clone(),
                 truth,
-                component: owner(self.spec, &part),
-                part,
+                component: at_fault.component(self.spec),
+                reader: hook
+                    .filter(|_| at_fault.because.is_some())
+                    .map(|hook| component_at(self.spec, hook)),
+                part: at_fault.part,
                 hook: hook.map_or_else(|| divergence.quantity.to_string(), str::to_owned),
                 quantity: divergence.quantity.clone(),
                 ratio: divergence.ratio,
-            }));
+                worst: divergence.ratio,
+            };
+            case.worst = case.judged(self.spec, &findings).worst;
+            return Ok(Some(case));
         }
         Ok(None)
     }
@@ -110,31 +124,48 @@ impl<'a> Patient<'a> {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     pub(super) fn spec(&self) -> &ModelSpec {
         self.patient.spec
     }
 
-    /// The largest local ratio of the component in a model of `spec`, if that brings it back.
-    pub(super) fn cured(&self, spec: &ModelSpec) -> Option<f64> {
-        let findings = self.look(spec).ok()?;
+    pub(super) fn patient(&self) -> &'a Patient<'a> {
+        self.patient
+    }
+
+    /// The component at fault.
+    pub(crate) fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// The hook at which it shows first.
+    pub(crate) fn hook(&self) -> &str {
+        &self.hook
+    }
+
+    /// What becomes of the component in a model of `spec`; nothing if that cannot be run.
+    pub(super) fn tried(&self, spec: &ModelSpec) -> Option<Tried> {
+        Some(self.judged(spec, &self.look(spec).ok()?))
+    }
+
+    fn judged(&self, spec: &ModelSpec, findings: &Findings) -> Tried {
         let own = |quantity: &Quantity| self.is_own(spec, quantity);
-        let first = findings.first_divergence();
-        if first.is_some_and(|first| own(&first.quantity)) {
-            return None;
-        }
         let local = findings
             .measurements()
             .iter()
             .filter(|one| own(&one.quantity) && one.evaluation == Evaluation::Local);
-        let mut worst = 0.0_f64;
+        let (mut worst, mut is_cured) = (0.0_f64, true);
         for one in local {
-            if one.severity != Severity::Info {
-                return None;
-            }
+            is_cured &= one.severity == Severity::Info;
             worst = worst.max(one.ratio);
         }
-        Some(worst)
+        // What is missing was not measured.
+        let first = findings.first_divergence();
+        if let Some(first) = first.filter(|first| own(&first.quantity)) {
+            is_cured = false;
+            worst = worst.max(first.ratio);
+        }
+        Tried { worst, is_cured }
     }
 
     /// The error ratio in a model of `spec` at the place that differs.
@@ -164,17 +195,20 @@ impl Case<'_> {
             .look(&info, &self.request, &self.truth, is_early)
     }
 
-    /// Whether the quantity is of the component that differs, or of a part of it.
+    /// Whether the quantity is of the component at fault or of a part of it, or else of the one that shows it.
     fn is_own(&self, spec: &ModelSpec, quantity: &Quantity) -> bool {
-        let name = match quantity {
-            Quantity::Hook(name) => name,
-            _ => return quantity == &self.quantity,
+        let is_of_either = |hook: &str| {
+            let component = component_at(spec, hook);
+            component == self.component || Some(component) == self.reader
         };
-        let hook = name
-            .rsplit_once('.')
-            .map_or(name.as_str(), |(component, _)| component);
-        quantity == &self.quantity || owner(spec, hook) == self.component
+        quantity == &self.quantity || quantity.as_hook().is_some_and(is_of_either)
     }
+}
+
+/// The component that a hook is named after.
+fn component_at(spec: &ModelSpec, hook: &str) -> String {
+    let split = hook.rsplit_once('.');
+    spec.component_of(split.map_or(hook, |(component, _)| component))
 }
 
 /// Checkpoint tensors that `spec` does not take and that a model may need, with their shapes.

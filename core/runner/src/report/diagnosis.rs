@@ -1,42 +1,66 @@
 //! What explains the first divergence, for a person.
 
 use tlbench_sdk::Severity;
-use tlbench_sdk::judge::ratio_text;
+use tlbench_sdk::judge::{quantity_text, ratio_text};
 
 use super::human::line;
 use super::style::Style;
-use crate::diagnosis::{Diagnosis, Explanation};
-use crate::events::Event;
+use crate::diagnosis::{Diagnosis, Explanation, Likeness, Nearest, Shared};
+use crate::events::{BenchmarkResult, Event};
 
-/// What was found out about `model`.
-pub(super) fn section(text: &mut String, events: &[Event], model: &str, style: Style) {
+/// Where it first goes wrong, and for each model what was found out about that.
+pub(super) fn section(
+    text: &mut String,
+    events: &[Event],
+    results: &[&BenchmarkResult],
+    style: Style,
+) {
+    let divergence_of = |result: &&&BenchmarkResult| result.first_divergence.is_some();
+    let mut told: Vec<&str> = Vec::new();
+    let first = results.iter().find(divergence_of);
+    if let Some(first) = first {
+        told.push(&first.check.model);
+        first_divergence(text, first);
+    }
     for event in events {
-        if let Event::Diagnosed(diagnosis) = event
-            && diagnosis.model == model
-        {
-            one_model(text, diagnosis, style);
+        let model = match event {
+            Event::Diagnosed(diagnosis) => diagnosis.model.as_str(),
+            Event::Likened(likeness) => likeness.model.as_str(),
+            _ => continue,
+        };
+        if !told.contains(&model) {
+            told.push(model);
+            let of_model = |result: &&&BenchmarkResult| result.check.model == model;
+            let first = results.iter().filter(of_model).find(divergence_of);
+            first.into_iter().for_each(|first| first_divergence(text, first));
+        }
+        match event {
+            Event::Diagnosed(diagnosis) => diagnosed(text, diagnosis, style),
+            Event::Likened(likeness) => likened(text, likeness, style),
+            _ => {}
         }
     }
 }
 
-fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
+fn first_divergence(text: &mut String, result: &BenchmarkResult) {
+    if let Some(divergence) = &result.first_divergence {
+        let place = quantity_text(&divergence.quantity);
+        let (model, reason) = (&result.check.model, &divergence.reason);
+        line(text, format!("first divergence: {place} of {model} ({reason})"));
+    }
+}
+
+fn diagnosed(text: &mut String, diagnosis: &Diagnosis, style: Style) {
     let Diagnosis {
-        component,
         hook,
         ratio,
-        tried,
-        explanations,
         input,
+        explanations,
         ..
     } = diagnosis;
+    let ratio = ratio_text(*ratio);
     let Some((first, others)) = explanations.split_first() else {
-        line(
-            text,
-            format!(
-                "diagnosis: none of {tried} repairs of {component} brings {hook} back from a local error ratio of {} ({input})",
-                ratio_text(*ratio)
-            ),
-        );
+        nothing_fits(text, diagnosis);
         return;
     };
     let Explanation { finding, .. } = first;
@@ -47,13 +71,15 @@ fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
     line(
         text,
         format!(
-            "     {hook} goes from a local error ratio of {} to {}; the whole model then has at most {} ({input})",
-            ratio_text(*ratio),
+            "     {hook} goes from a local error ratio of {ratio} to {}; the whole model then has at most {} ({input})",
             ratio_text(first.ratio),
             ratio_text(first.worst)
         ),
     );
-    line(text, format!("     look at {}", first.look_at));
+    line(
+        text,
+        format!("     in {}: look at {}", first.component, first.look_at),
+    );
     for other in others {
         line(
             text,
@@ -65,6 +91,98 @@ fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
             ),
         );
     }
+    line_of_what_was_left_out(text, diagnosis);
+}
+
+fn nothing_fits(text: &mut String, diagnosis: &Diagnosis) {
+    let Diagnosis {
+        component,
+        hook,
+        ratio,
+        tried,
+        input,
+        ..
+    } = diagnosis;
+    line(
+        text,
+        format!(
+            "diagnosis: none of {tried} repairs of {component} brings {hook} back from a local error ratio of {} ({input})",
+            ratio_text(*ratio)
+        ),
+    );
+    if let Some(Nearest {
+        finding,
+        from,
+        to,
+        look_at,
+    }) = &diagnosis.nearest
+    {
+        let (from, to) = (ratio_text(*from), ratio_text(*to));
+        line(
+            text,
+            format!("     the nearest: {finding}; {component} goes from at most {from} to {to}, so that something else is wrong as well; look at {look_at}"),
+        );
+    }
+    line_of_what_was_left_out(text, diagnosis);
+}
+
+fn line_of_what_was_left_out(text: &mut String, diagnosis: &Diagnosis) {
+    let Diagnosis {
+        tried, left_out, ..
+    } = diagnosis;
+    if *left_out > 0 {
+        line(
+            text,
+            format!("     the model is large: {tried} specs were run, and {left_out} repairs that are less likely were not tried"),
+        );
+    }
+}
+
+fn likened(text: &mut String, likeness: &Likeness, style: Style) {
+    let Likeness {
+        model,
+        subject,
+        inputs,
+        ratio,
+        tried,
+        shared,
+    } = likeness;
+    let (ratio, inputs) = (ratio_text(*ratio), inputs.join(", "));
+    let Some((first, others)) = shared.split_first() else {
+        line(
+            text,
+            format!("diagnosis: with none of {tried} mistakes does {model} compute what {subject} does ({inputs})"),
+        );
+        return;
+    };
+    let finding = format!("{subject} computes {model} as if it had {}", mistakes(first));
+    line(
+        text,
+        format!("diagnosis: {}", style.severity(Severity::Warning, &finding)),
+    );
+    line(
+        text,
+        format!(
+            "     the right model is off from it by an error ratio of {ratio}, and with this by {} ({inputs})",
+            ratio_text(first.ratio)
+        ),
+    );
+    for other in others {
+        line(
+            text,
+            format!(
+                "     or as if it had {} ({})",
+                mistakes(other),
+                ratio_text(other.ratio)
+            ),
+        );
+    }
+}
+
+fn mistakes(shared: &Shared) -> String {
+    let all = shared.faults.iter();
+    let all: Vec<&str> = all.map(|fault| fault.description.as_str()).collect();
+    all.join("; and ")
 }
 
 #[cfg(test)]
@@ -79,13 +197,17 @@ mod tests {
             hook: "blocks.0.mlp.hook_post".into(),
             ratio: 3552.0,
             tried: 21,
+            left_out: 0,
             explanations,
+            nearest: None,
         };
+        with(diagnosis)
+    }
+
+    fn with(diagnosis: Diagnosis) -> String {
         let mut text = String::new();
         let events = [Event::Diagnosed(Box::new(diagnosis))];
-        section(&mut text, &events, "other", Style::Plain);
-        assert_eq!(text, "");
-        section(&mut text, &events, "tiny", Style::Plain);
+        section(&mut text, &events, &[], Style::Plain);
         text
     }
 

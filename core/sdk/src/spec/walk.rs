@@ -70,6 +70,21 @@ impl ModelSpec {
         list
     }
 
+    /// The component that `name` is, or is a part of: `blocks.0.attn` for `blocks.0.attn.q_norm`. One that the spec does not
+    /// have keeps its name.
+    pub fn component_of(&self, name: &str) -> String {
+        let components = self.components();
+        let is_known = |name: &str| components.iter().any(|component| component.name == name);
+        let mut rest = name;
+        while !is_known(rest) {
+            match rest.rsplit_once('.') {
+                Some((outer, _)) => rest = outer,
+                None => return name.to_owned(),
+            }
+        }
+        rest.to_owned()
+    }
+
     /// Every checkpoint tensor that the spec takes, with the component's name and the role in it.
     pub fn sources(&self) -> Vec<(String, &TensorSource)> {
         self.components()
