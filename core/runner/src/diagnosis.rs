@@ -10,7 +10,7 @@ mod search;
 use serde::Serialize;
 use tlbench_sdk::host::ForeignFaultZoo;
 use tlbench_sdk::{
-    FaultZoo as _, ModelSpec, PluginError, Remedy, Repair, Symptom, float, is_large, layer_of,
+    FaultZoo as _, ModelSpec, PluginError, Remedy, Repair, Symptom, float, is_large,
 };
 
 use crate::plugins::Offer;
@@ -111,6 +111,7 @@ pub(crate) fn diagnose<'z>(
         component: case.part.clone(),
         hook: case.hook.clone(),
         tensors_not_taken: tensors_not_taken(patient.spec, patient.weights),
+        config: patient.config.clone(),
     };
     let mut repairs = Vec::new();
     for zoo in zoos {
@@ -133,7 +134,7 @@ pub(crate) fn diagnose<'z>(
         ..
     } = trials;
     for explanation in &mut explanations {
-        settle(patient, &case.component, explanation);
+        settle(case, explanation);
     }
     explanations.sort_by(|a, b| a.worst.total_cmp(&b.worst));
     explanations.truncate(TOLD);
@@ -154,22 +155,25 @@ pub(crate) fn diagnose<'z>(
 }
 
 /// Tells where the repair is made, and how the whole model fares with it. What is wrong with one component may be right with
-/// others like it: they are left as they are where that is better.
-fn settle(patient: &Patient<'_>, component: &str, explanation: &mut Explanation) {
+/// others like it: those that are right are left as they are where that is better.
+fn settle(case: &Case<'_>, explanation: &mut Explanation) {
+    let patient = case.patient();
     explanation.worst = patient.worst(&explanation.spec);
-    if let Some(layer) = layer_of(component)
-        && explanation.worst > explanation.ratio
-        && let Some(repaired) = explanation.spec.layers.get(layer)
-    {
-        let mut alone = patient.spec.clone();
-        alone.layers[layer] = repaired.clone();
-        let worst = patient.worst(&alone);
+    if explanation.worst > explanation.ratio {
+        let mut in_wrong_ones = patient.spec.clone();
+        let layers = in_wrong_ones.layers.iter_mut().zip(&explanation.spec.layers);
+        for (index, (layer, repaired)) in layers.enumerate() {
+            if case.wrong_layers.contains(&index) {
+                layer.clone_from(repaired);
+            }
+        }
+        let worst = patient.worst(&in_wrong_ones);
         if worst < explanation.worst {
-            (explanation.worst, explanation.spec) = (worst, alone);
+            (explanation.worst, explanation.spec) = (worst, in_wrong_ones);
         }
     }
     let changed = first_changed(patient.spec, &explanation.spec);
-    explanation.component = changed.unwrap_or_else(|| component.to_owned());
+    explanation.component = changed.unwrap_or_else(|| case.component.clone());
 }
 
 impl Trials<'_> {

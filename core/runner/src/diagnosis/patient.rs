@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value};
 use tlbench_checkpoint::Weights;
 use tlbench_engine::Bridge;
 use tlbench_sdk::judge::Findings;
 use tlbench_sdk::{
     Evaluation, ModelInfo, ModelSpec, PluginError, Quantity, Severity, Trace, TraceRequest,
-    TraceSource, hooks, layer_of,
+    TraceSource, hooks, layer_of, short_name,
 };
 
 use crate::hook_by_hook::HookByHook;
@@ -17,6 +18,8 @@ pub(crate) struct Patient<'a> {
     /// What it is taken for.
     pub(crate) spec: &'a ModelSpec,
     pub(crate) weights: &'a Weights,
+    /// Its `config.json`.
+    pub(crate) config: &'a Map<String, Value>,
     /// What is known of it beside its spec.
     pub(crate) info: &'a ModelInfo,
     pub(crate) reference: &'a dyn TraceSource,
@@ -40,6 +43,10 @@ pub(crate) struct Case<'a> {
     pub(super) ratio: f64,
     /// The largest local ratio of the component.
     pub(super) worst: f64,
+    /// What is wrong by itself.
+    failures: BTreeSet<Quantity>,
+    /// The blocks in which the same is wrong.
+    pub(super) wrong_layers: BTreeSet<usize>,
 }
 
 /// What became of a component with a repair.
@@ -81,6 +88,8 @@ impl<'a> Patient<'a> {
                 quantity: divergence.quantity.clone(),
                 ratio: divergence.ratio,
                 worst: divergence.ratio,
+                wrong_layers: layers_like(&findings, hook),
+                failures: findings.failures().cloned().collect(),
             };
             case.worst = case.judged(self.spec, &findings).worst;
             return Ok(Some(case));
@@ -159,13 +168,19 @@ impl<'a> Case<'a> {
             is_cured &= one.severity == Severity::Info;
             worst = worst.max(one.ratio);
         }
-        // What is missing was not measured.
         let first = findings.first_divergence();
         if let Some(first) = first.filter(|first| own(&first.quantity)) {
-            is_cured = false;
             worst = worst.max(first.ratio);
+            is_cured = false;
         }
+        is_cured &= !findings.failures().any(|one| own(one) || self.is_new(one));
         Tried { worst, is_cured }
+    }
+
+    /// Whether it was right before, in the same block. Others like it may have been right because they are otherwise.
+    fn is_new(&self, failure: &Quantity) -> bool {
+        let layer = failure.as_hook().and_then(layer_of);
+        layer == layer_of(&self.component) && !self.failures.contains(failure)
     }
 
     /// The error ratio in a model of `spec` at the place that differs.
@@ -203,6 +218,14 @@ impl<'a> Case<'a> {
         };
         quantity == &self.quantity || quantity.as_hook().is_some_and(is_of_either)
     }
+}
+
+/// The blocks in which what `hook` shows in its own is wrong by itself.
+fn layers_like(findings: &Findings, hook: Option<&str>) -> BTreeSet<usize> {
+    let short = hook.map(short_name);
+    let failures = findings.failures().filter_map(Quantity::as_hook);
+    let alike = failures.filter(|failure| Some(short_name(failure)) == short);
+    alike.filter_map(layer_of).collect()
 }
 
 /// The component that a hook is named after.

@@ -190,7 +190,14 @@ mod tests {
     use super::*;
 
     fn told(explanations: Vec<Explanation>) -> String {
-        let diagnosis = Diagnosis {
+        with(Diagnosis {
+            explanations,
+            ..nothing()
+        })
+    }
+
+    fn nothing() -> Diagnosis {
+        Diagnosis {
             model: "tiny".into(),
             input: "text".into(),
             component: "blocks.0.mlp".into(),
@@ -198,10 +205,9 @@ mod tests {
             ratio: 3552.0,
             tried: 21,
             left_out: 0,
-            explanations,
+            explanations: Vec::new(),
             nearest: None,
-        };
-        with(diagnosis)
+        }
     }
 
     fn with(diagnosis: Diagnosis) -> String {
@@ -236,5 +242,35 @@ mod tests {
     #[test]
     fn that_nothing_fits_is_told_with_how_much_was_tried() {
         insta::assert_snapshot!(told(Vec::new()));
+    }
+
+    #[test]
+    fn of_a_large_model_it_is_told_what_was_not_tried() {
+        insta::assert_snapshot!(with(Diagnosis {
+            left_out: 17,
+            nearest: Some(Nearest {
+                finding: "the activation is gelu where gelu_tanh fits".into(),
+                from: f64::INFINITY,
+                to: 88.0,
+                look_at: "activation_function".into(),
+            }),
+            ..nothing()
+        }));
+    }
+
+    #[test]
+    fn that_another_subject_is_like_no_mistake_is_told() {
+        let mut text = String::new();
+        let likeness = Likeness {
+            model: "tiny".into(),
+            subject: "hf-candle".into(),
+            inputs: vec!["text".into(), "single".into()],
+            ratio: 3552.0,
+            tried: 60,
+            shared: Vec::new(),
+        };
+        let events = [Event::Likened(Box::new(likeness))];
+        section(&mut text, &events, &[], Style::Plain);
+        insta::assert_snapshot!(text);
     }
 }

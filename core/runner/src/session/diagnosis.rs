@@ -122,6 +122,7 @@ impl Session<'_> {
         let patient = Patient {
             spec: &trial.model.spec,
             weights: trial.model.folder.weights(),
+            config: trial.model.folder.config(),
             info: &info,
             reference: trial.truth,
             questions,

@@ -210,6 +210,7 @@ impl Laboratory<'_> {
         let patient = Patient {
             spec: wrong,
             weights,
+            config: model.folder.config(),
             info: &info,
             reference: self.trial.truth,
             questions,

@@ -79,6 +79,15 @@ impl Findings {
         &self.measurements
     }
 
+    /// Every quantity that is wrong by itself: on true inputs, or missing.
+    pub fn failures(&self) -> impl Iterator<Item = &Quantity> {
+        let local = self.measurements.iter().filter(|one| {
+            one.severity == Severity::Danger && one.evaluation == Evaluation::Local
+        });
+        let broken = self.broken.iter().map(|one| &one.quantity);
+        local.map(|one| &one.quantity).chain(broken)
+    }
+
     /// By the error ratio.
     pub fn severity(&self) -> Severity {
         if self.broken.is_empty() {

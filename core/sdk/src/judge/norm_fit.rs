@@ -3,6 +3,9 @@
 //! Norms show what they make before their gain and bias. What reads a norm shows `W (gain * x + bias) + b`, which is linear in
 //! gain and bias, so whether there are any with which all readers would show the truth is a question of least squares.
 
+#[cfg(test)]
+mod tests;
+
 use super::comparison::{Comparison, Outcome};
 use super::least_squares::{NormalEquations, dot};
 use super::readers::{Reader, Readers};

@@ -75,6 +75,10 @@ impl ModelSpec {
     pub fn component_of(&self, name: &str) -> String {
         let components = self.components();
         let is_known = |name: &str| components.iter().any(|component| component.name == name);
+        // The norm of the embedding is no part of it.
+        if name == "embed.ln" {
+            return name.to_owned();
+        }
         let mut rest = name;
         while !is_known(rest) {
             match rest.rsplit_once('.') {
@@ -233,4 +237,22 @@ pub(super) fn join(role: &str, part: &str) -> String {
 /// A part of the spec as JSON; specs hold nothing that JSON cannot.
 fn json<T: serde::Serialize>(part: &T) -> Value {
     serde_json::to_value(part).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_part_belongs_to_the_component_that_the_spec_has() {
+        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
+        let (_, json) = seed.split_once("\n\n").unwrap();
+        let symptom: crate::Symptom = serde_json::from_str(json).unwrap();
+        for (name, component) in [
+            ("blocks.0.attn.q_norm", "blocks.0.attn"),
+            ("blocks.0.ln1", "blocks.0.ln1"),
+            ("blocks.0.ln1_post", "blocks.0.ln1_post"),
+            ("embed.ln", "embed.ln"),
+        ] {
+            assert_eq!(symptom.spec.component_of(name), component);
+        }
+    }
 }
