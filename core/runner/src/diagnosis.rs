@@ -138,9 +138,8 @@ pub(crate) fn diagnose<'z>(
     }
     explanations.sort_by(|a, b| a.worst.total_cmp(&b.worst));
     explanations.truncate(TOLD);
-    let nearest = nearest.filter(|nearest| {
-        explanations.is_empty() && nearest.to * WORTH_TELLING <= nearest.from
-    });
+    let nearest = nearest
+        .filter(|nearest| explanations.is_empty() && nearest.to * WORTH_TELLING <= nearest.from);
     Ok(Diagnosis {
         model: patient.info.name.clone(),
         input: case.input.clone(),
@@ -161,7 +160,10 @@ fn settle(case: &Case<'_>, explanation: &mut Explanation) {
     explanation.worst = patient.worst(&explanation.spec);
     if explanation.worst > explanation.ratio {
         let mut in_wrong_ones = patient.spec.clone();
-        let layers = in_wrong_ones.layers.iter_mut().zip(&explanation.spec.layers);
+        let layers = in_wrong_ones
+            .layers
+            .iter_mut()
+            .zip(&explanation.spec.layers);
         for (index, (layer, repaired)) in layers.enumerate() {
             if case.wrong_layers.contains(&index) {
                 layer.clone_from(repaired);
@@ -184,7 +186,7 @@ impl Trials<'_> {
                 continue;
             };
             let is_known = self.explanations.iter().any(|known| known.spec == **spec);
-            if !is_known && self.effort.allows_a_repair() {
+            if !is_known && self.effort.allows_one_more() {
                 self.effort.spend();
                 self.try_on(repair, finding.clone(), spec);
             }
@@ -206,7 +208,11 @@ impl Trials<'_> {
                 worst: tried.worst,
                 spec: spec.clone(),
             });
-        } else if self.nearest.as_ref().is_none_or(|known| tried.worst < known.to) {
+        } else if self
+            .nearest
+            .as_ref()
+            .is_none_or(|known| tried.worst < known.to)
+        {
             self.nearest = Some(Nearest {
                 finding,
                 from: self.case.worst,

@@ -14,14 +14,18 @@ pub(super) struct Effort {
 impl Effort {
     pub(super) fn for_a_model(is_large: bool) -> Self {
         Self {
-            most: if is_large { OF_A_LARGE_MODEL } else { usize::MAX },
+            most: if is_large {
+                OF_A_LARGE_MODEL
+            } else {
+                usize::MAX
+            },
             tried: 0,
             left_out: 0,
         }
     }
 
-    /// Whether one more repair may be tried; else it is left out.
-    pub(super) fn allows_a_repair(&mut self) -> bool {
+    /// Whether one more repair or mistake may be tried; else it is left out.
+    pub(super) fn allows_one_more(&mut self) -> bool {
         let is_allowed = self.has_some_left();
         self.left_out += usize::from(!is_allowed);
         is_allowed
@@ -55,7 +59,7 @@ mod tests {
         let spent = |is_large| {
             let mut effort = Effort::for_a_model(is_large);
             for _ in 0..30 {
-                if effort.allows_a_repair() {
+                if effort.allows_one_more() {
                     effort.spend();
                 }
             }

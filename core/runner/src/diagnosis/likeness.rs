@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tlbench_checkpoint::Weights;
 use tlbench_engine::Bridge;
+use tlbench_sdk::compare::Gate;
 use tlbench_sdk::host::ForeignFaultZoo;
 use tlbench_sdk::judge::{Comparison, Outcome};
 use tlbench_sdk::{
@@ -10,6 +11,7 @@ use tlbench_sdk::{
     Trace, TraceRequest, TraceSource, float, is_large,
 };
 
+use super::effort::Effort;
 use crate::faulty::FaultyBridge;
 use crate::plugins::Offer;
 
@@ -30,6 +32,8 @@ pub struct Likeness {
     pub ratio: f64,
     /// How many mistakes were tried, alone or with others.
     pub tried: usize,
+    /// How many were not, as the model is large.
+    pub left_out: usize,
     /// What the right model shows the same with; empty if nothing that is known does.
     pub shared: Vec<Shared>,
 }
@@ -78,30 +82,36 @@ pub(crate) fn likeness<'z>(
         return Ok(None);
     }
     let zoos: Vec<&ForeignFaultZoo> = zoos.into_iter().map(|offer| &offer.object).collect();
+    let is_large = is_large(&likened.info.parameters);
     let mut search = Search {
         likened,
         right,
         shown,
         zoos,
-        tried: 0,
+        effort: Effort::for_a_model(is_large),
     };
     let mut shared = search.alone()?;
-    if shared.is_empty() && !is_large(&likened.info.parameters) {
+    if shared.is_empty() && !is_large {
         shared.extend(search.together(ratio)?);
     }
     Ok(Some(Likeness {
         model: likened.info.name.clone(),
         subject: likened.info.subject.clone(),
-        inputs: likened.questions.iter().map(|(input, _)| input.clone()).collect(),
+        inputs: likened
+            .questions
+            .iter()
+            .map(|(input, _)| input.clone())
+            .collect(),
         ratio,
-        tried: search.tried,
+        tried: search.effort.tried(),
+        left_out: search.effort.left_out(),
         shared,
     }))
 }
 
 /// Rounding on both sides.
 fn is_alike(ratio: f64) -> bool {
-    tlbench_sdk::compare::Gate::for_rows(usize::MAX).severity(ratio) == Severity::Info
+    Gate::for_rows(usize::MAX).severity(ratio) == Severity::Info
 }
 
 impl Likened<'_> {
@@ -125,10 +135,12 @@ impl Likened<'_> {
             for (quantity, value) in &answer.values {
                 let subject = one.subject.value(quantity);
                 let evaluation = Evaluation::Cumulative;
-                worst = worst.max(match comparison.measure(quantity, evaluation, subject, value)? {
-                    Outcome::Measured(measurement) => measurement.ratio,
-                    Outcome::Broken(divergence) => divergence.ratio,
-                });
+                worst = worst.max(
+                    match comparison.measure(quantity, evaluation, subject, value)? {
+                        Outcome::Measured(measurement) => measurement.ratio,
+                        Outcome::Broken(divergence) => divergence.ratio,
+                    },
+                );
             }
         }
         Ok(worst)
@@ -140,7 +152,7 @@ struct Search<'a, 'z> {
     right: Bridge,
     shown: Vec<Shown>,
     zoos: Vec<&'z ForeignFaultZoo>,
-    tried: usize,
+    effort: Effort,
 }
 
 impl Search<'_, '_> {
@@ -148,6 +160,9 @@ impl Search<'_, '_> {
     fn alone(&mut self) -> Result<Vec<Shared>, PluginError> {
         let mut shared = Vec::new();
         for (fault, edits) in self.faults(self.likened.spec)? {
+            if !self.effort.allows_one_more() {
+                continue;
+            }
             let Some(ratio) = self.tried(&edits).filter(|ratio| is_alike(*ratio)) else {
                 continue;
             };
@@ -167,7 +182,13 @@ impl Search<'_, '_> {
         while made.len() < TOGETHER && !is_alike(ratio) {
             let mut best: Option<(f64, Fault, ModelSpec)> = None;
             for (fault, edits) in self.faults(&spec)? {
-                let [FaultEdit::Spec { runs: Runs::All, spec }] = edits.as_slice() else {
+                let [
+                    FaultEdit::Spec {
+                        runs: Runs::All,
+                        spec,
+                    },
+                ] = edits.as_slice()
+                else {
                     continue;
                 };
                 let nearest = best.as_ref().map_or(ratio, |(ratio, ..)| *ratio);
@@ -203,7 +224,7 @@ impl Search<'_, '_> {
 
     /// How far the subject is from the right model with `edits`; nothing if that cannot be run.
     fn tried(&mut self, edits: &[FaultEdit]) -> Option<f64> {
-        self.tried += 1;
+        self.effort.spend();
         let faulty = FaultyBridge::new(&self.right, self.likened.weights, edits).ok()?;
         self.likened.ratio(&faulty, &self.shown).ok()
     }

@@ -18,7 +18,7 @@ pub(super) fn search(trials: &mut Trials<'_>, repairs: &[Repair]) {
         let Remedy::Number { name, at, values } = &repair.remedy else {
             continue;
         };
-        if !trials.effort.allows_a_repair() {
+        if !trials.effort.allows_one_more() {
             continue;
         }
         let with = |value: f64| put(&spec, at, *values, value);

@@ -32,7 +32,9 @@ pub(super) fn section(
             told.push(model);
             let of_model = |result: &&&BenchmarkResult| result.check.model == model;
             let first = results.iter().filter(of_model).find(divergence_of);
-            first.into_iter().for_each(|first| first_divergence(text, first));
+            first
+                .into_iter()
+                .for_each(|first| first_divergence(text, first));
         }
         match event {
             Event::Diagnosed(diagnosis) => diagnosed(text, diagnosis, style),
@@ -46,7 +48,10 @@ fn first_divergence(text: &mut String, result: &BenchmarkResult) {
     if let Some(divergence) = &result.first_divergence {
         let place = quantity_text(&divergence.quantity);
         let (model, reason) = (&result.check.model, &divergence.reason);
-        line(text, format!("first divergence: {place} of {model} ({reason})"));
+        line(
+            text,
+            format!("first divergence: {place} of {model} ({reason})"),
+        );
     }
 }
 
@@ -91,7 +96,7 @@ fn diagnosed(text: &mut String, diagnosis: &Diagnosis, style: Style) {
             ),
         );
     }
-    line_of_what_was_left_out(text, diagnosis);
+    large(text, [diagnosis.tried, diagnosis.left_out]);
 }
 
 fn nothing_fits(text: &mut String, diagnosis: &Diagnosis) {
@@ -120,20 +125,21 @@ fn nothing_fits(text: &mut String, diagnosis: &Diagnosis) {
         let (from, to) = (ratio_text(*from), ratio_text(*to));
         line(
             text,
-            format!("     the nearest: {finding}; {component} goes from at most {from} to {to}, so that something else is wrong as well; look at {look_at}"),
+            format!(
+                "     the nearest: {finding}; {component} goes from at most {from} to {to}, so that something else is wrong as well; look at {look_at}"
+            ),
         );
     }
-    line_of_what_was_left_out(text, diagnosis);
+    large(text, [diagnosis.tried, diagnosis.left_out]);
 }
 
-fn line_of_what_was_left_out(text: &mut String, diagnosis: &Diagnosis) {
-    let Diagnosis {
-        tried, left_out, ..
-    } = diagnosis;
-    if *left_out > 0 {
+fn large(text: &mut String, [tried, left_out]: [usize; 2]) {
+    if left_out > 0 {
         line(
             text,
-            format!("     the model is large: {tried} specs were run, and {left_out} repairs that are less likely were not tried"),
+            format!(
+                "     the model is large: {tried} others were run, and {left_out} more were not"
+            ),
         );
     }
 }
@@ -145,17 +151,24 @@ fn likened(text: &mut String, likeness: &Likeness, style: Style) {
         inputs,
         ratio,
         tried,
+        left_out,
         shared,
     } = likeness;
     let (ratio, inputs) = (ratio_text(*ratio), inputs.join(", "));
     let Some((first, others)) = shared.split_first() else {
         line(
             text,
-            format!("diagnosis: with none of {tried} mistakes does {model} compute what {subject} does ({inputs})"),
+            format!(
+                "diagnosis: with none of {tried} mistakes does the bridge compute {model} as {subject} does ({inputs})"
+            ),
         );
+        large(text, [*tried, *left_out]);
         return;
     };
-    let finding = format!("{subject} computes {model} as if it had {}", mistakes(first));
+    let finding = format!(
+        "{subject} computes {model} as if it had {}",
+        mistakes(first)
+    );
     line(
         text,
         format!("diagnosis: {}", style.severity(Severity::Warning, &finding)),
@@ -177,6 +190,7 @@ fn likened(text: &mut String, likeness: &Likeness, style: Style) {
             ),
         );
     }
+    large(text, [*tried, *left_out]);
 }
 
 fn mistakes(shared: &Shared) -> String {
@@ -267,6 +281,7 @@ mod tests {
             inputs: vec!["text".into(), "single".into()],
             ratio: 3552.0,
             tried: 60,
+            left_out: 0,
             shared: Vec::new(),
         };
         let events = [Event::Likened(Box::new(likeness))];

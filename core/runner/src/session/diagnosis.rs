@@ -3,9 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use tlbench_sdk::{
-    ModelInfo, PluginError, Quantity, Role, TraceRequest, Verdict, is_large,
-};
+use tlbench_sdk::{ModelInfo, PluginError, Quantity, Role, TraceRequest, Verdict, is_large};
 
 use super::Session;
 use super::planning::PlannedCheck;
@@ -84,7 +82,11 @@ fn questions(suspects: Vec<Suspect>) -> Option<(Arc<ModelInfo>, Vec<Named>)> {
             questions.push((input, request));
         }
     }
-    let most = if is_large(&info.parameters) { 1 } else { QUESTIONS };
+    let most = if is_large(&info.parameters) {
+        1
+    } else {
+        QUESTIONS
+    };
     questions.truncate(most);
     Some((info, questions))
 }

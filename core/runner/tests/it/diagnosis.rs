@@ -16,9 +16,11 @@ fn test() -> CliTest {
         "tlbench_llama",
         "tlbench_starcoder2",
     ];
-    let test = shipped.iter().fold(CliTest::without_plugins(), |test, name| {
-        test.plugin(plugin(name))
-    });
+    let test = shipped
+        .iter()
+        .fold(CliTest::without_plugins(), |test, name| {
+            test.plugin(plugin(name))
+        });
     test.plugin(test_plugin("faulty_gpt2"))
         .plugin(test_plugin("faulty_families"))
 }
@@ -34,7 +36,10 @@ fn judged(test: &CliTest, fixture: &str, entry: &str) -> Run {
 
 /// What is told behind the verdict on the run.
 fn told(run: &Run) -> &str {
-    let (_, told) = run.stdout.split_once("verification failed").expect("a red run");
+    let (_, told) = run
+        .stdout
+        .split_once("verification failed")
+        .expect("a red run");
     told.split_once('\n').map_or("", |(_, told)| told)
 }
 
@@ -97,10 +102,20 @@ fn that_nothing_fits_is_told_with_the_repair_that_brings_it_nearest() {
 #[test]
 fn a_norm_whose_gain_is_wrong_is_named_and_not_what_reads_it() {
     let test = test();
-    let run = judged(&test, "gemma/fixtures/gemma", "architecture = 'gemma-without-offset'");
+    let run = judged(
+        &test,
+        "gemma/fixtures/gemma",
+        "architecture = 'gemma-without-offset'",
+    );
     let run = run.exits(100);
-    let (_, told) = run.stdout.split_once("[FAIL] forward_pass/text").expect("a red check");
-    let told: Vec<&str> = told.lines().take_while(|line| !line.contains("[FAIL]")).collect();
+    let (_, told) = run
+        .stdout
+        .split_once("[FAIL] forward_pass/text")
+        .expect("a red check");
+    let told: Vec<&str> = told
+        .lines()
+        .take_while(|line| !line.contains("[FAIL]"))
+        .collect();
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"are right \(\d[\d.]*\)", "are right ([RATIO])");
     settings.add_filter(r"(after each block  ).*", "$1[RATIOS]");

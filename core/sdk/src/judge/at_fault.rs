@@ -106,8 +106,18 @@ mod tests {
         let mut spec = symptom.spec;
         spec.embedding.norm.clone_from(&spec.final_norm);
         for layer in &mut spec.layers {
-            layer.attn.as_mut().unwrap().output_norm.clone_from(&spec.final_norm);
-            layer.mlp.as_mut().unwrap().output_norm.clone_from(&spec.final_norm);
+            layer
+                .attn
+                .as_mut()
+                .unwrap()
+                .output_norm
+                .clone_from(&spec.final_norm);
+            layer
+                .mlp
+                .as_mut()
+                .unwrap()
+                .output_norm
+                .clone_from(&spec.final_norm);
         }
         spec
     }
@@ -119,7 +129,11 @@ mod tests {
             ("hook_pos_embed", "pos_embed", "pos_embed"),
             ("blocks.0.ln1.hook_scale", "blocks.0.ln1", "blocks.0.ln1"),
             ("blocks.0.attn.hook_q", "blocks.0.attn", "blocks.0.attn"),
-            ("blocks.0.hook_attn_out", "blocks.0.ln1_post", "blocks.0.attn"),
+            (
+                "blocks.0.hook_attn_out",
+                "blocks.0.ln1_post",
+                "blocks.0.attn",
+            ),
             ("blocks.0.hook_mlp_out", "blocks.0.ln2_post", "blocks.0.mlp"),
             ("blocks.0.hook_resid_post", "blocks.0", "blocks.0"),
             ("unembed.hook_in", "ln_final", "ln_final"),

@@ -81,9 +81,10 @@ impl Findings {
 
     /// Every quantity that is wrong by itself: on true inputs, or missing.
     pub fn failures(&self) -> impl Iterator<Item = &Quantity> {
-        let local = self.measurements.iter().filter(|one| {
-            one.severity == Severity::Danger && one.evaluation == Evaluation::Local
-        });
+        let local = self
+            .measurements
+            .iter()
+            .filter(|one| one.severity == Severity::Danger && one.evaluation == Evaluation::Local);
         let broken = self.broken.iter().map(|one| &one.quantity);
         local.map(|one| &one.quantity).chain(broken)
     }
@@ -187,7 +188,9 @@ impl Findings {
         };
         let mut verdict = Verdict::new(severity, message);
         if let Some(divergence) = first {
-            if let Some(at_fault) = self.at_fault(model) {
+            if is_inherited(&divergence) {
+                verdict = verdict.detail("component", INHERITED);
+            } else if let Some(at_fault) = self.at_fault(model) {
                 verdict = explain_component(verdict, model, &at_fault);
             }
             if let Some(suspicion) = self.suspicion(model) {
@@ -251,6 +254,15 @@ impl Findings {
         };
         format!("{what} match; worst error ratio: {}", worst.join(", "))
     }
+}
+
+/// What is said of a component where errors add up to the first divergence.
+const INHERITED: &str = "any up to here: none is wrong by itself as far as the input shows";
+
+/// Whether what is wrong may have come from any component before. On the way back the first value is its component's own.
+fn is_inherited(divergence: &Divergence) -> bool {
+    let is_forward = matches!(divergence.quantity, Quantity::Hook(_) | Quantity::Logits);
+    is_forward && divergence.evaluation == Evaluation::Cumulative && divergence.ratio.is_finite()
 }
 
 /// Adds how far apart the two values of `measurement` are, and where.

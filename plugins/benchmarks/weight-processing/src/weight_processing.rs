@@ -64,7 +64,9 @@ impl Benchmark for WeightProcessing {
         };
         Ok(
             match judge_forward(model, &check, |_| true, &answers, None)? {
-                Forward::Local(requests) | Forward::Readers(requests, _) => Judgement::More(requests),
+                Forward::Local(requests) | Forward::Readers(requests, _) => {
+                    Judgement::More(requests)
+                }
                 Forward::Done(findings) => {
                     Judgement::Verdict(described(findings.verdict(model, "values"), model)?)
                 }

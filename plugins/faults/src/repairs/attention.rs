@@ -7,9 +7,9 @@ use tlbench_sdk::spec::{
 use tlbench_sdk::{ModelSpec, Symptom};
 
 use super::places::attentions_by_name;
-use super::{rotary, said};
 use super::tensors::{LeftNorm, bias_beside, left_norms};
 use super::variant::{Parts, Variant, Variants, keys};
+use super::{rotary, said};
 use crate::catalogue::attention::{geometric, interleave_heads};
 use crate::parts::projections;
 
@@ -303,11 +303,7 @@ fn scores(variants: &mut Variants<'_, AttentionSpec>, d_model: usize) {
     }
 }
 
-fn masks(
-    variants: &mut Variants<'_, AttentionSpec>,
-    others: &[AttentionSpec],
-    said: Option<Mask>,
-) {
+fn masks(variants: &mut Variants<'_, AttentionSpec>, others: &[AttentionSpec], said: Option<Mask>) {
     let found = mask_text(variants.part().mask);
     let seen = others.iter().map(|other| other.mask);
     let usual = [

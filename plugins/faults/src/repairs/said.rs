@@ -21,13 +21,20 @@ const KEYS: [RotaryKeys; 3] = [
 /// Rotary positions, each with where they stand. What HF would refuse is left out.
 pub(super) fn rotaries(config: &Map<String, Value>, d_head: usize) -> Vec<(String, RotarySpec)> {
     let reader = ConfigReader::new(config.clone());
-    let n_ctx = config.get("max_position_embeddings").and_then(Value::as_u64);
+    let n_ctx = config
+        .get("max_position_embeddings")
+        .and_then(Value::as_u64);
     let Some(n_ctx) = n_ctx.and_then(|n_ctx| usize::try_from(n_ctx).ok()) else {
         return Vec::new();
     };
-    let key = ["rope_scaling", "rope_parameters", "rope_theta", "rotary_emb_base"]
-        .into_iter()
-        .find(|key| config.get(*key).is_some_and(|value| !value.is_null()));
+    let key = [
+        "rope_scaling",
+        "rope_parameters",
+        "rope_theta",
+        "rotary_emb_base",
+    ]
+    .into_iter()
+    .find(|key| config.get(*key).is_some_and(|value| !value.is_null()));
     let Some(key) = key else { return Vec::new() };
     let mut list: Vec<(String, RotarySpec)> = Vec::new();
     let mut push = |place: String, rotary| {
@@ -44,7 +51,10 @@ pub(super) fn rotaries(config: &Map<String, Value>, d_head: usize) -> Vec<(Strin
     for layers in [LayerType::Full, LayerType::Sliding] {
         if of_layers.is_some_and(|table| table.contains_key(layers.name())) {
             let place = format!("`{}` of `rope_parameters`", layers.name());
-            push(place, reader.rotary_of(layers, RotaryKeys::USUAL, d_head, n_ctx));
+            push(
+                place,
+                reader.rotary_of(layers, RotaryKeys::USUAL, d_head, n_ctx),
+            );
         }
     }
     list

@@ -117,12 +117,14 @@ fn of_rotary(found: &RotarySpec, config: serde_json::Value) -> Vec<String> {
         tensors_not_taken: Vec::new(),
         config: config.as_object().unwrap().clone(),
     });
-    let findings = repairs.into_iter().filter_map(|repair| match repair.remedy {
-        Remedy::Spec { finding, .. } if finding.contains("config.json") => {
-            Some(format!("{}: {finding}", repair.fault))
-        }
-        _ => None,
-    });
+    let findings = repairs
+        .into_iter()
+        .filter_map(|repair| match repair.remedy {
+            Remedy::Spec { finding, .. } if finding.contains("config.json") => {
+                Some(format!("{}: {finding}", repair.fault))
+            }
+            _ => None,
+        });
     findings.collect()
 }
 

@@ -20,7 +20,8 @@ const READERS: [(&str, &str, usize); 3] = [("q", "W_Q", 4), ("k", "W_K", 2), ("v
 /// One block of attention with two query heads on one key head of two channels.
 fn model(subject: &str) -> ModelInfo {
     let projection = |rows: usize| json!({ "weight": { "names": ["w"], "shape": [rows, WIDTH] }, "bias": null, "tap": null });
-    let norm = json!({ "kind": "rms_norm", "eps": 1e-6, "gain": null, "bias": null, "module": null });
+    let norm =
+        json!({ "kind": "rms_norm", "eps": 1e-6, "gain": null, "bias": null, "module": null });
     let attention = json!({
         "n_heads": 2, "n_kv_heads": 1, "d_head": 2, "scale": 1.0,
         "q": projection(4), "k": projection(2), "v": projection(2), "o": projection(4),
@@ -59,11 +60,18 @@ impl Model {
     /// What reader `index` shows for `input`.
     fn read(&self, index: usize, input: &[Vec<f64>]) -> Vec<f64> {
         let given = |x: &Vec<f64>| -> Vec<f64> {
-            (0..WIDTH).map(|i| self.gain[i] * x[i] + self.bias[i]).collect()
+            (0..WIDTH)
+                .map(|i| self.gain[i] * x[i] + self.bias[i])
+                .collect()
         };
         let rows = input.iter().map(given);
-        rows.flat_map(|x| self.weights[index].iter().map(move |row| dot(row, &x)).collect::<Vec<_>>())
-            .collect()
+        rows.flat_map(|x| {
+            self.weights[index]
+                .iter()
+                .map(move |row| dot(row, &x))
+                .collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     fn trace(&self, input: &[Vec<f64>]) -> Trace {
@@ -72,13 +80,20 @@ impl Model {
             let quantity = Quantity::hook(format!("blocks.0.{hook}").as_str());
             let tensor = Tensor::from_vec(values, shape).unwrap();
             trace.values.insert(quantity.clone(), tensor);
-            let floor = Floor { cumulative: FLOOR, local: Some(FLOOR) };
+            let floor = Floor {
+                cumulative: FLOOR,
+                local: Some(FLOOR),
+            };
             trace.floors.insert(quantity, floor);
         };
         put("ln1.hook_normalized", input.concat(), &[1, TOKENS, WIDTH]);
         for (index, (letter, _, outputs)) in READERS.into_iter().enumerate() {
             let shape = [1, TOKENS, outputs / 2, 2];
-            put(&format!("attn.hook_{letter}"), self.read(index, input), &shape);
+            put(
+                &format!("attn.hook_{letter}"),
+                self.read(index, input),
+                &shape,
+            );
         }
         trace
     }
@@ -92,7 +107,9 @@ impl Model {
                 (0..WIDTH).flat_map(move |i| (0..2).map(move |j| rows[2 * head + j][i]))
             });
             let tensor = Tensor::from_vec(heads.collect(), &[outputs / 2, WIDTH, 2]).unwrap();
-            trace.values.insert(Quantity::Weight(format!("blocks.0.attn.{name}")), tensor);
+            trace
+                .values
+                .insert(Quantity::Weight(format!("blocks.0.attn.{name}")), tensor);
         }
         trace
     }
@@ -107,7 +124,12 @@ fn judged(subject: &str, right: &Model, wrong: &Model, input: &[Vec<f64>]) -> Fi
         let ones = Tensor::from_vec(vec![1_i64; TOKENS], &[1, TOKENS]).unwrap();
         inputs.insert(name.to_owned(), ones);
     }
-    let names = ["ln1.hook_normalized", "attn.hook_q", "attn.hook_k", "attn.hook_v"];
+    let names = [
+        "ln1.hook_normalized",
+        "attn.hook_q",
+        "attn.hook_k",
+        "attn.hook_v",
+    ];
     let capture = names.map(|name| Quantity::hook(format!("blocks.0.{name}").as_str()));
     let check = plan_forward(&model, "text", TraceRequest::new(inputs, capture.to_vec()));
     let found = wrong.trace(input);
