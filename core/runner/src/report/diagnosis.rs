@@ -126,7 +126,7 @@ fn nothing_fits(text: &mut String, diagnosis: &Diagnosis) {
         line(
             text,
             format!(
-                "     the nearest: {finding}; {component} goes from at most {from} to {to}, so that something else is wrong as well; look at {look_at}"
+                "     the nearest: {finding}; the worst of {component} goes from {from} to {to} then, so that something else is wrong as well; look at {look_at}"
             ),
         );
     }
