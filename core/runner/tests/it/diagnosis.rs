@@ -43,14 +43,16 @@ fn told(run: &Run) -> &str {
     told.split_once('\n').map_or("", |(_, told)| told)
 }
 
-/// Ratios are the processor's.
+/// Ratios are the processor's, and with them how long a number is searched for.
 fn without_ratios(assert: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(
-        r"(ratio of|at most|to|from|by) (\d[\d.]*(e\d+)?)( \(|,|;|\n|$)",
+        r"(ratio|ratio of|at most|to|from|by) (\d[\d.]*(e\d+)?|#e\d+)( \(| then| to|,|;|\)|\n|$)",
         "$1 [RATIO]$4",
     );
-    settings.add_filter(r"error ratio of \d[\d.]*(e\d+)?", "error ratio of [RATIO]");
+    // What stands behind `from` was taken by the filter before.
+    settings.add_filter(r"to \d[\d.]*(e\d+)? then", "to [RATIO] then");
+    settings.add_filter(r"none of \d+ repairs", "none of [COUNT] repairs");
     settings.bind(assert);
 }
 
