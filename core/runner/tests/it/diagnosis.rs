@@ -47,11 +47,10 @@ fn told(run: &Run) -> &str {
 fn without_ratios(assert: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(
-        r"(ratio|ratio of|at most|to|from|by) (\d[\d.]*(e\d+)?|#e\d+)( \(| then| to|,|;|\)|\n|$)",
+        r"(ratio|ratio of|at most|from|by) (\d[\d.]*(e\d+)?|#e\d+)( \(| to|,|;|\)|\n|$)",
         "$1 [RATIO]$4",
     );
-    // What stands behind `from` was taken by the filter before.
-    settings.add_filter(r"to \d[\d.]*(e\d+)? then", "to [RATIO] then");
+    settings.add_filter(r" to \d[\d.]*(e\d+)?( then|;)", " to [RATIO]$2");
     settings.add_filter(r"none of \d+ repairs", "none of [COUNT] repairs");
     settings.bind(assert);
 }
