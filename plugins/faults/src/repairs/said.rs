@@ -44,7 +44,11 @@ pub(super) fn rotaries(config: &Map<String, Value>, d_head: usize) -> Vec<(Strin
             list.push((place, rotary));
         }
     };
-    for keys in KEYS {
+    // What no key says is a default of families that have that key.
+    let is_said = |keys: &RotaryKeys| {
+        keys.theta == RotaryKeys::USUAL.theta || config.contains_key(keys.theta)
+    };
+    for keys in KEYS.into_iter().filter(is_said) {
         push(format!("`{key}`"), reader.rotary(keys, d_head, n_ctx));
     }
     let of_layers = config.get("rope_parameters").and_then(Value::as_object);
