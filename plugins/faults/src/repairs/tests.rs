@@ -105,7 +105,7 @@ fn what_was_changed_in_a_component_is_changed_back_by_one_of_its_repairs() {
 }
 
 /// What may be wrong with the rotary positions of all blocks, where config.json says `config`.
-fn of_rotary(found: &RotarySpec, config: serde_json::Value) -> Vec<String> {
+fn of_rotary(found: &RotarySpec, config: &serde_json::Value) -> Vec<String> {
     let mut spec = right();
     for layer in &mut spec.layers {
         layer.attn.as_mut().unwrap().body.position = PositionSpec::Rotary(found.clone());
@@ -153,7 +153,7 @@ fn what_the_config_says_of_rotary_positions_and_windows_is_tried_as_it_says_it()
         },
     });
     let wrong = serde_json::json!({ "rope_scaling": { "type": "linear" } });
-    let told = [new, old, by_layer, wrong].map(|config| of_rotary(&plain, config).join("\n"));
+    let told = [new, old, by_layer, wrong].map(|config| of_rotary(&plain, &config).join("\n"));
     insta::assert_snapshot!(told.join("\n\n"));
 }
 
