@@ -1,5 +1,7 @@
 //! Why a component differs: repairs of the subject's spec are tried until one brings it back to what the reference gives.
 
+mod effort;
+mod likeness;
 mod numbers;
 mod patient;
 mod place;
@@ -8,16 +10,22 @@ mod search;
 use serde::Serialize;
 use tlbench_sdk::host::ForeignFaultZoo;
 use tlbench_sdk::{
-    FaultZoo as _, ModelSpec, PluginError, Remedy, Repair, Symptom, float, layer_of,
+    FaultZoo as _, ModelSpec, PluginError, Remedy, Repair, Symptom, float, is_large,
 };
 
 use crate::plugins::Offer;
 
+use self::effort::Effort;
+pub(crate) use self::likeness::{Likened, likeness};
+pub use self::likeness::{Likeness, Shared};
 pub(crate) use self::patient::{Case, Patient, tensors_not_taken};
 pub(crate) use self::place::{first_changed, is_same_component};
 
 /// The most repairs that are told.
 const TOLD: usize = 3;
+
+/// By how many times less a component has to be wrong with a repair that does not cure it, for that to be worth telling.
+const WORTH_TELLING: f64 = 10.0;
 
 /// What was tried on the component that differs first, and what fits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,17 +34,37 @@ pub struct Diagnosis {
     pub model: String,
     /// The input on which it was tried.
     pub input: String,
-    /// The component that differs first.
+    /// The component at fault.
     pub component: String,
-    /// Where it does.
+    /// Where it shows first.
     pub hook: String,
     /// By how much, on true inputs.
     #[serde(with = "float")]
     pub ratio: f64,
     /// How many other specs were tried.
     pub tried: usize,
+    /// How many repairs were not, as the model is large.
+    pub left_out: usize,
     /// Those that bring the component back, the best one first.
     pub explanations: Vec<Explanation>,
+    /// Of those that do not, the one that brings it nearest, where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<Nearest>,
+}
+
+/// A repair that does not fit, and yet changes much.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Nearest {
+    /// What was taken for what.
+    pub finding: String,
+    /// The largest error ratio of the component on true inputs, as it is.
+    #[serde(with = "float")]
+    pub from: f64,
+    /// The same with the repair.
+    #[serde(with = "float")]
+    pub to: f64,
+    /// Where to look.
+    pub look_at: String,
 }
 
 /// One repair that fits.
@@ -61,87 +89,137 @@ pub struct Explanation {
     pub(crate) spec: ModelSpec,
 }
 
-/// Finds out what is wrong with `patient`. `None` if no component differs on true inputs.
+/// What was found by trying.
+struct Trials<'a> {
+    case: &'a Case<'a>,
+    effort: Effort,
+    explanations: Vec<Explanation>,
+    nearest: Option<Nearest>,
+}
+
+/// Finds out what is wrong with the component of `case`.
 ///
 /// # Errors
-/// If the reference or the engine cannot answer.
+/// If a zoo does not tell.
 pub(crate) fn diagnose<'z>(
-    patient: &Patient<'_>,
+    case: &Case<'_>,
     zoos: impl IntoIterator<Item = &'z Offer<ForeignFaultZoo>>,
-) -> Result<Option<Diagnosis>, PluginError> {
-    let Some(case) = patient.case()? else {
-        return Ok(None);
-    };
+) -> Result<Diagnosis, PluginError> {
+    let patient = case.patient();
     let symptom = Symptom {
         spec: patient.spec.clone(),
         component: case.part.clone(),
         hook: case.hook.clone(),
         tensors_not_taken: tensors_not_taken(patient.spec, patient.weights),
+        config: patient.config.clone(),
     };
     let mut repairs = Vec::new();
     for zoo in zoos {
         repairs.extend(zoo.object.repairs(&symptom)?);
     }
-    let mut tried = 0;
-    let mut explanations = fixed(&case, &repairs, &mut tried);
-    if explanations.is_empty() {
-        explanations = numbers::explanations(&case, &repairs, &mut tried);
+    let mut trials = Trials {
+        case,
+        effort: Effort::for_a_model(is_large(&patient.info.parameters)),
+        explanations: Vec::new(),
+        nearest: None,
+    };
+    trials.fixed(&repairs);
+    if trials.explanations.is_empty() {
+        numbers::search(&mut trials, &repairs);
     }
+    let Trials {
+        effort,
+        mut explanations,
+        nearest,
+        ..
+    } = trials;
     for explanation in &mut explanations {
-        settle(patient, &case.component, explanation);
+        settle(case, explanation);
     }
     explanations.sort_by(|a, b| a.worst.total_cmp(&b.worst));
     explanations.truncate(TOLD);
-    Ok(Some(Diagnosis {
+    let nearest = nearest
+        .filter(|nearest| explanations.is_empty() && nearest.to * WORTH_TELLING <= nearest.from);
+    Ok(Diagnosis {
         model: patient.info.name.clone(),
         input: case.input.clone(),
         component: case.component.clone(),
         hook: case.hook.clone(),
         ratio: case.ratio,
-        tried,
+        tried: effort.tried(),
+        left_out: effort.left_out(),
         explanations,
-    }))
+        nearest,
+    })
 }
 
 /// Tells where the repair is made, and how the whole model fares with it. What is wrong with one component may be right with
-/// others like it: they are left as they are where that is better.
-fn settle(patient: &Patient<'_>, component: &str, explanation: &mut Explanation) {
+/// others like it: those that are right are left as they are where that is better.
+fn settle(case: &Case<'_>, explanation: &mut Explanation) {
+    let patient = case.patient();
     explanation.worst = patient.worst(&explanation.spec);
-    if let Some(layer) = layer_of(component)
-        && explanation.worst > explanation.ratio
-        && let Some(repaired) = explanation.spec.layers.get(layer)
-    {
-        let mut alone = patient.spec.clone();
-        alone.layers[layer] = repaired.clone();
-        let worst = patient.worst(&alone);
+    if explanation.worst > explanation.ratio {
+        let mut in_wrong_ones = patient.spec.clone();
+        let layers = in_wrong_ones
+            .layers
+            .iter_mut()
+            .zip(&explanation.spec.layers);
+        for (index, (layer, repaired)) in layers.enumerate() {
+            if case.wrong_layers.contains(&index) {
+                layer.clone_from(repaired);
+            }
+        }
+        let worst = patient.worst(&in_wrong_ones);
         if worst < explanation.worst {
-            (explanation.worst, explanation.spec) = (worst, alone);
+            (explanation.worst, explanation.spec) = (worst, in_wrong_ones);
         }
     }
     let changed = first_changed(patient.spec, &explanation.spec);
-    explanation.component = changed.unwrap_or_else(|| component.to_owned());
+    explanation.component = changed.unwrap_or_else(|| case.component.clone());
 }
 
-/// Repairs that say all.
-fn fixed(case: &Case<'_>, repairs: &[Repair], tried: &mut usize) -> Vec<Explanation> {
-    let mut explanations: Vec<Explanation> = Vec::new();
-    for repair in repairs {
-        let Remedy::Spec { finding, spec } = &repair.remedy else {
-            continue;
-        };
-        *tried += 1;
-        let is_known = explanations.iter().any(|known| known.spec == **spec);
-        if let Some(ratio) = case.cured(spec).filter(|_| !is_known) {
-            explanations.push(Explanation {
-                fault: repair.fault.clone(),
-                finding: finding.clone(),
-                look_at: repair.look_at.clone(),
-                component: case.component.clone(),
-                ratio,
-                worst: ratio,
-                spec: (**spec).clone(),
-            });
+impl Trials<'_> {
+    /// Repairs that say all.
+    fn fixed(&mut self, repairs: &[Repair]) {
+        for repair in repairs {
+            let Remedy::Spec { finding, spec } = &repair.remedy else {
+                continue;
+            };
+            let is_known = self.explanations.iter().any(|known| known.spec == **spec);
+            if !is_known && self.effort.allows_one_more() {
+                self.effort.spend();
+                self.try_on(repair, finding.clone(), spec);
+            }
         }
     }
-    explanations
+
+    /// Runs the component of `spec`, and keeps what came of it. Whether it is right then.
+    fn try_on(&mut self, repair: &Repair, finding: String, spec: &ModelSpec) -> bool {
+        let Some(tried) = self.case.tried(spec) else {
+            return false;
+        };
+        if tried.is_cured {
+            self.explanations.push(Explanation {
+                fault: repair.fault.clone(),
+                finding,
+                look_at: repair.look_at.clone(),
+                component: self.case.component.clone(),
+                ratio: tried.worst,
+                worst: tried.worst,
+                spec: spec.clone(),
+            });
+        } else if self
+            .nearest
+            .as_ref()
+            .is_none_or(|known| tried.worst < known.to)
+        {
+            self.nearest = Some(Nearest {
+                finding,
+                from: self.case.worst,
+                to: tried.worst,
+                look_at: repair.look_at.clone(),
+            });
+        }
+        tried.is_cured
+    }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tlbench_sdk::{DType, Detail, Divergence, Judging, Measurement, Mode, Severity, Tier, Verdict};
 
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, Likeness};
 use crate::located::HubCopy;
 use crate::sensitivity::{FaultJudged, Score};
 
@@ -101,6 +101,8 @@ pub enum Event {
     CheckFinished(Box<BenchmarkResult>),
     /// What explains the first component that differs was looked for.
     Diagnosed(Box<Diagnosis>),
+    /// A mistake was looked for with which the right model shows what another subject shows.
+    Likened(Box<Likeness>),
     /// A mistake was put into the model, and judged.
     FaultJudged(Box<FaultJudged>),
     /// All mistakes were.

@@ -76,13 +76,18 @@ impl LogitsAlone {
 pub struct Recognition {
     /// The first component, in execution order, that it changes.
     pub expected: String,
-    /// The component that the first explanation changes, or else the one that differs first.
+    /// The component that the first divergence names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_divergence: Option<String>,
+    /// The component that the first explanation changes, or else the one that the first divergence names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
-    /// The first divergence of the check that caught it.
+    /// The first divergence of a model that is what the mistake makes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_divergence: Option<String>,
-    /// Whether they are the same.
+    /// Whether the first divergence alone names the right one.
+    pub is_located_by_divergence: bool,
+    /// Whether it is the one that is found.
     pub is_located: bool,
     /// Which of the explanations puts right what the mistake has changed, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +109,8 @@ impl Recognition {
 pub struct RecognitionScore {
     /// Those that were caught and that a spec can say.
     pub asked: usize,
+    /// Those whose component the first divergence names.
+    pub located_by_divergence: usize,
     /// Those whose component was found.
     pub located: usize,
     /// Those that were named first.
@@ -215,6 +222,7 @@ impl Score {
             if let Some(one) = &judged.recognition {
                 let all = score.recognition.get_or_insert_default();
                 all.asked += 1;
+                all.located_by_divergence += usize::from(one.is_located_by_divergence);
                 all.located += usize::from(one.is_located);
                 all.diagnosed += usize::from(one.is_diagnosed());
             }

@@ -315,8 +315,9 @@ impl Session<'_> {
             let started = Instant::now();
             let verdict = verdict_on(check, &mut answers);
             red.count += usize::from(verdict.severity.is_red());
-            if verdict.first_divergence.is_some() {
-                red.plain.extend(Suspect::of(check));
+            if verdict.severity == Severity::Danger {
+                red.plain
+                    .extend(Suspect::of(check).map(|suspect| suspect.judged(&verdict)));
             }
             let (id, tier) = (check.id.clone(), trial.reference.tier);
             let result = BenchmarkResult::new(id, tier, verdict, started.elapsed().as_secs_f64());

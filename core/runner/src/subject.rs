@@ -11,9 +11,6 @@ use tlbench_sdk::{
 
 use crate::faulty::FaultyBridge;
 
-/// How the bridge is called where subjects are named.
-pub(crate) const BRIDGE: &str = "bridge";
-
 /// Who is on trial.
 pub(crate) enum Subject {
     Bridge(Bridge),

@@ -133,7 +133,15 @@ impl BenchmarkInfo {
     }
 }
 
+/// How the bridge is called where subjects are named.
+pub const BRIDGE: &str = "bridge";
+
 impl ModelInfo {
+    /// Whether the bridge is on trial, which shows its weights as well.
+    pub fn is_bridge(&self) -> bool {
+        self.subject == BRIDGE
+    }
+
     /// The settings of a benchmark that takes `known`.
     ///
     /// # Errors

@@ -242,6 +242,8 @@ pub struct Symptom {
     pub hook: String,
     /// Checkpoint tensors that the spec does not take, with their shapes.
     pub tensors_not_taken: Vec<(String, Vec<usize>)>,
+    /// The model's `config.json`, of which the spec may say too little.
+    pub config: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What may be wrong with a component, and what would be right.

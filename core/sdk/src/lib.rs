@@ -35,8 +35,8 @@ mod usage;
 
 pub use adapter::{Adapted, ArchitectureAdapter, ArchitectureInfo};
 pub use benchmark::{
-    Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, Parameter, PlanError,
-    PlannedRequest, Role, check_plan, is_large,
+    BRIDGE, Benchmark, BenchmarkInfo, Check, Judgement, Judging, Mode, ModelInfo, Parameter,
+    PlanError, PlannedRequest, Role, check_plan, is_large,
 };
 pub use config::{ConfigError, ConfigReader, HeadDefaults, HeadWidth, LayerType, RotaryKeys};
 pub use error::{ErrorKind, PluginError};

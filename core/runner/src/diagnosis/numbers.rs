@@ -3,51 +3,47 @@
 use serde_json::Value;
 use tlbench_sdk::{ModelSpec, Remedy, Repair, Values};
 
-use super::Explanation;
-use super::patient::Case;
+use super::Trials;
 use super::search::{least, rounded};
 
 /// A ratio as healthy implementations have it; closer than that rounding decides.
 const HEALTHY: f64 = 2.0;
 
-/// The repairs that fit with some value of their number.
-pub(super) fn explanations(
-    case: &Case<'_>,
-    repairs: &[Repair],
-    tried: &mut usize,
-) -> Vec<Explanation> {
-    let Ok(spec) = serde_json::to_value(case.spec()) else {
-        return Vec::new();
+/// Tries the repairs that fit with some value of their number.
+pub(super) fn search(trials: &mut Trials<'_>, repairs: &[Repair]) {
+    let Ok(spec) = serde_json::to_value(trials.case.spec()) else {
+        return;
     };
-    let explanation = |repair: &Repair| {
+    for repair in repairs {
         let Remedy::Number { name, at, values } = &repair.remedy else {
-            return None;
+            continue;
         };
+        if !trials.effort.allows_one_more() {
+            continue;
+        }
         let with = |value: f64| put(&spec, at, *values, value);
         let found = at.first().and_then(|at| spec.pointer(at));
         let found = found.and_then(Value::as_f64);
         let value = least(*values, found, HEALTHY, |value| {
-            *tried += 1;
-            case.ratio_of(&with(value)?)
-        })?;
-        let fitting = rounded(value).into_iter().find_map(|value| {
-            *tried += 1;
-            let repaired = with(value)?;
-            Some((value, case.cured(&repaired)?, repaired))
+            if !trials.effort.has_some_left() {
+                return None;
+            }
+            trials.effort.spend();
+            trials.case.ratio_of(&with(value)?)
         });
-        let (value, ratio, repaired) = fitting?;
+        let Some(value) = value else { continue };
         let found = found.map_or_else(|| "none".to_owned(), text);
-        Some(Explanation {
-            fault: repair.fault.clone(),
-            finding: format!("{name} = {found} where {} fits", text(value)),
-            look_at: repair.look_at.clone(),
-            component: case.component.clone(),
-            ratio,
-            worst: ratio,
-            spec: repaired,
-        })
-    };
-    repairs.iter().filter_map(explanation).collect()
+        for value in rounded(value) {
+            let Some(repaired) = with(value).filter(|_| trials.effort.has_some_left()) else {
+                continue;
+            };
+            trials.effort.spend();
+            let finding = format!("{name} = {found} where {} fits", text(value));
+            if trials.try_on(repair, finding, &repaired) {
+                break;
+            }
+        }
+    }
 }
 
 /// As people write it.

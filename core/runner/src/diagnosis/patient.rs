@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value};
 use tlbench_checkpoint::Weights;
 use tlbench_engine::Bridge;
-use tlbench_sdk::judge::{Findings, component_of};
+use tlbench_sdk::judge::Findings;
 use tlbench_sdk::{
     Evaluation, ModelInfo, ModelSpec, PluginError, Quantity, Severity, Trace, TraceRequest,
-    TraceSource, hooks, layer_of,
+    TraceSource, hooks, layer_of, short_name,
 };
 
-use super::place::owner;
 use crate::hook_by_hook::HookByHook;
 
 /// A model that is wrong somewhere.
@@ -18,6 +18,8 @@ pub(crate) struct Patient<'a> {
     /// What it is taken for.
     pub(crate) spec: &'a ModelSpec,
     pub(crate) weights: &'a Weights,
+    /// Its `config.json`.
+    pub(crate) config: &'a Map<String, Value>,
     /// What is known of it beside its spec.
     pub(crate) info: &'a ModelInfo,
     pub(crate) reference: &'a dyn TraceSource,
@@ -34,42 +36,63 @@ pub(crate) struct Case<'a> {
     /// As the hook has it, which may be a part of a component (`blocks.0.attn.q_norm`).
     pub(super) part: String,
     pub(super) component: String,
+    /// The one that shows it, if that is another.
+    reader: Option<String>,
     pub(super) hook: String,
     quantity: Quantity,
     pub(super) ratio: f64,
+    /// The largest local ratio of the component.
+    pub(super) worst: f64,
+    /// What is wrong by itself.
+    failures: BTreeSet<Quantity>,
+    /// The blocks in which the same is wrong.
+    pub(super) wrong_layers: BTreeSet<usize>,
+}
+
+/// What became of a component with a repair.
+pub(super) struct Tried {
+    /// Its largest local ratio.
+    pub(super) worst: f64,
+    /// Whether it is right.
+    pub(super) is_cured: bool,
 }
 
 impl<'a> Patient<'a> {
     /// The first question that shows a component which differs on true inputs.
-    pub(super) fn case(&'a self) -> Result<Option<Case<'a>>, PluginError> {
+    ///
+    /// # Errors
+    /// If the reference or the engine cannot answer.
+    pub(crate) fn case(&'a self) -> Result<Option<Case<'a>>, PluginError> {
         let info = self.of(self.spec.clone());
+        let bridge = Bridge::open(&info.spec, self.weights, info.dtype)?;
         for (input, request) in &self.questions {
             let truth = self.reference.trace(request)?;
-            let findings = self.look(&info, request, &truth, |_| true)?;
-            let Some(divergence) = findings.first_divergence() else {
+            let findings = HookByHook::locate(&info, request, &truth, &bridge)?.findings;
+            let (Some(divergence), Some(at_fault)) =
+                (findings.first_divergence(), findings.at_fault(&info))
+            else {
                 continue;
-            };
-            let Some(part) = component_of(&info, &divergence.quantity) else {
-                continue;
-            };
-            // A hook that the subject does not have is named after itself.
-            let part = match part.as_str() {
-                "hook_embed" => "embed".to_owned(),
-                "hook_pos_embed" => "pos_embed".to_owned(),
-                _ => part,
             };
             let hook = divergence.quantity.as_hook();
-            return Ok(Some(Case {
+            let mut case = Case {
                 patient: self,
                 input: input.clone(),
                 request: request.clone(),
                 truth,
-                component: owner(self.spec, &part),
-                part,
+                component: at_fault.component(self.spec),
+                reader: hook
+                    .filter(|_| at_fault.because.is_some())
+                    .map(|hook| component_at(self.spec, hook)),
+                part: at_fault.part,
                 hook: hook.map_or_else(|| divergence.quantity.to_string(), str::to_owned),
                 quantity: divergence.quantity.clone(),
                 ratio: divergence.ratio,
-            }));
+                worst: divergence.ratio,
+                wrong_layers: layers_like(&findings, hook),
+                failures: findings.failures().cloned().collect(),
+            };
+            case.worst = case.judged(self.spec, &findings).worst;
+            return Ok(Some(case));
         }
         Ok(None)
     }
@@ -110,31 +133,54 @@ impl<'a> Patient<'a> {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     pub(super) fn spec(&self) -> &ModelSpec {
         self.patient.spec
     }
 
-    /// The largest local ratio of the component in a model of `spec`, if that brings it back.
-    pub(super) fn cured(&self, spec: &ModelSpec) -> Option<f64> {
-        let findings = self.look(spec).ok()?;
+    pub(super) fn patient(&self) -> &'a Patient<'a> {
+        self.patient
+    }
+
+    /// The component at fault.
+    pub(crate) fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// The hook at which it shows first.
+    pub(crate) fn hook(&self) -> &str {
+        &self.hook
+    }
+
+    /// What becomes of the component in a model of `spec`; nothing if that cannot be run.
+    pub(super) fn tried(&self, spec: &ModelSpec) -> Option<Tried> {
+        Some(self.judged(spec, &self.look(spec).ok()?))
+    }
+
+    fn judged(&self, spec: &ModelSpec, findings: &Findings) -> Tried {
         let own = |quantity: &Quantity| self.is_own(spec, quantity);
-        let first = findings.first_divergence();
-        if first.is_some_and(|first| own(&first.quantity)) {
-            return None;
-        }
         let local = findings
             .measurements()
             .iter()
             .filter(|one| own(&one.quantity) && one.evaluation == Evaluation::Local);
-        let mut worst = 0.0_f64;
+        let (mut worst, mut is_cured) = (0.0_f64, true);
         for one in local {
-            if one.severity != Severity::Info {
-                return None;
-            }
+            is_cured &= one.severity == Severity::Info;
             worst = worst.max(one.ratio);
         }
-        Some(worst)
+        let first = findings.first_divergence();
+        if let Some(first) = first.filter(|first| own(&first.quantity)) {
+            worst = worst.max(first.ratio);
+            is_cured = false;
+        }
+        is_cured &= !findings.failures().any(|one| own(one) || self.is_new(one));
+        Tried { worst, is_cured }
+    }
+
+    /// Whether it was right before, in the same block. Others like it may have been right because they are otherwise.
+    fn is_new(&self, failure: &Quantity) -> bool {
+        let layer = failure.as_hook().and_then(layer_of);
+        layer == layer_of(&self.component) && !self.failures.contains(failure)
     }
 
     /// The error ratio in a model of `spec` at the place that differs.
@@ -164,17 +210,28 @@ impl Case<'_> {
             .look(&info, &self.request, &self.truth, is_early)
     }
 
-    /// Whether the quantity is of the component that differs, or of a part of it.
+    /// Whether the quantity is of the component at fault or of a part of it, or else of the one that shows it.
     fn is_own(&self, spec: &ModelSpec, quantity: &Quantity) -> bool {
-        let name = match quantity {
-            Quantity::Hook(name) => name,
-            _ => return quantity == &self.quantity,
+        let is_of_either = |hook: &str| {
+            let component = component_at(spec, hook);
+            component == self.component || Some(component) == self.reader
         };
-        let hook = name
-            .rsplit_once('.')
-            .map_or(name.as_str(), |(component, _)| component);
-        quantity == &self.quantity || owner(spec, hook) == self.component
+        quantity == &self.quantity || quantity.as_hook().is_some_and(is_of_either)
     }
+}
+
+/// The blocks in which what `hook` shows in its own is wrong by itself.
+fn layers_like(findings: &Findings, hook: Option<&str>) -> BTreeSet<usize> {
+    let short = hook.map(short_name);
+    let failures = findings.failures().filter_map(Quantity::as_hook);
+    let alike = failures.filter(|failure| Some(short_name(failure)) == short);
+    alike.filter_map(layer_of).collect()
+}
+
+/// The component that a hook is named after.
+fn component_at(spec: &ModelSpec, hook: &str) -> String {
+    let split = hook.rsplit_once('.');
+    spec.component_of(split.map_or(hook, |(component, _)| component))
 }
 
 /// Checkpoint tensors that `spec` does not take and that a model may need, with their shapes.

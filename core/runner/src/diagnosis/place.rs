@@ -7,21 +7,6 @@ use tlbench_sdk::{ModelSpec, layer_of};
 /// Within what share two numbers are one.
 const SAME: f64 = 0.02;
 
-/// The component of `spec` that `name` is, or is a part of: `blocks.0.attn` for `blocks.0.attn.q_norm`. One that the spec
-/// does not have keeps its name.
-pub(super) fn owner(spec: &ModelSpec, name: &str) -> String {
-    let components = spec.components();
-    let is_known = |name: &str| components.iter().any(|component| component.name == name);
-    let mut rest = name;
-    while !is_known(rest) {
-        match rest.rsplit_once('.') {
-            Some((outer, _)) => rest = outer,
-            None => return name.to_owned(),
-        }
-    }
-    rest.to_owned()
-}
-
 /// The first component, in execution order, that differs; a block, if it is about how its branches are joined.
 pub(crate) fn first_changed(right: &ModelSpec, wrong: &ModelSpec) -> Option<String> {
     let value = |spec: &ModelSpec, name: &str| component(spec, name);
@@ -203,14 +188,6 @@ mod tests {
         let (_, json) = seed.split_once("\n\n").unwrap();
         let symptom: tlbench_sdk::Symptom = serde_json::from_str(json).unwrap();
         symptom.spec
-    }
-
-    #[test]
-    fn a_part_belongs_to_the_component_that_the_spec_has() {
-        let spec = right();
-        assert_eq!(owner(&spec, "blocks.0.attn.q_norm"), "blocks.0.attn");
-        assert_eq!(owner(&spec, "blocks.0.ln1"), "blocks.0.ln1");
-        assert_eq!(owner(&spec, "blocks.0.ln1_post"), "blocks.0.ln1_post");
     }
 
     #[test]

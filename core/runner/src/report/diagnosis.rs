@@ -1,42 +1,71 @@
 //! What explains the first divergence, for a person.
 
 use tlbench_sdk::Severity;
-use tlbench_sdk::judge::ratio_text;
+use tlbench_sdk::judge::{quantity_text, ratio_text};
 
 use super::human::line;
 use super::style::Style;
-use crate::diagnosis::{Diagnosis, Explanation};
-use crate::events::Event;
+use crate::diagnosis::{Diagnosis, Explanation, Likeness, Nearest, Shared};
+use crate::events::{BenchmarkResult, Event};
 
-/// What was found out about `model`.
-pub(super) fn section(text: &mut String, events: &[Event], model: &str, style: Style) {
+/// Where it first goes wrong, and for each model what was found out about that.
+pub(super) fn section(
+    text: &mut String,
+    events: &[Event],
+    results: &[&BenchmarkResult],
+    style: Style,
+) {
+    let divergence_of = |result: &&&BenchmarkResult| result.first_divergence.is_some();
+    let mut told: Vec<&str> = Vec::new();
+    let first = results.iter().find(divergence_of);
+    if let Some(first) = first {
+        told.push(&first.check.model);
+        first_divergence(text, first);
+    }
     for event in events {
-        if let Event::Diagnosed(diagnosis) = event
-            && diagnosis.model == model
-        {
-            one_model(text, diagnosis, style);
+        let model = match event {
+            Event::Diagnosed(diagnosis) => diagnosis.model.as_str(),
+            Event::Likened(likeness) => likeness.model.as_str(),
+            _ => continue,
+        };
+        if !told.contains(&model) {
+            told.push(model);
+            let of_model = |result: &&&BenchmarkResult| result.check.model == model;
+            let first = results.iter().filter(of_model).find(divergence_of);
+            first
+                .into_iter()
+                .for_each(|first| first_divergence(text, first));
+        }
+        match event {
+            Event::Diagnosed(diagnosis) => diagnosed(text, diagnosis, style),
+            Event::Likened(likeness) => likened(text, likeness, style),
+            _ => {}
         }
     }
 }
 
-fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
-    let Diagnosis {
-        component,
-        hook,
-        ratio,
-        tried,
-        explanations,
-        input,
-        ..
-    } = diagnosis;
-    let Some((first, others)) = explanations.split_first() else {
+fn first_divergence(text: &mut String, result: &BenchmarkResult) {
+    if let Some(divergence) = &result.first_divergence {
+        let place = quantity_text(&divergence.quantity);
+        let (model, reason) = (&result.check.model, &divergence.reason);
         line(
             text,
-            format!(
-                "diagnosis: none of {tried} repairs of {component} brings {hook} back from a local error ratio of {} ({input})",
-                ratio_text(*ratio)
-            ),
+            format!("first divergence: {place} of {model} ({reason})"),
         );
+    }
+}
+
+fn diagnosed(text: &mut String, diagnosis: &Diagnosis, style: Style) {
+    let Diagnosis {
+        hook,
+        ratio,
+        input,
+        explanations,
+        ..
+    } = diagnosis;
+    let ratio = ratio_text(*ratio);
+    let Some((first, others)) = explanations.split_first() else {
+        nothing_fits(text, diagnosis);
         return;
     };
     let Explanation { finding, .. } = first;
@@ -47,13 +76,15 @@ fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
     line(
         text,
         format!(
-            "     {hook} goes from a local error ratio of {} to {}; the whole model then has at most {} ({input})",
-            ratio_text(*ratio),
+            "     {hook} goes from a local error ratio of {ratio} to {}; the whole model then has at most {} ({input})",
             ratio_text(first.ratio),
             ratio_text(first.worst)
         ),
     );
-    line(text, format!("     look at {}", first.look_at));
+    line(
+        text,
+        format!("     in {}: look at {}", first.component, first.look_at),
+    );
     for other in others {
         line(
             text,
@@ -65,6 +96,107 @@ fn one_model(text: &mut String, diagnosis: &Diagnosis, style: Style) {
             ),
         );
     }
+    large(text, [diagnosis.tried, diagnosis.left_out]);
+}
+
+fn nothing_fits(text: &mut String, diagnosis: &Diagnosis) {
+    let Diagnosis {
+        component,
+        hook,
+        ratio,
+        tried,
+        input,
+        ..
+    } = diagnosis;
+    line(
+        text,
+        format!(
+            "diagnosis: none of {tried} repairs of {component} brings {hook} back from a local error ratio of {} ({input})",
+            ratio_text(*ratio)
+        ),
+    );
+    if let Some(Nearest {
+        finding,
+        from,
+        to,
+        look_at,
+    }) = &diagnosis.nearest
+    {
+        let (from, to) = (ratio_text(*from), ratio_text(*to));
+        line(
+            text,
+            format!(
+                "     the nearest: {finding}; the worst of {component} goes from {from} to {to} then, so that something else is wrong as well; look at {look_at}"
+            ),
+        );
+    }
+    large(text, [diagnosis.tried, diagnosis.left_out]);
+}
+
+fn large(text: &mut String, [tried, left_out]: [usize; 2]) {
+    if left_out > 0 {
+        line(
+            text,
+            format!(
+                "     the model is large: {tried} others were run, and {left_out} more were not"
+            ),
+        );
+    }
+}
+
+fn likened(text: &mut String, likeness: &Likeness, style: Style) {
+    let Likeness {
+        model,
+        subject,
+        inputs,
+        ratio,
+        tried,
+        left_out,
+        shared,
+    } = likeness;
+    let (ratio, inputs) = (ratio_text(*ratio), inputs.join(", "));
+    let Some((first, others)) = shared.split_first() else {
+        line(
+            text,
+            format!(
+                "diagnosis: with none of {tried} mistakes does the bridge compute {model} as {subject} does ({inputs})"
+            ),
+        );
+        large(text, [*tried, *left_out]);
+        return;
+    };
+    let finding = format!(
+        "{subject} computes {model} as if it had {}",
+        mistakes(first)
+    );
+    line(
+        text,
+        format!("diagnosis: {}", style.severity(Severity::Warning, &finding)),
+    );
+    line(
+        text,
+        format!(
+            "     the right model is off from it by an error ratio of {ratio}, and with this by {} ({inputs})",
+            ratio_text(first.ratio)
+        ),
+    );
+    for other in others {
+        line(
+            text,
+            format!(
+                "     or as if it had {} ({})",
+                mistakes(other),
+                ratio_text(other.ratio)
+            ),
+        );
+    }
+    large(text, [*tried, *left_out]);
+}
+
+fn mistakes(shared: &Shared) -> String {
+    let all = shared.faults.iter();
+    let all: Vec<&str> = all.map(|fault| fault.description.as_str()).collect();
+    all.join("; and ")
 }
 
 #[cfg(test)]
@@ -72,20 +204,30 @@ mod tests {
     use super::*;
 
     fn told(explanations: Vec<Explanation>) -> String {
-        let diagnosis = Diagnosis {
+        with(Diagnosis {
+            explanations,
+            ..nothing()
+        })
+    }
+
+    fn nothing() -> Diagnosis {
+        Diagnosis {
             model: "tiny".into(),
             input: "text".into(),
             component: "blocks.0.mlp".into(),
             hook: "blocks.0.mlp.hook_post".into(),
             ratio: 3552.0,
             tried: 21,
-            explanations,
-        };
+            left_out: 0,
+            explanations: Vec::new(),
+            nearest: None,
+        }
+    }
+
+    fn with(diagnosis: Diagnosis) -> String {
         let mut text = String::new();
         let events = [Event::Diagnosed(Box::new(diagnosis))];
-        section(&mut text, &events, "other", Style::Plain);
-        assert_eq!(text, "");
-        section(&mut text, &events, "tiny", Style::Plain);
+        section(&mut text, &events, &[], Style::Plain);
         text
     }
 
@@ -114,5 +256,36 @@ mod tests {
     #[test]
     fn that_nothing_fits_is_told_with_how_much_was_tried() {
         insta::assert_snapshot!(told(Vec::new()));
+    }
+
+    #[test]
+    fn of_a_large_model_it_is_told_what_was_not_tried() {
+        insta::assert_snapshot!(with(Diagnosis {
+            left_out: 17,
+            nearest: Some(Nearest {
+                finding: "the activation is gelu where gelu_tanh fits".into(),
+                from: f64::INFINITY,
+                to: 88.0,
+                look_at: "activation_function".into(),
+            }),
+            ..nothing()
+        }));
+    }
+
+    #[test]
+    fn that_another_subject_is_like_no_mistake_is_told() {
+        let mut text = String::new();
+        let likeness = Likeness {
+            model: "tiny".into(),
+            subject: "hf-candle".into(),
+            inputs: vec!["text".into(), "single".into()],
+            ratio: 3552.0,
+            tried: 60,
+            left_out: 0,
+            shared: Vec::new(),
+        };
+        let events = [Event::Likened(Box::new(likeness))];
+        section(&mut text, &events, &[], Style::Plain);
+        insta::assert_snapshot!(text);
     }
 }

@@ -157,6 +157,7 @@ pub(super) fn opening(text: &mut String, event: &Event, style: Style) {
         | Event::Planned { .. }
         | Event::CheckFinished(_)
         | Event::Diagnosed(_)
+        | Event::Likened(_)
         | Event::FaultJudged(_)
         | Event::SensitivityScored(_)
         | Event::RunFinished { .. } => {}
@@ -303,9 +304,6 @@ fn one_benchmark(text: &mut String, results: &[&BenchmarkResult], style: Style, 
 fn closing(text: &mut String, events: &[Event], results: &[&BenchmarkResult], style: Style) {
     text.push('\n');
     rule(text, "=");
-    let first = results
-        .iter()
-        .find_map(|result| Some((result, result.first_divergence.as_ref()?)));
     let outcome = Outcome::of(events);
     let mut verdict = match outcome {
         Outcome::Passed => style.severity(Severity::Info, "passed"),
@@ -323,18 +321,7 @@ fn closing(text: &mut String, events: &[Event], results: &[&BenchmarkResult], st
         let _ = write!(verdict, " in {seconds:.2} s");
     }
     line(text, verdict);
-    if let Some((result, divergence)) = first.filter(|_| outcome == Outcome::VerificationFailed) {
-        let place = divergence
-            .quantity
-            .as_hook()
-            .map_or_else(|| divergence.quantity.to_string(), str::to_owned);
-        line(
-            text,
-            format!(
-                "first divergence: {} of {} ({})",
-                place, result.check.model, divergence.reason
-            ),
-        );
-        diagnosis::section(text, events, &result.check.model, style);
+    if outcome == Outcome::VerificationFailed {
+        diagnosis::section(text, events, results, style);
     }
 }

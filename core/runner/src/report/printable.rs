@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tlbench_sdk::{Detail, Divergence, Quantity};
 
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, Likeness};
 use crate::events::{BenchmarkResult, CheckId, Event, ModelOpened};
 use crate::sensitivity::{FaultJudged, FaultOutcome};
 
@@ -96,6 +96,7 @@ pub(super) fn event(event: &Event) -> Event {
         Event::CheckStarted { check } => check_id(check),
         Event::CheckFinished(result) => finished(result),
         Event::Diagnosed(found) => diagnosis(found),
+        Event::Likened(found) => likeness(found),
         Event::FaultJudged(judged) => fault_judged(judged),
         Event::SensitivityScored(score) => score.model = shortened(&score.model),
         Event::RunStarted { .. } | Event::Planned { .. } | Event::RunFinished { .. } => {}
@@ -119,6 +120,20 @@ fn diagnosis(diagnosis: &mut Diagnosis) {
         ] {
             *text = shortened(text);
         }
+    }
+    if let Some(nearest) = &mut diagnosis.nearest {
+        for text in [&mut nearest.finding, &mut nearest.look_at] {
+            *text = shortened(text);
+        }
+    }
+}
+
+fn likeness(likeness: &mut Likeness) {
+    let texts = [&mut likeness.model, &mut likeness.subject];
+    let faults = likeness.shared.iter_mut().flat_map(|one| &mut one.faults);
+    let faults = faults.flat_map(|fault| [&mut fault.id, &mut fault.description]);
+    for text in texts.into_iter().chain(&mut likeness.inputs).chain(faults) {
+        *text = shortened(text);
     }
 }
 

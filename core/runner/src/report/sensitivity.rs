@@ -161,12 +161,15 @@ fn unrecognised(text: &mut String, judged: &FaultJudged) {
 fn recognised(score: RecognitionScore) -> String {
     let RecognitionScore {
         asked,
+        located_by_divergence,
         located,
         diagnosed,
     } = score;
     let share = |count: usize| 100.0 * count as f64 / asked.max(1) as f64;
     format!(
-        "of {asked} that a spec can say {located} ({:.1}%) found where they are, {diagnosed} ({:.1}%) named",
+        "of {asked} that a spec can say {located_by_divergence} ({:.1}%) found where they are by the first divergence, \
+         {located} ({:.1}%) with what explains it, {diagnosed} ({:.1}%) named",
+        share(located_by_divergence),
         share(located),
         share(diagnosed)
     )

@@ -241,7 +241,7 @@ fn one_input(
     let truth = reference.trace(question)?;
     Ok(OneInput {
         stimulus: stimulus.clone(),
-        compared: HookByHook::compare(info, question, &truth, subject, |_| true)?,
+        compared: HookByHook::locate(info, question, &truth, subject)?,
         truth,
     })
 }

@@ -10,7 +10,7 @@ use tlbench_sdk::{
     TraceSource, Verdict,
 };
 
-use super::diagnosis::{Suspect, questions};
+use super::diagnosis::{Suspect, hook_by_hook};
 use super::planning::PlannedCheck;
 use super::trial::Trial;
 use super::{Session, announced, verdict_on};
@@ -187,7 +187,7 @@ impl Laboratory<'_> {
 
     /// What is told of a mistake that was caught, if that was asked for and a spec can say what is wrong.
     fn recognition(&self, edits: &[FaultEdit], outcome: &FaultOutcome) -> Option<Recognition> {
-        let FaultOutcome::Caught { by, .. } = outcome else {
+        let FaultOutcome::Caught { .. } = outcome else {
             return None;
         };
         let [
@@ -206,34 +206,34 @@ impl Laboratory<'_> {
         let weights = model.folder.weights();
         let expected = first_changed(&model.spec, wrong)?;
         let suspects = self.planned.iter().filter_map(Suspect::of).collect();
-        let (info, questions) = questions(suspects)?;
+        let (info, questions) = hook_by_hook(suspects)?;
         let patient = Patient {
             spec: wrong,
             weights,
+            config: model.folder.config(),
             info: &info,
             reference: self.trial.truth,
             questions,
         };
-        let diagnosis = diagnose(&patient, self.registry.faults.values());
-        let diagnosis = diagnosis.ok().flatten();
-        let first_component = diagnosis
+        let case = patient.case().ok().flatten();
+        let diagnosis = case
             .as_ref()
-            .map(|diagnosis| diagnosis.component.clone());
+            .and_then(|case| diagnose(case, self.registry.faults.values()).ok());
+        let by_divergence = case.as_ref().map(|case| case.component().to_owned());
         let explanations = diagnosis.map_or_else(Vec::new, |found| found.explanations);
         let first = explanations.first();
         let found = first.map(|first| first.component.clone());
-        let found = found.or(first_component);
+        let found = found.or_else(|| by_divergence.clone());
         let is_right = |explanation: &Explanation| {
             is_same_component(&model.spec, &explanation.spec, &expected, weights)
         };
         Some(Recognition {
+            is_located_by_divergence: by_divergence.as_ref() == Some(&expected),
             is_located: found.as_ref() == Some(&expected),
             named: explanations.iter().position(is_right),
             finding: first.map(|first| first.finding.clone()),
-            first_divergence: by
-                .first_divergence
-                .as_ref()
-                .map(|first| first.quantity.to_string()),
+            first_divergence: case.as_ref().map(|case| case.hook().to_owned()),
+            by_divergence,
             expected,
             found,
         })

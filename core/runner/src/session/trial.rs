@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use tlbench_engine::Bridge;
-use tlbench_sdk::{Host, OpenRequest, ReferenceModel, TraceSource};
+use tlbench_sdk::{BRIDGE, Host, OpenRequest, ReferenceModel, TraceSource};
 
 use super::Session;
 use crate::answers::{Answers, Parties};
 use crate::model::{Model, ModelError};
 use crate::references::OpenReference;
-use crate::subject::{BRIDGE, ExactSubject, Subject};
+use crate::subject::{ExactSubject, Subject};
 
 /// The one that is on trial, before it is opened.
 #[derive(Clone, Copy)]

@@ -11,6 +11,7 @@
 mod bisect;
 mod cli;
 mod coverage;
+mod diagnosis;
 mod families;
 mod faults;
 mod kill_matrix;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The version of the boundary. It changes whenever host and plugin built from different versions would misunderstand
 /// each other: message shapes, object methods, tensor layout.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// The exported symbol that holds the stamp.
 pub const STAMP_SYMBOL: &str = "TLBENCH_PLUGIN_STAMP";
@@ -253,7 +253,7 @@ mod tests {
         ]
         .map(|error| error.to_string());
         insta::assert_snapshot!(messages.join("\n"), @r#"
-        built for plugin ABI 7 (tlbench-sdk 0.0.9), this host speaks 2; rebuild it against this tlbench-sdk
+        built for plugin ABI 7 (tlbench-sdk 0.0.9), this host speaks 3; rebuild it against this tlbench-sdk
         built with panic = "abort"; set `panic = "unwind"` in its release profile and rebuild it
         its stamp is cut short: expected 224 bytes, found 3
         its stamp does not start as a stamp does

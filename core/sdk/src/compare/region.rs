@@ -82,6 +82,12 @@ impl Region {
         places.take_while(|&pos| !self.is_real(row, pos)).count()
     }
 
+    /// Each position that holds a token, counted through all rows.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> {
+        let real = self.real.iter().enumerate();
+        real.filter_map(|(place, &is_real)| is_real.then_some(place))
+    }
+
     /// The one row `row` by itself; `None` if there are fewer.
     pub fn row(&self, row: usize) -> Option<Self> {
         let real = self.real.get(row * self.pos..(row + 1) * self.pos)?;

@@ -64,6 +64,11 @@ impl<'a> Comparison<'a> {
         &self.region
     }
 
+    /// Each position that counts, among those of all rows.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        self.region.places()
+    }
+
     /// Compares `value` with `truth`, by the floor of `quantity`.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! All comparisons of one check, and where the first of them fails.
 
+use super::at_fault::AtFault;
 use super::comparison::{Comparison, Outcome, divergence_of, worst};
-use super::explain::explain;
+use super::explain::explain_component;
+use super::norm_fit::NormFit;
 use super::pattern::failing_blocks;
+use super::readers::Readers;
 use super::truth_of;
 use super::wording::{by_layer, evaluation_text, quantity_text, ratio_text, with_blindness};
 use crate::benchmark::ModelInfo;
@@ -25,6 +28,8 @@ pub struct Findings {
     broken: Vec<Divergence>,
     /// The quantities in the order in which they come about.
     order: Vec<Quantity>,
+    /// What was found out about the norm that is read at the first divergence.
+    norm_fit: Option<NormFit>,
 }
 
 impl Findings {
@@ -38,6 +43,7 @@ impl Findings {
             measurements: Vec::new(),
             broken: Vec::new(),
             order,
+            norm_fit: None,
         }
     }
 
@@ -73,6 +79,16 @@ impl Findings {
         &self.measurements
     }
 
+    /// Every quantity that is wrong by itself: on true inputs, or missing.
+    pub fn failures(&self) -> impl Iterator<Item = &Quantity> {
+        let local = self
+            .measurements
+            .iter()
+            .filter(|one| one.severity == Severity::Danger && one.evaluation == Evaluation::Local);
+        let broken = self.broken.iter().map(|one| &one.quantity);
+        local.map(|one| &one.quantity).chain(broken)
+    }
+
     /// By the error ratio.
     pub fn severity(&self) -> Severity {
         if self.broken.is_empty() {
@@ -105,6 +121,53 @@ impl Findings {
         first(Evaluation::Local).or_else(|| first(Evaluation::Cumulative))
     }
 
+    /// Who is at fault at the first divergence: whoever makes the value there, or a norm whose gain and bias show nowhere but
+    /// in what reads it.
+    pub fn at_fault(&self, model: &ModelInfo) -> Option<AtFault> {
+        let divergence = self.first_divergence()?;
+        if let (Some(NormFit::Explains { worst }), Some(readers)) =
+            (&self.norm_fit, self.readers(model))
+        {
+            let (all, ratio) = (readers.text(), ratio_text(*worst));
+            let because = format!("with another gain and bias of it {all} are right ({ratio})");
+            return Some(AtFault {
+                part: readers.norm,
+                because: Some(because),
+            });
+        }
+        AtFault::of(model, &divergence.quantity, |hook| {
+            let quantity = Quantity::hook(hook);
+            let mut measured = self.measurements.iter();
+            measured.any(|one| one.quantity == quantity && one.evaluation == Evaluation::Local)
+        })
+    }
+
+    /// What reads the same norm as what differs first, if that is read through a weight alone.
+    pub(super) fn readers(&self, model: &ModelInfo) -> Option<Readers> {
+        let first = self.first_divergence()?;
+        let is_own = first.evaluation == Evaluation::Local && first.ratio.is_finite();
+        let hook = first.quantity.as_hook().filter(|_| is_own)?;
+        Readers::at(model, &self.measurements, hook)
+    }
+
+    /// With what was found out about the norm that they read.
+    pub(super) fn with_norm_fit(self, fit: NormFit) -> Self {
+        Self {
+            norm_fit: Some(fit),
+            ..self
+        }
+    }
+
+    /// What would explain the first divergence as well as a fault of the component that it is named after, if nobody could
+    /// be asked for weights.
+    fn suspicion(&self, model: &ModelInfo) -> Option<String> {
+        let readers = self.readers(model).filter(Readers::are_all_wrong)?;
+        self.norm_fit.is_none().then(|| {
+            let (norm, all) = (&readers.norm, readers.text());
+            format!("{norm}, as all that reads it is wrong: {all}")
+        })
+    }
+
     /// The verdict by the error ratio: the first divergence, or the worst ratios of what passed. `what` names what was
     /// compared, in the plural.
     pub fn verdict(self, model: &ModelInfo, what: &str) -> Verdict {
@@ -125,7 +188,14 @@ impl Findings {
         };
         let mut verdict = Verdict::new(severity, message);
         if let Some(divergence) = first {
-            verdict = explain(verdict, model, &divergence);
+            if is_inherited(&divergence) {
+                verdict = verdict.detail("component", INHERITED);
+            } else if let Some(at_fault) = self.at_fault(model) {
+                verdict = explain_component(verdict, model, &at_fault);
+            }
+            if let Some(suspicion) = self.suspicion(model) {
+                verdict = verdict.detail("or perhaps", suspicion);
+            }
             if let Some(measurement) = self.measurement(&divergence) {
                 verdict = describe(verdict, measurement);
             }
@@ -184,6 +254,15 @@ impl Findings {
         };
         format!("{what} match; worst error ratio: {}", worst.join(", "))
     }
+}
+
+/// What is said of a component where errors add up to the first divergence.
+const INHERITED: &str = "any up to here: none is wrong by itself as far as the input shows";
+
+/// Whether what is wrong may have come from any component before. On the way back the first value is its component's own.
+fn is_inherited(divergence: &Divergence) -> bool {
+    let is_forward = matches!(divergence.quantity, Quantity::Hook(_) | Quantity::Logits);
+    is_forward && divergence.evaluation == Evaluation::Cumulative && divergence.ratio.is_finite()
 }
 
 /// Adds how far apart the two values of `measurement` are, and where.

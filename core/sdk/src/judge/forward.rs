@@ -2,6 +2,7 @@
 
 use super::comparison::Comparison;
 use super::findings::{Findings, Pass};
+use super::norm_fit::{self, fit};
 use super::requests::{askable, truth_of, wrong_count};
 use crate::benchmark::{Check, ModelInfo, PlannedRequest};
 use crate::compare::Tolerance;
@@ -13,6 +14,8 @@ use crate::trace::{Evaluation, Quantity, Trace, TraceRequest};
 pub enum Forward {
     /// The truth is; it has to be put in at each hook of the subject. The requests are to be made.
     Local(Vec<PlannedRequest>),
+    /// Everything is but who is at fault, which takes weights to tell. The requests are to be made; or the findings will do.
+    Readers(Vec<PlannedRequest>, Findings),
     /// Everything is.
     Done(Findings),
 }
@@ -32,7 +35,8 @@ pub fn plan_forward(model: &ModelInfo, variant: &str, request: TraceRequest) -> 
     }
 }
 
-/// Goes on with a check of [`plan_forward`]: asks for the local run, or compares what `is_compared` of all that was asked
+/// Goes on with a check of [`plan_forward`]: asks for the local run, and for weights where they tell who is at fault, or
+/// compares what `is_compared` of all that was asked
 /// for. The logits are compared by fixed tolerances as well, where there are some.
 ///
 /// In the local run every hook of the request is set to the truth, as in those that the local floors were measured in: a
@@ -59,13 +63,28 @@ pub fn judge_forward(
             let local = local.local(local_truth(truth, subject));
             Ok(Forward::Local(vec![PlannedRequest::subject(local)]))
         }
-        [truth, subject, local] => {
+        [truth, subject, local, rest @ ..] => {
             let comparison = Comparison::new(model, request, truth)?;
-            let answers = [truth, subject, local];
             let asked = request.capture.iter().filter(|one| is_compared(one));
             let quantities: Vec<Quantity> = asked.cloned().collect();
-            let findings = compare(&comparison, &quantities, answers, tolerance)?;
-            Ok(Forward::Done(findings))
+            let findings = compare(&comparison, &quantities, [truth, subject, local], tolerance)?;
+            let Some(readers) = findings.readers(model) else {
+                return Ok(Forward::Done(findings));
+            };
+            match (rest, readers.question(model, request)) {
+                ([], Some(question)) => Ok(Forward::Readers(vec![question], findings)),
+                ([], None) => Ok(Forward::Done(findings)),
+                ([weights], _) => {
+                    let answers = norm_fit::Answers {
+                        truth,
+                        local,
+                        weights,
+                    };
+                    let fit = fit(&readers, &comparison, &answers)?;
+                    Ok(Forward::Done(findings.with_norm_fit(fit)))
+                }
+                _ => Err(wrong_count(answers)),
+            }
         }
         _ => Err(wrong_count(answers)),
     }

@@ -70,6 +70,25 @@ impl ModelSpec {
         list
     }
 
+    /// The component that `name` is, or is a part of: `blocks.0.attn` for `blocks.0.attn.q_norm`. One that the spec does not
+    /// have keeps its name.
+    pub fn component_of(&self, name: &str) -> String {
+        let components = self.components();
+        let is_known = |name: &str| components.iter().any(|component| component.name == name);
+        // The norm of the embedding is no part of it.
+        if name == "embed.ln" {
+            return name.to_owned();
+        }
+        let mut rest = name;
+        while !is_known(rest) {
+            match rest.rsplit_once('.') {
+                Some((outer, _)) => rest = outer,
+                None => return name.to_owned(),
+            }
+        }
+        rest.to_owned()
+    }
+
     /// Every checkpoint tensor that the spec takes, with the component's name and the role in it.
     pub fn sources(&self) -> Vec<(String, &TensorSource)> {
         self.components()
@@ -218,4 +237,22 @@ pub(super) fn join(role: &str, part: &str) -> String {
 /// A part of the spec as JSON; specs hold nothing that JSON cannot.
 fn json<T: serde::Serialize>(part: &T) -> Value {
     serde_json::to_value(part).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_part_belongs_to_the_component_that_the_spec_has() {
+        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
+        let (_, json) = seed.split_once("\n\n").unwrap();
+        let symptom: crate::Symptom = serde_json::from_str(json).unwrap();
+        for (name, component) in [
+            ("blocks.0.attn.q_norm", "blocks.0.attn"),
+            ("blocks.0.ln1", "blocks.0.ln1"),
+            ("blocks.0.ln1_post", "blocks.0.ln1_post"),
+            ("embed.ln", "embed.ln"),
+        ] {
+            assert_eq!(symptom.spec.component_of(name), component);
+        }
+    }
 }

@@ -53,7 +53,9 @@ impl Benchmark for ForwardPass {
         let tolerance = Some(tolerance(model, TOLERANCE)?);
         Ok(
             match judge_forward(model, check, |_| true, answers, tolerance)? {
-                Forward::Local(requests) => Judgement::More(requests),
+                Forward::Local(requests) | Forward::Readers(requests, _) => {
+                    Judgement::More(requests)
+                }
                 Forward::Done(findings) => Judgement::Verdict(verdict(findings, model)),
             },
         )

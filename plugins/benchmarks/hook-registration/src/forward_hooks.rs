@@ -108,7 +108,7 @@ fn judge(
     let is_wanted = |quantity: &Quantity| quantity.as_hook().is_some_and(&wanted);
     Ok(
         match judge_forward(model, check, is_wanted, answers, None)? {
-            Forward::Local(requests) => Judgement::More(requests),
+            Forward::Local(requests) | Forward::Readers(requests, _) => Judgement::More(requests),
             Forward::Done(findings) => Judgement::Verdict(findings.verdict(model, "hooks")),
         },
     )

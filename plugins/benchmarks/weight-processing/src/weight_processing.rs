@@ -55,19 +55,18 @@ impl Benchmark for WeightProcessing {
         answers: &[Trace],
     ) -> Result<Judgement, PluginError> {
         let (check, answers) = match answers {
-            [truth, subject, local] => {
-                let answers = [
-                    with_log_probs(truth),
-                    with_log_probs(subject),
-                    local.clone(),
-                ];
-                (with_log_probs_asked(check), answers.to_vec())
+            [truth, subject, rest @ ..] if !rest.is_empty() => {
+                let mut answers = vec![with_log_probs(truth), with_log_probs(subject)];
+                answers.extend_from_slice(rest);
+                (with_log_probs_asked(check), answers)
             }
             _ => (check.clone(), answers.to_vec()),
         };
         Ok(
             match judge_forward(model, &check, |_| true, &answers, None)? {
-                Forward::Local(requests) => Judgement::More(requests),
+                Forward::Local(requests) | Forward::Readers(requests, _) => {
+                    Judgement::More(requests)
+                }
                 Forward::Done(findings) => {
                     Judgement::Verdict(described(findings.verdict(model, "values"), model)?)
                 }

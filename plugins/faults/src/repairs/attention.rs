@@ -7,9 +7,9 @@ use tlbench_sdk::spec::{
 use tlbench_sdk::{ModelSpec, Symptom};
 
 use super::places::attentions_by_name;
-use super::rotary;
 use super::tensors::{LeftNorm, bias_beside, left_norms};
 use super::variant::{Parts, Variant, Variants, keys};
+use super::{rotary, said};
 use crate::catalogue::attention::{geometric, interleave_heads};
 use crate::parts::projections;
 
@@ -36,9 +36,9 @@ impl Parts<AttentionSpec> for Attentions {
         products(&mut variants);
         biases(&mut variants, symptom);
         head_norms(&mut variants, symptom, component);
-        rotary::variants(&mut variants, &others, symptom.spec.d_model);
+        rotary::variants(&mut variants, &others, symptom);
         scores(&mut variants, symptom.spec.d_model);
-        masks(&mut variants, &others);
+        masks(&mut variants, &others, said::window(&symptom.config));
         alibi(&mut variants);
         variants.done()
     }
@@ -303,7 +303,7 @@ fn scores(variants: &mut Variants<'_, AttentionSpec>, d_model: usize) {
     }
 }
 
-fn masks(variants: &mut Variants<'_, AttentionSpec>, others: &[AttentionSpec]) {
+fn masks(variants: &mut Variants<'_, AttentionSpec>, others: &[AttentionSpec], said: Option<Mask>) {
     let found = mask_text(variants.part().mask);
     let seen = others.iter().map(|other| other.mask);
     let usual = [
@@ -334,6 +334,17 @@ fn masks(variants: &mut Variants<'_, AttentionSpec>, others: &[AttentionSpec]) {
         };
         let finding = format!("a token sees {found} where {} fits", mask_text(mask));
         variants.push(fault, finding, |attention| attention.mask = mask);
+    }
+    if let Some(window) = said {
+        let fault = match variants.part().mask {
+            Mask::Band { back: None, .. } => "window-ignored",
+            _ => "window-one-more",
+        };
+        let fits = mask_text(window);
+        let finding = format!(
+            "a token sees {found} where {fits} fits, as config.json says in `sliding_window`"
+        );
+        variants.push(fault, finding, |attention| attention.mask = window);
     }
 }
 

@@ -9,6 +9,7 @@ mod norm;
 mod numbers;
 mod places;
 mod rotary;
+mod said;
 mod tensors;
 mod variant;
 

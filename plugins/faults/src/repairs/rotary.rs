@@ -2,6 +2,9 @@
 
 use tlbench_sdk::spec::{AttentionSpec, Pairing, PositionSpec, RotaryScaling, RotarySpec};
 
+use tlbench_sdk::Symptom;
+
+use super::said;
 use super::variant::Variants;
 
 const THETAS: [f64; 6] = [1e4, 1e6, 5e5, 1e5, 2e5, 2.5e4];
@@ -17,8 +20,9 @@ fn rotary(position: &PositionSpec) -> Option<&RotarySpec> {
 pub(super) fn variants(
     variants: &mut Variants<'_, AttentionSpec>,
     others: &[AttentionSpec],
-    d_model: usize,
+    symptom: &Symptom,
 ) {
+    let d_model = symptom.spec.d_model;
     let attention = variants.part();
     let Some(found) = rotary(&attention.position) else {
         return;
@@ -30,6 +34,19 @@ pub(super) fn variants(
             }
         });
     };
+    for (place, said) in said::rotaries(&symptom.config, attention.d_head) {
+        let (has, fits) = (text(found), text(&said));
+        let finding = format!("{has} where {fits} fits, as config.json says in {place}");
+        let fault = match (found.theta == said.theta, &found.scaling) {
+            (true, RotaryScaling::Linear { .. }) => "rotary-scaling-linear",
+            (true, _) => "rotary-scaling-ignored",
+            (false, _) => "rotary-one-theta",
+        };
+        push(fault, finding, &|rotary| {
+            rotary.theta = said.theta;
+            rotary.scaling = said.scaling.clone();
+        });
+    }
     pairing(found, &mut push);
     let has_factors = matches!(found.scaling, RotaryScaling::LongRope { .. });
     if !has_factors {

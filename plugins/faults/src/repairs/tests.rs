@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
-use tlbench_sdk::spec::{Activation, BranchInput, DenseMlp, MlpSpec, NormSpec, Wiring};
+use tlbench_sdk::spec::{
+    Activation, BranchInput, DenseMlp, MlpSpec, NormSpec, Pairing, PositionSpec, RotaryScaling,
+    RotarySpec, Wiring,
+};
 use tlbench_sdk::{ModelSpec, Remedy, Repair, Symptom};
 
 use super::repairs;
@@ -27,6 +30,7 @@ fn repaired(wrong: &ModelSpec, component: &str) -> Vec<Repair> {
         component: component.to_owned(),
         hook: String::new(),
         tensors_not_taken: left,
+        config: serde_json::Map::new(),
     })
 }
 
@@ -98,6 +102,59 @@ fn what_was_changed_in_a_component_is_changed_back_by_one_of_its_repairs() {
     let told = told.join("\n");
     assert!(!told.contains("NOTHING FITS"), "{told}");
     insta::assert_snapshot!(told);
+}
+
+/// What may be wrong with the rotary positions of all blocks, where config.json says `config`.
+fn of_rotary(found: &RotarySpec, config: &serde_json::Value) -> Vec<String> {
+    let mut spec = right();
+    for layer in &mut spec.layers {
+        layer.attn.as_mut().unwrap().body.position = PositionSpec::Rotary(found.clone());
+    }
+    let repairs = repairs(&Symptom {
+        spec,
+        component: "blocks.0.attn".to_owned(),
+        hook: "blocks.0.attn.hook_rot_q".to_owned(),
+        tensors_not_taken: Vec::new(),
+        config: config.as_object().unwrap().clone(),
+    });
+    let findings = repairs
+        .into_iter()
+        .filter_map(|repair| match repair.remedy {
+            Remedy::Spec { finding, .. } if finding.contains("config.json") => {
+                Some(format!("{}: {finding}", repair.fault))
+            }
+            _ => None,
+        });
+    findings.collect()
+}
+
+#[test]
+fn what_the_config_says_of_rotary_positions_and_windows_is_tried_as_it_says_it() {
+    let plain = RotarySpec {
+        dim: 6,
+        pairing: Pairing::Half,
+        theta: 1e4,
+        scaling: RotaryScaling::None,
+    };
+    let new = serde_json::json!({
+        "max_position_embeddings": 96, "sliding_window": 12,
+        "rope_parameters": { "rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4 },
+    });
+    let old = serde_json::json!({
+        "max_position_embeddings": 64, "rope_theta": 5e5, "rope_scaling": {
+            "type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    });
+    let by_layer = serde_json::json!({
+        "max_position_embeddings": 64, "rope_parameters": {
+            "full_attention": { "rope_type": "linear", "factor": 8.0, "rope_theta": 1e6 },
+            "sliding_attention": { "rope_type": "default", "rope_theta": 1e4 },
+        },
+    });
+    let wrong = serde_json::json!({ "rope_scaling": { "type": "linear" } });
+    let told = [new, old, by_layer, wrong].map(|config| of_rotary(&plain, &config).join("\n"));
+    insta::assert_snapshot!(told.join("\n\n"));
 }
 
 #[test]

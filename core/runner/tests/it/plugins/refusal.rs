@@ -64,7 +64,7 @@ fn a_library_without_a_stamp() {
 fn a_stale_abi() {
     let test = CliTest::new();
     let stale = patched(&test, STAMP, STAMP.len(), &7_u32.to_ne_bytes());
-    insta::assert_snapshot!(told(&test, &stale), @"error: plugin [FOLDER]/patched.so: built for plugin ABI 7 (tlbench-sdk [VERSION]), this host speaks 2; rebuild it against this tlbench-sdk");
+    insta::assert_snapshot!(told(&test, &stale), @"error: plugin [FOLDER]/patched.so: built for plugin ABI 7 (tlbench-sdk [VERSION]), this host speaks 3; rebuild it against this tlbench-sdk");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_benchmark_that_is_missing_with_its_plugin_is_explained() {
     insta::assert_snapshot!(test.run(["--model", &folder, "--benchmark", "finite_logits"]), @"
     exit code 98
     ----- stderr -----
-    error: plugin [FOLDER]/patched.so: built for plugin ABI 7 (tlbench-sdk [VERSION]), this host speaks 2; rebuild it against this tlbench-sdk
+    error: plugin [FOLDER]/patched.so: built for plugin ABI 7 (tlbench-sdk [VERSION]), this host speaks 3; rebuild it against this tlbench-sdk
     error: benchmark `finite_logits`: expected the name, the module or a glob of one of forward_pass, logits_equivalence, loss_equivalence, found none that matches
     ");
 }

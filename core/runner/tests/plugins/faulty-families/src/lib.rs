@@ -1,4 +1,4 @@
-//! Llama and its kin, Bloom and GPT-2 with mistakes in what a table is made of or in what is read at all: the real
+//! Llama and its kin, Gemma, Bloom and GPT-2 with mistakes in what a table is made of or in what is read at all: the real
 //! adapters, and one edit of what they return or read.
 
 #[path = "../../../../../../architectures/llama/src/adapter.rs"]
@@ -7,13 +7,18 @@ mod adapter;
 mod bloom;
 #[path = "../../../../../../architectures/llama/src/family.rs"]
 mod family;
+#[path = "../../../../../../architectures/gemma/src/adapter.rs"]
+mod gemma;
 #[path = "../../../../../../architectures/gpt2/src/adapter.rs"]
 mod gpt2;
+#[path = "../../../../../../architectures/gemma/src/hyper.rs"]
+mod hyper;
 
 use adapter::LlamaLike;
 use serde_json::Map;
 use tlbench_sdk::spec::{
-    AttentionSpec, Mask, MlpSpec, Pairing, PositionSpec, RotaryScaling, RotarySpec,
+    AttentionSpec, BranchInput, Mask, MlpSpec, NormSpec, Pairing, PositionSpec, RotaryScaling,
+    RotarySpec,
 };
 use tlbench_sdk::{ArchitectureAdapter, ArchitectureInfo, ConfigError, ConfigReader, ModelSpec};
 
@@ -27,6 +32,9 @@ tlbench_sdk::plugin! {
         Faulty("mistral-wider-window", LlamaLike(family::MISTRAL), wider_window),
         Faulty("qwen2-other-theta", LlamaLike(family::QWEN2), other_theta),
         Faulty("qwen3-other-theta", LlamaLike(family::QWEN3), other_theta),
+        Faulty("mistral-wider-window-and-scale", LlamaLike(family::MISTRAL), wider_window_and_scale),
+        Faulty("llama-interleaved-other-theta", LlamaLike(family::LLAMA), interleaved_other_theta),
+        Faulty("gemma-without-offset", gemma::Gemma, without_offset),
         Faulty("bloom-geometric-slopes", bloom::Bloom, geometric_slopes),
         Blind("gpt2-blind-to-scale", gpt2::Gpt2, "scale_attn_weights"),
     ],
@@ -136,6 +144,34 @@ fn wider_window(spec: &mut ModelSpec) {
         {
             *back += 1;
         }
+    }
+}
+
+fn wider_window_and_scale(spec: &mut ModelSpec) {
+    wider_window(spec);
+    attentions(spec).for_each(|attention| attention.scale *= 1.01);
+}
+
+fn interleaved_other_theta(spec: &mut ModelSpec) {
+    interleaved(spec);
+    other_theta(spec);
+}
+
+/// Every norm takes its gains as they are stored, around 0.
+fn without_offset(spec: &mut ModelSpec) {
+    fn input(input: &mut BranchInput) -> Option<&mut NormSpec> {
+        match input {
+            BranchInput::Norm(norm) => Some(norm),
+            BranchInput::Stream | BranchInput::SharedNorm => None,
+        }
+    }
+    let inputs = spec.layers.iter_mut().flat_map(|layer| {
+        let attn = layer.attn.as_mut().and_then(|branch| input(&mut branch.input));
+        let mlp = layer.mlp.as_mut().and_then(|branch| input(&mut branch.input));
+        attn.into_iter().chain(mlp)
+    });
+    for norm in inputs.chain(&mut spec.final_norm) {
+        norm.gain_offset = 0.0;
     }
 }
 
