@@ -166,8 +166,14 @@ fn without_offset(spec: &mut ModelSpec) {
         }
     }
     let inputs = spec.layers.iter_mut().flat_map(|layer| {
-        let attn = layer.attn.as_mut().and_then(|branch| input(&mut branch.input));
-        let mlp = layer.mlp.as_mut().and_then(|branch| input(&mut branch.input));
+        let attn = layer
+            .attn
+            .as_mut()
+            .and_then(|branch| input(&mut branch.input));
+        let mlp = layer
+            .mlp
+            .as_mut()
+            .and_then(|branch| input(&mut branch.input));
         attn.into_iter().chain(mlp)
     });
     for norm in inputs.chain(&mut spec.final_norm) {
