@@ -198,7 +198,18 @@ mod tests {
     fn a_panic_ahead_leaves_nobody_waiting() {
         let echo = Echo::default();
         let next = vec![question(-1), question(2)];
-        let run = || ahead(&echo, next, |source| answered(source, 2));
+        let work = |source: &dyn TraceSource| {
+            while echo
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
+            {
+                thread::yield_now();
+            }
+            answered(source, 2)
+        };
+        let run = || ahead(&echo, next, work);
         assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
     }
 }
