@@ -77,7 +77,7 @@ impl Weight {
 
     fn adjusted(mut self, operation: Operation, along: Along, by: &Tensor) -> Result<Self> {
         let mut shape = self.dims().to_vec();
-        shape.remove(shape.len() - along.dimension_from_the_end());
+        shape.remove(along.other().dimension(shape.len()));
         let by = by.to_dtype(DType::F64)?.broadcast_as(shape)?;
         self.adjustments.push(Adjustment {
             operation,
@@ -138,7 +138,7 @@ impl Weight {
             return Ok(self.stored.clone());
         }
         match self.dims() {
-            [.., columns] if self.dims().len() > 1 => self.columns(0..*columns, dtype),
+            [.., _, columns] => self.columns(0..*columns, dtype),
             _ => self.stored.to_dtype(dtype),
         }
     }
@@ -146,17 +146,17 @@ impl Weight {
     /// Some columns of a matrix in `dtype`, f32 or f64, in the order in which they lie in memory.
     pub(crate) fn columns(&self, columns: Range<usize>, dtype: DType) -> Result<Tensor> {
         if self.is_transposed() {
-            return self.t()?.part(0, columns, dtype)?.t();
+            return self.t()?.part(Along::Rows, columns, dtype)?.t();
         }
-        self.part(1, columns, dtype)
+        self.part(Along::Columns, columns, dtype)
     }
 
-    /// The rows (0) or columns (1) `range` of a matrix that lies in memory row by row.
-    fn part(&self, dimension: usize, range: Range<usize>, dtype: DType) -> Result<Tensor> {
+    /// The rows or columns `range` of a matrix that lies in memory row by row.
+    fn part(&self, along: Along, range: Range<usize>, dtype: DType) -> Result<Tensor> {
         let rank = self.dims().len();
         let part = self
             .stored
-            .narrow(rank - 2 + dimension, range.start, range.len())?;
+            .narrow(along.dimension(rank), range.start, range.len())?;
         let part = match part.stride().last() {
             Some(1) => part,
             _ => part.contiguous()?,
@@ -164,9 +164,9 @@ impl Weight {
         let values = Values {
             stored: &part,
             adjustments: &self.adjustments,
-            first: match dimension {
-                0 => [range.start, 0],
-                _ => [0, range.start],
+            first: match along {
+                Along::Rows => [range.start, 0],
+                Along::Columns => [0, range.start],
             },
             whole: [self.dims()[rank - 2], self.dims()[rank - 1]],
         };
@@ -178,11 +178,11 @@ impl Weight {
 }
 
 impl Along {
-    const fn dimension_from_the_end(self) -> usize {
-        // What has a number for each row has no dimension of columns.
+    /// Which of `rank` dimensions it counts.
+    const fn dimension(self, rank: usize) -> usize {
         match self {
-            Self::Rows => 1,
-            Self::Columns => 2,
+            Self::Rows => rank - 2,
+            Self::Columns => rank - 1,
         }
     }
 

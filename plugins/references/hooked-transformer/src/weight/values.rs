@@ -37,41 +37,53 @@ impl Values<'_> {
     }
 
     fn converted<S: WithDType, T: WithDType>(&self, stored: &[S]) -> Vec<T> {
-        let (dims, strides) = (self.stored.dims(), self.stored.stride());
-        let [rows, columns] = [dims[dims.len() - 2], dims[dims.len() - 1]];
-        let mut all = vec![T::zero(); self.stored.elem_count()];
+        let [_, columns] = self.size();
         let rows_at_a_time = (AT_A_TIME / columns.max(1)).max(1);
+        let mut all = vec![T::zero(); self.stored.elem_count()];
         let parts = all.par_chunks_mut((rows_at_a_time * columns).max(1));
         parts.enumerate().for_each(|(part, out)| {
             let mut exact = vec![0.0; columns];
             for (offset, out) in out.chunks_mut(columns).enumerate() {
-                let index = part * rows_at_a_time + offset;
-                let (matrix, row) = (index / rows, index % rows);
-                let start = row * strides[dims.len() - 2]
-                    + if dims.len() > 2 {
-                        matrix * strides[0]
-                    } else {
-                        0
-                    };
-                let row_of_stored = &stored[start..start + columns];
-                if self.adjustments.is_empty() {
-                    for (out, &value) in out.iter_mut().zip(row_of_stored) {
-                        *out = T::from_f64(value.to_f64());
-                    }
-                    continue;
-                }
-                for (exact, &value) in exact.iter_mut().zip(row_of_stored) {
-                    *exact = value.to_f64();
-                }
-                for adjustment in self.adjustments {
-                    self.adjust(&mut exact, adjustment, matrix, row);
-                }
-                for (out, &value) in out.iter_mut().zip(&exact) {
-                    *out = T::from_f64(value);
-                }
+                self.write_row(part * rows_at_a_time + offset, stored, &mut exact, out);
             }
         });
         all
+    }
+
+    /// Rows and columns of the part.
+    fn size(&self) -> [usize; 2] {
+        let dims = self.stored.dims();
+        [dims[dims.len() - 2], dims[dims.len() - 1]]
+    }
+
+    /// Row `index` of all matrices, to `out` by way of `exact`.
+    fn write_row<S: WithDType, T: WithDType>(
+        &self,
+        index: usize,
+        stored: &[S],
+        exact: &mut [f64],
+        out: &mut [T],
+    ) {
+        let [rows, columns] = self.size();
+        let (matrix, row) = (index / rows, index % rows);
+        let strides = self.stored.stride();
+        let start = row * strides[strides.len() - 2] + matrix * strides[0];
+        let row_of_stored = stored[start..start + columns].iter();
+        if self.adjustments.is_empty() {
+            for (out, value) in out.iter_mut().zip(row_of_stored) {
+                *out = T::from_f64(value.to_f64());
+            }
+            return;
+        }
+        for (exact, value) in exact.iter_mut().zip(row_of_stored) {
+            *exact = value.to_f64();
+        }
+        for adjustment in self.adjustments {
+            self.adjust(exact, adjustment, matrix, row);
+        }
+        for (out, &value) in out.iter_mut().zip(&*exact) {
+            *out = T::from_f64(value);
+        }
     }
 
     /// One step on the elements of one row.
