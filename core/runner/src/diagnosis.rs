@@ -223,3 +223,12 @@ impl Trials<'_> {
         tried.is_cured
     }
 }
+
+/// The spec of a small GPT-2.
+#[cfg(test)]
+pub(crate) fn seed_spec() -> ModelSpec {
+    let seed = include_str!("../../fuzz/seeds/boundary/symptom");
+    let (_, json) = seed.split_once("\n\n").unwrap();
+    let symptom: Symptom = serde_json::from_str(json).unwrap();
+    symptom.spec
+}

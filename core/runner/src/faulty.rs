@@ -8,10 +8,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tlbench_checkpoint::Weights;
 use tlbench_engine::{Bridge, EngineError, KvCache};
+use tlbench_sdk::host::ForeignFaultZoo;
 use tlbench_sdk::{
-    DType, FaultEdit, ModelSpec, PluginError, Processing, QuestionEdit, Runs, SourceInfo,
-    TensorMap, Trace, TraceRequest, TraceSource, WeightEdit,
+    DType, Fault, FaultEdit, FaultZoo as _, ModelSpec, PluginError, Processing, QuestionEdit, Runs,
+    SourceInfo, TensorMap, Trace, TraceRequest, TraceSource, WeightEdit,
 };
+
+/// The mistakes of `zoos` that `is_chosen`, each with its edits of a model of `spec`. Those that it has no place for are left
+/// out.
+pub(crate) fn mistakes<'z>(
+    zoos: impl IntoIterator<Item = &'z ForeignFaultZoo>,
+    spec: &ModelSpec,
+    is_chosen: impl Fn(&Fault) -> bool,
+) -> impl Iterator<Item = (Fault, Result<Vec<FaultEdit>, PluginError>)> {
+    let offered = zoos.into_iter().flat_map(|zoo| {
+        let faults = zoo.info().faults.into_iter();
+        faults.map(move |fault| (zoo, fault))
+    });
+    let chosen = offered.filter(move |(_, fault)| is_chosen(fault));
+    let made = chosen.map(|(zoo, fault)| {
+        let edits = zoo.edits(&fault.id, spec);
+        (fault, edits)
+    });
+    made.filter(|(_, edits)| !matches!(edits, Ok(edits) if edits.is_empty()))
+}
 
 /// The bridge, with what is wrong.
 pub(crate) struct FaultyBridge {

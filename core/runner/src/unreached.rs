@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use tlbench_sdk::spec::Mask;
-use tlbench_sdk::{ATTENTION_MASK, INPUT_IDS, ModelSpec, Tensor, TensorMap};
+use tlbench_sdk::{INPUT_IDS, ModelSpec, TensorMap, is_padded};
 
 use crate::stimuli::{limit, turn};
 
@@ -41,12 +41,6 @@ fn edges(spec: &ModelSpec) -> BTreeSet<(usize, &'static str)> {
         of_mask.into_iter().chain(of_positions)
     });
     edges.collect()
-}
-
-fn is_padded(inputs: &TensorMap) -> bool {
-    let mask = inputs.get(ATTENTION_MASK);
-    let mask = mask.and_then(Tensor::as_slice::<i64>);
-    mask.is_some_and(|mask| mask.contains(&0))
 }
 
 #[cfg(test)]

@@ -299,3 +299,11 @@ pub enum Values {
         to: u64,
     },
 }
+
+/// A small GPT-2 with something wrong, as it crosses the boundary.
+#[cfg(test)]
+pub(crate) fn seed() -> Symptom {
+    let seed = include_str!("../../fuzz/seeds/boundary/symptom");
+    let (_, json) = seed.split_once("\n\n").unwrap();
+    serde_json::from_str(json).unwrap()
+}

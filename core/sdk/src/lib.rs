@@ -59,7 +59,7 @@ pub use tensor::{DType, Element, ShapeError, Tensor, TensorMap};
 pub use trace::{
     ATTENTION_MASK, Action, Evaluation, GenerateRequest, GradientRequest, INPUT_IDS, Intervention,
     Objective, POSITION_IDS, Quantity, QuantityError, Sampling, Target, Trace, TraceError,
-    TraceRequest, projection_weights,
+    TraceRequest, is_padded, projection_weights,
 };
 pub use usage::Usage;
 

@@ -65,6 +65,13 @@ pub const ATTENTION_MASK: &str = "attention_mask";
 /// The name of the positions.
 pub const POSITION_IDS: &str = "position_ids";
 
+/// Whether some row of `inputs` has padding in it.
+pub fn is_padded(inputs: &TensorMap) -> bool {
+    let mask = inputs.get(ATTENTION_MASK);
+    let mask = mask.and_then(Tensor::as_slice::<i64>);
+    mask.is_some_and(|mask| mask.contains(&0))
+}
+
 impl TraceRequest {
     /// Asks for `capture` on `inputs`.
     pub fn new(inputs: TensorMap, capture: Vec<Quantity>) -> Self {

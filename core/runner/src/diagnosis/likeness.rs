@@ -7,12 +7,12 @@ use tlbench_sdk::compare::Gate;
 use tlbench_sdk::host::ForeignFaultZoo;
 use tlbench_sdk::judge::{Comparison, Outcome};
 use tlbench_sdk::{
-    Evaluation, Fault, FaultEdit, FaultZoo as _, ModelInfo, ModelSpec, PluginError, Runs, Severity,
-    Trace, TraceRequest, TraceSource, float, is_large,
+    Evaluation, Fault, FaultEdit, ModelInfo, ModelSpec, PluginError, Runs, Severity, Trace,
+    TraceRequest, TraceSource, float, is_large,
 };
 
 use super::effort::Effort;
-use crate::faulty::FaultyBridge;
+use crate::faulty::{FaultyBridge, mistakes};
 use crate::plugins::Offer;
 
 /// The most mistakes that are made together.
@@ -210,16 +210,8 @@ impl Search<'_, '_> {
 
     /// Every mistake that a model of `spec` has a place for.
     fn faults(&self, spec: &ModelSpec) -> Result<Vec<(Fault, Vec<FaultEdit>)>, PluginError> {
-        let mut list = Vec::new();
-        for zoo in &self.zoos {
-            for fault in zoo.info().faults {
-                let edits = zoo.edits(&fault.id, spec)?;
-                if !edits.is_empty() {
-                    list.push((fault, edits));
-                }
-            }
-        }
-        Ok(list)
+        let all = mistakes(self.zoos.iter().copied(), spec, |_| true);
+        all.map(|(fault, edits)| Ok((fault, edits?))).collect()
     }
 
     /// How far the subject is from the right model with `edits`; nothing if that cannot be run.

@@ -182,13 +182,7 @@ fn is_close(a: &Value, b: &Value) -> bool {
 mod tests {
     use super::*;
 
-    /// The spec of a small GPT-2.
-    fn right() -> ModelSpec {
-        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
-        let (_, json) = seed.split_once("\n\n").unwrap();
-        let symptom: tlbench_sdk::Symptom = serde_json::from_str(json).unwrap();
-        symptom.spec
-    }
+    use super::super::seed_spec as right;
 
     #[test]
     fn the_first_change_in_execution_order_is_found_wherever_it_is() {

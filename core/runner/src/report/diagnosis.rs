@@ -232,9 +232,6 @@ mod tests {
     }
 
     fn explanation(finding: &str, worst: f64) -> Explanation {
-        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
-        let (_, json) = seed.split_once("\n\n").unwrap();
-        let symptom: tlbench_sdk::Symptom = serde_json::from_str(json).unwrap();
         Explanation {
             fault: "gelu-kind".into(),
             finding: finding.into(),
@@ -242,7 +239,7 @@ mod tests {
             look_at: "activation_function".into(),
             ratio: 0.98,
             worst,
-            spec: symptom.spec,
+            spec: crate::diagnosis::seed_spec(),
         }
     }
 

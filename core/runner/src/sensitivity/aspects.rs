@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
-use tlbench_sdk::{ATTENTION_MASK, Tensor, TraceRequest};
+use tlbench_sdk::{TraceRequest, is_padded};
 
 /// One thing that a question asks for beyond a plain pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,13 +30,11 @@ impl Aspects {
         let generate = question.generate.as_ref();
         let is_cached =
             !question.chunks.is_empty() || generate.is_some_and(|generate| generate.use_cache);
-        let mask = question.inputs.get(ATTENTION_MASK);
-        let mask = mask.and_then(Tensor::as_slice::<i64>);
         let has = [
             (Aspect::Gradients, question.gradients.is_some()),
             (Aspect::ProcessedWeights, !question.processing.is_raw()),
             (Aspect::Cache, is_cached),
-            (Aspect::Padding, mask.is_some_and(|mask| mask.contains(&0))),
+            (Aspect::Padding, is_padded(&question.inputs)),
         ];
         let has = has.into_iter().filter(|(_, has)| *has);
         Self(has.map(|(aspect, _)| aspect).collect())

@@ -14,8 +14,8 @@ use crate::unreached::{reaching, unreached};
 pub(crate) struct Probes {
     /// Of the model's own inputs. Kinds alternate, so that the first few have one of each.
     questions: Vec<TraceRequest>,
-    /// What none of them reaches.
-    unreached: Vec<String>,
+    /// Whether they reach all that the spec says.
+    reach_all: bool,
     d_vocab: usize,
 }
 
@@ -41,7 +41,7 @@ impl Probes {
         let questions = inputs.iter().flat_map(|inputs| kinds.of(inputs));
         let unreached = unreached(&info.spec, &inputs.iter().collect::<Vec<_>>());
         Self {
-            unreached,
+            reach_all: unreached.is_empty(),
             ..Self::of(questions.collect(), info.spec.d_vocab)
         }
     }
@@ -49,7 +49,7 @@ impl Probes {
     pub(super) const fn of(questions: Vec<TraceRequest>, d_vocab: usize) -> Self {
         Self {
             questions,
-            unreached: Vec::new(),
+            reach_all: true,
             d_vocab,
         }
     }
@@ -71,7 +71,7 @@ impl Probes {
             questions.iter().map(Aspects::of).collect()
         };
         let tried = &self.questions[..count.min(self.questions.len())];
-        count > 0 && self.unreached.is_empty() && kinds(tried) == kinds(&self.questions)
+        count > 0 && self.reach_all && kinds(tried) == kinds(&self.questions)
     }
 
     fn with_random_tokens(&self, question: &TraceRequest, seed: u64) -> TraceRequest {

@@ -71,13 +71,12 @@ pub(super) fn hook_by_hook(mut suspects: Vec<Suspect>) -> Option<(Arc<ModelInfo>
 }
 
 /// The questions of `suspects`, those first that show most; and what is known of the model that they are about.
-fn questions(suspects: Vec<Suspect>) -> Option<(Arc<ModelInfo>, Vec<Named>)> {
+fn questions(mut suspects: Vec<Suspect>) -> Option<(Arc<ModelInfo>, Vec<Named>)> {
     let info = Arc::clone(&suspects.first()?.info);
-    let mut questions: Vec<(String, TraceRequest)> = Vec::new();
-    let mut suspects = suspects;
+    let mut questions: Vec<Named> = Vec::new();
     suspects.sort_by_key(|suspect| Reverse(suspect.request.capture.len()));
     for Suspect { input, request, .. } in suspects {
-        let is_new = |(_, known): &(String, TraceRequest)| known.inputs != request.inputs;
+        let is_new = |(_, known): &Named| known.inputs != request.inputs;
         if questions.iter().all(is_new) {
             questions.push((input, request));
         }

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use tlbench_engine::Bridge;
 use tlbench_sdk::{
-    DType, Evaluation, Fault, FaultEdit, FaultZoo as _, Processing, Runs, TraceRequest,
-    TraceSource, Verdict,
+    DType, Evaluation, Fault, FaultEdit, Processing, Runs, TraceRequest, TraceSource, Verdict,
 };
 
 use super::diagnosis::{Suspect, hook_by_hook};
@@ -18,7 +17,7 @@ use crate::answers::{Answers, Parties};
 use crate::config::Sensitivity;
 use crate::diagnosis::{Explanation, Patient, diagnose, first_changed, is_same_component};
 use crate::events::{CheckId, Event};
-use crate::faulty::FaultyBridge;
+use crate::faulty::{FaultyBridge, mistakes};
 use crate::in_order::{in_lanes, lanes};
 use crate::known_answers::KnownAnswers;
 use crate::plugins::Registry;
@@ -110,19 +109,13 @@ impl Session<'_> {
 
     /// Every mistake that was chosen and that the model has a place for, with its edits.
     fn faults(&self, laboratory: &Laboratory<'_>) -> Vec<(Fault, Vec<FaultEdit>)> {
+        let zoos = self.registry.faults.values().map(|offer| &offer.object);
+        let is_chosen = |fault: &Fault| laboratory.settings.chooses(fault);
         let mut faults = Vec::new();
-        for offer in self.registry.faults.values() {
-            for fault in offer.object.info().faults {
-                if !laboratory.settings.chooses(&fault) {
-                    continue;
-                }
-                match offer.object.edits(&fault.id, &laboratory.trial.model.spec) {
-                    Ok(edits) if edits.is_empty() => {}
-                    Ok(edits) => faults.push((fault, edits)),
-                    Err(error) => {
-                        self.note(format!("fault `{}` cannot be made: {error}", fault.id))
-                    }
-                }
+        for (fault, edits) in mistakes(zoos, &laboratory.trial.model.spec, is_chosen) {
+            match edits {
+                Ok(edits) => faults.push((fault, edits)),
+                Err(error) => self.note(format!("fault `{}` cannot be made: {error}", fault.id)),
             }
         }
         faults

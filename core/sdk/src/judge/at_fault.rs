@@ -100,10 +100,7 @@ mod tests {
 
     /// A spec with every norm that there is, each of them without a gain.
     fn spec() -> ModelSpec {
-        let seed = include_str!("../../../fuzz/seeds/boundary/symptom");
-        let (_, json) = seed.split_once("\n\n").unwrap();
-        let symptom: crate::Symptom = serde_json::from_str(json).unwrap();
-        let mut spec = symptom.spec;
+        let mut spec = crate::fault::seed().spec;
         spec.embedding.norm.clone_from(&spec.final_norm);
         for layer in &mut spec.layers {
             layer

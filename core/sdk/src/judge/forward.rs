@@ -36,8 +36,8 @@ pub fn plan_forward(model: &ModelInfo, variant: &str, request: TraceRequest) -> 
 }
 
 /// Goes on with a check of [`plan_forward`]: asks for the local run, and for weights where they tell who is at fault, or
-/// compares what `is_compared` of all that was asked
-/// for. The logits are compared by fixed tolerances as well, where there are some.
+/// compares what `is_compared` of all that was asked for. The logits are compared by fixed tolerances as well, where there
+/// are some.
 ///
 /// In the local run every hook of the request is set to the truth, as in those that the local floors were measured in: a
 /// check that asks for few hooks gives errors more room to add up than the floors know of.

@@ -4,10 +4,10 @@ use tlbench_sdk::judge::{applicable, ask_both, wrong_count};
 use tlbench_sdk::spec::Mask;
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, INPUT_IDS, Judgement, ModelInfo, PlannedRequest, PluginError,
-    Quantity, Stimulus, Tensor, TensorMap, Trace, TraceRequest,
+    Quantity, Stimulus, Tensor, TensorMap, Trace, TraceRequest, is_padded,
 };
 
-use crate::tokens::{is_padded, others};
+use crate::tokens::others;
 use crate::twins::{Stretch, Twins, agree};
 use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
@@ -107,7 +107,7 @@ fn of_the_reference(model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         ids.map(<[i64]>::to_vec).unwrap_or_default()
     };
     let rows: Vec<&Stimulus> = with_logits(model)
-        .filter(|stimulus| stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request))
+        .filter(|stimulus| stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request.inputs))
         .collect();
     let begins_another = |stimulus: &&&Stimulus| {
         let beginning = tokens(stimulus);
@@ -145,7 +145,7 @@ fn plan(
     let mut checks = Vec::new();
     for stimulus in with_logits(model) {
         let [batch, pos] = stimulus.request.shape();
-        if batch != 1 || pos < 2 || is_padded(&stimulus.request) {
+        if batch != 1 || pos < 2 || is_padded(&stimulus.request.inputs) {
             continue;
         }
         let whole = for_logits(&stimulus.request);

@@ -3,10 +3,9 @@
 use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PlannedRequest,
-    PluginError, Trace,
+    PluginError, Trace, is_padded,
 };
 
-use crate::tokens::is_padded;
 use crate::twins::{Stretch, Twins, agree};
 use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
@@ -19,7 +18,7 @@ impl Benchmark for AbsentMask {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let unpadded = with_logits(model).filter(|stimulus| !is_padded(&stimulus.request));
+        let unpadded = with_logits(model).filter(|stimulus| !is_padded(&stimulus.request.inputs));
         let checks = unpadded.map(|stimulus| {
             let with = for_logits(&stimulus.request);
             let mut without = with.clone();

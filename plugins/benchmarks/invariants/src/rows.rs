@@ -3,10 +3,10 @@
 use tlbench_sdk::judge::{applicable, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, Padding, PlannedRequest, PluginError,
-    Quantity, Stimulus, Trace, TraceRequest,
+    Quantity, Stimulus, Trace, TraceRequest, is_padded,
 };
 
-use crate::tokens::{Row, is_padded, others, rows};
+use crate::tokens::{Row, others, rows};
 use crate::twins::{Stretch, Twins, agree};
 use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
@@ -25,8 +25,9 @@ impl Benchmark for BatchRows {
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         // What padding changes is another question.
-        let single = with_logits(model)
-            .filter(|stimulus| stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request));
+        let single = with_logits(model).filter(|stimulus| {
+            stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request.inputs)
+        });
         let mut checks = Vec::new();
         for stimulus in single {
             for row in rows(&stimulus.request)?.into_iter().flatten() {
@@ -103,7 +104,7 @@ impl Benchmark for PaddingChangesNothing {
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         refuse_length_dependent(model)?;
         let mut checks = Vec::new();
-        for stimulus in with_logits(model).filter(|stimulus| is_padded(&stimulus.request)) {
+        for stimulus in with_logits(model).filter(|stimulus| is_padded(&stimulus.request.inputs)) {
             let alone = rows(&stimulus.request)?
                 .into_iter()
                 .flatten()

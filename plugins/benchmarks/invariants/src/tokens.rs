@@ -30,10 +30,6 @@ fn row(ids: &[i64], mask: &[i64]) -> Option<Row> {
     })
 }
 
-pub(crate) fn is_padded(request: &TraceRequest) -> bool {
-    integers(request, ATTENTION_MASK).is_ok_and(|mask| mask.concat().contains(&0))
-}
-
 /// As many tokens, none of which is the one in its place: the next one of the vocabulary.
 pub(crate) fn others(tokens: &[i64], d_vocab: usize) -> Vec<i64> {
     let d_vocab = i64::try_from(d_vocab).unwrap_or(i64::MAX).max(1);

@@ -152,9 +152,7 @@ fn answered(pythons: &HfPython, folder: &Path, python: &str) -> Vec<f64> {
 #[test]
 #[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
 fn attention_that_a_model_computes_by_itself_is_seen_at_its_operations() {
-    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../architectures/bloom/fixtures/five_heads");
+    let fixture = "bloom/fixtures/five_heads";
     let heads = Dim::Size {
         name: "n_heads".to_owned(),
         size: 5,
@@ -166,25 +164,11 @@ fn attention_that_a_model_computes_by_itself_is_seen_at_its_operations() {
         gate: None,
         hf_tap: Some(HfTap::new("transformer.h.0.self_attention", port)),
     };
-    let hooks = vec![
+    let hooks = [
         square("scores", 0, Port::Scores),
         square("pattern", 1, Port::Pattern),
     ];
-    let shown = [Quantity::hook("scores"), Quantity::hook("pattern")];
-    let stimulus = Stimulus::from_rows("text", &[vec![7, 8, 9]], Padding::Left, 0)
-        .unwrap()
-        .showing(shown.clone());
-    let request = OpenRequest {
-        hooks,
-        stimuli: vec![stimulus.clone()],
-        ..request(&folder, &python)
-    };
-    let source = HfPython::default()
-        .open(&request, &Listener::default())
-        .unwrap();
-    let trace = source.trace(&stimulus.request).unwrap();
-    let values = shown.map(|quantity| trace.value(&quantity).unwrap().to_f64_vec());
-    let [scores, pattern] = &values;
+    let [scores, pattern] = shown(fixture, hooks, &[vec![7, 8, 9]]);
     for (row, (scores, pattern)) in scores.chunks(3).zip(pattern.chunks(3)).enumerate() {
         let total: f64 = scores.iter().map(|score| score.exp()).sum();
         for (key, (score, share)) in scores.iter().zip(pattern).enumerate() {
@@ -198,9 +182,7 @@ fn attention_that_a_model_computes_by_itself_is_seen_at_its_operations() {
 #[test]
 #[ignore = "needs TLBENCH_TEST_PYTHON, a Python that has torch and transformers"]
 fn what_a_router_chooses_and_what_by_is_seen_at_its_operation() {
-    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../architectures/mixtral/fixtures/mixtral");
+    let fixture = "mixtral/fixtures/mixtral";
     let (n_experts, top_k) = (5, 2);
     let point = |name: &str, order, size, port| HookPoint {
         name: name.to_owned(),
@@ -216,24 +198,11 @@ fn what_a_router_chooses_and_what_by_is_seen_at_its_operation() {
         gate: None,
         hf_tap: Some(HfTap::new("model.layers.0.mlp", port)),
     };
-    let hooks = vec![
+    let hooks = [
         point("scores", 0, n_experts, Port::RouterScores),
         point("choice", 1, top_k, Port::RouterChoice),
     ];
-    let shown = [Quantity::hook("scores"), Quantity::hook("choice")];
-    let stimulus = Stimulus::from_rows("text", &[vec![7, 8, 9], vec![4]], Padding::Left, 0)
-        .unwrap()
-        .showing(shown.clone());
-    let request = OpenRequest {
-        hooks,
-        stimuli: vec![stimulus.clone()],
-        ..request(&folder, &python)
-    };
-    let source = HfPython::default()
-        .open(&request, &Listener::default())
-        .unwrap();
-    let trace = source.trace(&stimulus.request).unwrap();
-    let [scores, choice] = shown.map(|quantity| trace.value(&quantity).unwrap().to_f64_vec());
+    let [scores, choice] = shown(fixture, hooks, &[vec![7, 8, 9], vec![4]]);
     let tokens = scores.chunks(n_experts).zip(choice.chunks(top_k));
     assert_eq!(tokens.len(), 6);
     for (scores, choice) in tokens {
@@ -243,4 +212,26 @@ fn what_a_router_chooses_and_what_by_is_seen_at_its_operation() {
         let best: Vec<f64> = best.iter().map(|&expert| expert as f64).collect();
         assert_eq!(choice, &best[..top_k]);
     }
+}
+
+/// What a checkpoint in this repository shows at `hooks` for rows of tokens.
+fn shown<const N: usize>(fixture: &str, hooks: [HookPoint; N], rows: &[Vec<i64>]) -> [Vec<f64>; N] {
+    let python = std::env::var("TLBENCH_TEST_PYTHON").expect("TLBENCH_TEST_PYTHON");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../architectures")
+        .join(fixture);
+    let quantities = hooks.each_ref().map(|hook| Quantity::hook(&hook.name));
+    let stimulus = Stimulus::from_rows("text", rows, Padding::Left, 0)
+        .unwrap()
+        .showing(quantities.clone());
+    let request = OpenRequest {
+        hooks: hooks.into(),
+        stimuli: vec![stimulus.clone()],
+        ..request(&folder, &python)
+    };
+    let source = HfPython::default()
+        .open(&request, &Listener::default())
+        .unwrap();
+    let trace = source.trace(&stimulus.request).unwrap();
+    quantities.map(|quantity| trace.value(&quantity).unwrap().to_f64_vec())
 }
