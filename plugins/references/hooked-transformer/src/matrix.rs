@@ -4,6 +4,7 @@
 //! it; and what it is differentiated by is no variable of candle's, which would be a copy as well, but gets its gradient
 //! from the product itself.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
@@ -80,23 +81,46 @@ impl Matrix {
     }
 }
 
-/// `left [.., m, k]` times `right [.., k, n]`, which is worked out as a whole for a rounded run, and some columns at a time
-/// for an exact one.
+/// `left [.., m, k]` times `right [.., k, n]`, which is worked out as a whole for a rounded run, and for an exact one block
+/// by block, each of which lies in memory in one piece or nearly so.
 pub(crate) fn product(left: &Tensor, right: &Weight) -> Result<Tensor> {
     let dtype = left.dtype();
     // The kernel sums narrow blocks in another order, which rounds less than that of a healthy implementation.
     if right.is_stored_in(dtype) || dtype != DType::F64 {
         return left.matmul(&right.in_dtype(dtype)?);
     }
-    let columns = right.dims().last().copied().unwrap_or_default();
-    let elements = right.dims().iter().product::<usize>().max(1);
-    let width = (TOGETHER * columns / elements).max(1);
-    let starts: Vec<usize> = (0..columns).step_by(width).collect();
-    let blocks = starts.par_iter().map(|&start| {
-        let block = right.columns(start..columns.min(start + width), dtype)?;
-        left.matmul(&block)
-    });
-    Tensor::cat(&blocks.collect::<Result<Vec<_>>>()?, D::Minus1)
+    match *right.dims() {
+        [matrices, _, _] => {
+            let products = blocks(right, matrices).into_par_iter().map(|block| {
+                let left = left.narrow(0, block.start, block.len())?;
+                left.matmul(&right.matrices(block)?.in_dtype(dtype)?)
+            });
+            Tensor::cat(&products.collect::<Result<Vec<_>>>()?, 0)
+        }
+        [_, columns] if right.is_transposed() => {
+            let products = blocks(right, columns)
+                .into_par_iter()
+                .map(|block| left.matmul(&right.columns(block, dtype)?));
+            Tensor::cat(&products.collect::<Result<Vec<_>>>()?, D::Minus1)
+        }
+        [rows, _] => {
+            let products = blocks(right, rows).into_iter().map(|block| {
+                let left = left.narrow(D::Minus1, block.start, block.len())?;
+                left.matmul(&right.some_rows(block, dtype)?)
+            });
+            let sum = products.reduce(|sum, product| sum? + product?);
+            sum.unwrap_or_else(|| left.matmul(&right.in_dtype(dtype)?))
+        }
+        _ => left.matmul(&right.in_dtype(dtype)?),
+    }
+}
+
+/// The ranges of one of `weight`'s dimensions, of `len`, that are worked out at a time.
+fn blocks(weight: &Weight, len: usize) -> Vec<Range<usize>> {
+    let elements = weight.dims().iter().product::<usize>().max(1);
+    let step = (TOGETHER * len / elements).max(1);
+    let starts = (0..len).step_by(step);
+    starts.map(|start| start..len.min(start + step)).collect()
 }
 
 /// The gradient of one matrix, as far as it has come.
@@ -234,10 +258,16 @@ mod tests {
 
     #[test]
     fn a_matrix_of_another_precision_is_taken_in_that_of_the_run() {
-        for shape in [(3, 5), (700, 3000)] {
+        for (left, shape) in [
+            (vec![4, 3], vec![3, 5]),
+            (vec![4, 700], vec![700, 3000]),
+            (vec![3, 4, 300], vec![3, 300, 200]),
+            (vec![3, 4, 0], vec![3, 0, 2]),
+            (vec![4, 0], vec![0, 2]),
+        ] {
             let narrow = noise(shape).to_dtype(DType::F32).unwrap();
             let transposed = narrow.t().unwrap().contiguous().unwrap().t().unwrap();
-            let left = noise((4, shape.0));
+            let left = noise(left);
             let expected = left.matmul(&narrow.to_dtype(DType::F64).unwrap()).unwrap();
             for stored in [narrow, transposed] {
                 let found = Matrix::new(stored.into(), None)

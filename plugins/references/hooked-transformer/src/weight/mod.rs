@@ -151,6 +151,28 @@ impl Weight {
         self.part(Along::Columns, columns, dtype)
     }
 
+    /// Some rows of a matrix that lies in memory row by row, in `dtype`, f32 or f64.
+    pub(crate) fn some_rows(&self, rows: Range<usize>, dtype: DType) -> Result<Tensor> {
+        self.part(Along::Rows, rows, dtype)
+    }
+
+    /// Some matrices of a stack `[matrix, in, out]`.
+    pub(crate) fn matrices(&self, matrices: Range<usize>) -> Result<Self> {
+        let all = self.dims()[0].max(1);
+        let of_these = |adjustment: &Adjustment| {
+            let of_each = adjustment.by.len() / all;
+            let by = &adjustment.by[matrices.start * of_each..matrices.end * of_each];
+            Adjustment {
+                by: by.into(),
+                ..*adjustment
+            }
+        };
+        Ok(Self {
+            stored: self.stored.narrow(0, matrices.start, matrices.len())?,
+            adjustments: self.adjustments.iter().map(of_these).collect(),
+        })
+    }
+
     /// The rows or columns `range` of a matrix that lies in memory row by row.
     fn part(&self, along: Along, range: Range<usize>, dtype: DType) -> Result<Tensor> {
         let rank = self.dims().len();
@@ -245,6 +267,14 @@ mod tests {
             let some = weight.columns(1..3, DType::F64).unwrap();
             let expected_of_some = expected.narrow(2, 1, 2).unwrap();
             assert_eq!(values(&some), values(&expected_of_some));
+            for matrix in 0..SHAPE.0 {
+                let one = weight.matrices(matrix..matrix + 1).unwrap();
+                let expected = expected.narrow(0, matrix, 1).unwrap();
+                assert_eq!(
+                    values(&one.in_dtype(DType::F64).unwrap()),
+                    values(&expected)
+                );
+            }
             let turned = weight.t().unwrap().in_dtype(DType::F64).unwrap();
             assert_eq!(values(&turned), values(&expected.t().unwrap()));
             let stacked = weight.stacked().unwrap().in_dtype(DType::F64).unwrap();
