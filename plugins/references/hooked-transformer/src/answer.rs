@@ -1,18 +1,16 @@
 //! The answer to one question, in one precision and one order of summation.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
 use tlbench_sdk::calibration::Values;
-use tlbench_sdk::spec::CanonicalWeight;
 use tlbench_sdk::{Evaluation, HookPoint, ModelSpec, Quantity, TraceRequest};
 
+use crate::backward::BackwardPass;
 use crate::cache::Cache;
-use crate::checkpoint::{Checkpoint, uncut};
-use crate::convert::{from_candle, moved};
+use crate::checkpoint::Checkpoint;
+use crate::convert::from_candle;
 use crate::error::{Error, Result};
 use crate::generate::generate;
 use crate::inputs::Inputs;
@@ -56,25 +54,30 @@ impl Output {
 }
 
 impl Model<'_> {
-    /// Everything that `request` asks for.
-    pub(crate) fn answer(&self, request: &TraceRequest) -> Result<Values> {
+    /// Everything that `request` asks for, and the pass back, if it asks for gradients by parameters.
+    pub(crate) fn answer(&self, request: &TraceRequest) -> Result<(Values, Option<BackwardPass>)> {
         let inputs = Inputs::new(&request.inputs)?;
         let wanted = self.wanted_parameters(request)?;
         let this = Model {
-            weights: self.weights.differentiated(wanted.values().flatten())?,
+            weights: if wanted.is_empty() {
+                self.weights.clone()
+            } else {
+                self.weights.differentiated()?
+            },
             ..*self
         };
         let mut probe = Probe::new(request, this.hooks, this.dtype, inputs.pos())?;
         let logits = this.forward_in_pieces(request, &inputs, &mut probe)?;
-        let mut values = Values::new();
-        if let Some(gradients) = &request.gradients {
-            let store = scalar(&gradients.objective, &logits.edited, &inputs)?.backward()?;
-            for (name, canonical) in &wanted {
-                let gradient = this.parameter_gradient(name, canonical, &store)?;
-                let quantity = Quantity::ParameterGradient(name.clone());
-                values.insert(quantity, moved(&gradient)?);
-            }
-        }
+        let store = match &request.gradients {
+            Some(asked) => Some(scalar(&asked.objective, &logits.edited, &inputs)?.backward()?),
+            None => None,
+        };
+        let pass = store.filter(|_| !wanted.is_empty());
+        let pass = pass.map(|store| BackwardPass::new(this.weights.clone(), store));
+        let mut values = match &pass {
+            Some(pass) => self.parameter_gradients(&wanted, pass)?,
+            None => Values::new(),
+        };
         values.extend(probe.finish()?);
         let output = Output::new(match request.evaluation {
             Evaluation::Local => &logits.computed,
@@ -85,7 +88,7 @@ impl Model<'_> {
                 values.insert(quantity.clone(), value);
             }
         }
-        Ok(values)
+        Ok((values, pass))
     }
 
     /// The logits of one piece.
@@ -159,69 +162,6 @@ impl Model<'_> {
             }
         };
         Ok(Some(value))
-    }
-
-    /// The parameters whose gradients are shown, and the canonical weights by way of which they act.
-    fn wanted_parameters(&self, request: &TraceRequest) -> Result<BTreeMap<String, Vec<String>>> {
-        let mut wanted = BTreeMap::new();
-        for quantity in &request.capture {
-            let is_gradient = matches!(
-                quantity,
-                Quantity::HookGradient(_) | Quantity::ParameterGradient(_)
-            );
-            if is_gradient && request.gradients.is_none() {
-                let name = quantity.to_string();
-                return Err(Error::request(
-                    name,
-                    "something to differentiate",
-                    "nothing",
-                ));
-            }
-            let Quantity::ParameterGradient(name) = quantity else {
-                continue;
-            };
-            let canonical = if request.processing.is_raw() {
-                let weights = self.checkpoint.cut_from(name).ok_or_else(|| {
-                    Error::request(name, "a checkpoint tensor that the model takes", "none")
-                })?;
-                weights.iter().map(|weight| weight.name.clone()).collect()
-            } else {
-                self.weights.matrix(name)?;
-                vec![name.clone()]
-            };
-            wanted.insert(name.clone(), canonical);
-        }
-        Ok(wanted)
-    }
-
-    /// A tensor that nobody else has. By a checkpoint tensor, the sum over all that is cut from it; by a canonical weight, its own.
-    fn parameter_gradient(
-        &self,
-        name: &str,
-        canonical: &[String],
-        store: &GradStore,
-    ) -> Result<Tensor> {
-        let is_canonical = |source: &CanonicalWeight| canonical.contains(&source.name);
-        let sources = self.checkpoint.cut_from(name).unwrap_or_default();
-        if sources.is_empty() || !sources.iter().all(is_canonical) {
-            return self.weights.gradient(name, store, None);
-        }
-        // What is the whole tensor comes last: it is added to what the others have made.
-        let (whole, parts): (Vec<_>, Vec<_>) = sources
-            .iter()
-            .partition(|source| source.source.cut.is_empty());
-        let mut sum: Option<Tensor> = None;
-        for part in parts {
-            let share = uncut(part, &self.weights.gradient(&part.name, store, None)?)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + share)?,
-                None => share,
-            });
-        }
-        for source in whole {
-            sum = Some(self.weights.gradient(&source.name, store, sum)?);
-        }
-        sum.map_or_else(|| self.weights.gradient(name, store, None), Ok)
     }
 }
 

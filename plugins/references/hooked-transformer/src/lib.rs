@@ -6,6 +6,7 @@
 //! shares the spec, so a mistake of the adapter is in both.
 
 mod answer;
+mod backward;
 mod cache;
 mod checkpoint;
 mod convert;

@@ -5,7 +5,7 @@
 //! from the product itself.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -123,18 +123,25 @@ fn blocks(weight: &Weight, len: usize) -> Vec<Range<usize>> {
     starts.map(|start| start..len.min(start + step)).collect()
 }
 
-/// The gradient of one matrix, as far as it has come.
+/// What the gradient of one matrix is made of, as far as it has come: it is as large as the matrix, and so is worked out
+/// when somebody takes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
     shape: Shape,
-    sum: Arc<Mutex<Sum>>,
+    shares: Arc<Mutex<Vec<Share>>>,
 }
 
-#[derive(Debug, Default)]
-struct Sum {
-    whole: Option<Tensor>,
-    /// Rows by their indices.
-    rows: Vec<[Tensor; 2]>,
+/// What one use of a matrix adds to its gradient.
+#[derive(Debug)]
+enum Share {
+    /// `left [.., m, in]` was multiplied by it, and `gradient [.., m, out]` came back.
+    Product {
+        left: Tensor,
+        gradient: Tensor,
+        is_transposed: bool,
+    },
+    /// These of its rows were taken, and `gradient [m, width]` came back.
+    Rows { indices: Tensor, gradient: Tensor },
 }
 
 impl Shares {
@@ -142,42 +149,78 @@ impl Shares {
     pub(crate) fn of(weight: &Weight) -> Self {
         Self {
             shape: weight.dims().into(),
-            sum: Arc::default(),
+            shares: Arc::default(),
         }
     }
 
-    fn add(&self, share: &Tensor) -> Result<()> {
-        // What is transposed would be copied for nothing.
-        let share = if share.shape() == &self.shape {
-            share.clone()
-        } else {
-            share.reshape(&self.shape)?
-        };
-        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
-        sum.whole = Some(match sum.whole.take() {
-            Some(whole) => (whole + share)?,
-            None => share,
-        });
-        Ok(())
+    fn add(&self, share: Share) {
+        self.all().push(share);
     }
 
-    fn add_rows(&self, indices: &Tensor, rows: &Tensor) {
-        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
-        sum.rows.push([indices.clone(), rows.detach()]);
+    fn all(&self) -> MutexGuard<'_, Vec<Share>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that has come, and `sum` if that is there. Nothing is left here.
+    /// All that has come, and `sum` if that is there, in which it may be added up. Nobody else has it.
     pub(crate) fn total(&self, sum: Option<Tensor>, dtype: DType) -> Result<Tensor> {
-        let Sum { whole, rows } =
-            std::mem::take(&mut *self.sum.lock().unwrap_or_else(PoisonError::into_inner));
-        let total = match (sum, whole) {
-            (Some(sum), Some(whole)) => (sum + whole)?,
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => Tensor::zeros(&self.shape, dtype, &Device::Cpu)?,
+        let shares = self.all();
+        let sum = shares.iter().try_fold(sum, |sum, share| {
+            let Some(product) = share.product(&self.shape)? else {
+                return Ok(sum);
+            };
+            match sum {
+                Some(sum) => (sum + product).map(Some),
+                None => Ok(Some(product)),
+            }
+        })?;
+        let total = match sum {
+            Some(sum) if shares.iter().any(Share::is_rows) => sum.contiguous()?,
+            Some(sum) => sum,
+            None => Tensor::zeros(&self.shape, dtype, &Device::Cpu)?,
         };
-        rows.iter().try_fold(total, |total, [indices, rows]| {
-            total.contiguous()?.index_add(indices, rows, 0)
-        })
+        for share in shares.iter() {
+            share.add_rows_to(&total)?;
+        }
+        Ok(total)
+    }
+}
+
+impl Share {
+    const fn is_rows(&self) -> bool {
+        matches!(self, Self::Rows { .. })
+    }
+
+    /// The share of a product, of shape `shape`, in the order in which the matrix lies in memory.
+    fn product(&self, shape: &Shape) -> Result<Option<Tensor>> {
+        let Self::Product {
+            left,
+            gradient,
+            is_transposed,
+        } = self
+        else {
+            return Ok(None);
+        };
+        let share = if *is_transposed {
+            gradient.t()?.matmul(left)?.t()?
+        } else {
+            left.t()?.matmul(gradient)?
+        };
+        // What is transposed would be copied for nothing.
+        let is_in_shape = share.shape() == shape;
+        let share = if is_in_shape {
+            share
+        } else {
+            share.reshape(shape)?
+        };
+        Ok(Some(share))
+    }
+
+    fn add_rows_to(&self, total: &Tensor) -> Result<()> {
+        let Self::Rows { indices, gradient } = self else {
+            return Ok(());
+        };
+        let indices = indices.unsqueeze(1)?.broadcast_as(gradient.shape())?;
+        total.scatter_add_set(&indices.contiguous()?, gradient, 0)
     }
 }
 
@@ -203,14 +246,13 @@ impl CustomOp1 for ByMatrix {
 
     fn bwd(&self, left: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let Matrix { weight, shares } = &self.matrix;
-        let (left, gradient) = (left.detach(), gradient.detach());
+        let gradient = gradient.detach();
         if let Some(shares) = shares {
-            // In the order in which the matrix lies in memory, as the checkpoint's tensor does.
-            shares.add(&if weight.is_transposed() {
-                gradient.t()?.matmul(&left)?.t()?
-            } else {
-                left.t()?.matmul(&gradient)?
-            })?;
+            shares.add(Share::Product {
+                left: left.detach(),
+                gradient: gradient.clone(),
+                is_transposed: weight.is_transposed(),
+            });
         }
         product(&gradient, &weight.t()?).map(Some)
     }
@@ -232,7 +274,10 @@ impl CustomOp1 for Rows {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        self.shares.add_rows(&self.indices, &gradient.contiguous()?);
+        self.shares.add(Share::Rows {
+            indices: self.indices.clone(),
+            gradient: gradient.detach().contiguous()?,
+        });
         Ok(Some(gradient.clone()))
     }
 }
@@ -316,8 +361,10 @@ mod tests {
         let leaf = |rows: Tensor| Ok(Var::from_tensor(&rows)?.into_inner());
         let rows = matrix.rows(&indices, DType::F64, leaf).unwrap();
         rows.sum_all().unwrap().backward().unwrap();
-        let sum = Tensor::ones((4, 2), DType::F64, &Device::Cpu).unwrap();
-        let total = shares.total(Some(sum), DType::F64).unwrap();
-        assert_eq!(values(&total), [2.0, 2.0, 1.0, 1.0, 3.0, 3.0, 1.0, 1.0]);
+        for _ in 0..2 {
+            let sum = Tensor::ones((4, 2), DType::F64, &Device::Cpu).unwrap();
+            let total = shares.total(Some(sum), DType::F64).unwrap();
+            assert_eq!(values(&total), [2.0, 2.0, 1.0, 1.0, 3.0, 3.0, 1.0, 1.0]);
+        }
     }
 }

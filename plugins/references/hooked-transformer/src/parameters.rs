@@ -18,6 +18,10 @@ impl Parameters {
         self.0.get(name)
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Result<&Weight> {
         let missing = || Error::request(name, "a canonical weight of this model", "none");
         self.find(name).ok_or_else(missing)

@@ -31,19 +31,16 @@ impl RunWeights {
         }
     }
 
-    /// The same for a run that is differentiated by the weights `names`.
-    pub(crate) fn differentiated<'n>(
-        &self,
-        names: impl Iterator<Item = &'n String>,
-    ) -> Result<Self> {
+    /// The same for a run that is differentiated by every weight.
+    pub(crate) fn differentiated(&self) -> Result<Self> {
         let mut weights = self.clone();
-        for name in names {
+        for name in self.parameters.names() {
             if is_matrix(name) {
                 let shares = Shares::of(self.parameters.get(name)?);
-                weights.shares.insert(name.clone(), shares);
+                weights.shares.insert(name.to_owned(), shares);
             } else {
                 let variable = Var::from_tensor(&self.value(name)?)?;
-                weights.variables.insert(name.clone(), variable);
+                weights.variables.insert(name.to_owned(), variable);
             }
         }
         Ok(weights)

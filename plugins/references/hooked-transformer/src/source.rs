@@ -11,6 +11,7 @@ use tlbench_sdk::{
 };
 
 use crate::answer::Model;
+use crate::backward::LastPasses;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::model::refuse_unimplemented;
@@ -31,6 +32,7 @@ pub(crate) struct Source {
     raw: Parameters,
     /// Those that the last question was about: what processing adds to the stored ones.
     processed: Mutex<Option<(Processing, Parameters)>>,
+    passes: LastPasses,
     calibration: Calibration,
 }
 
@@ -52,6 +54,7 @@ impl Source {
             spec,
             checkpoint,
             processed: Mutex::default(),
+            passes: LastPasses::default(),
         })
     }
 
@@ -137,7 +140,15 @@ impl Computes for Source {
             Precision::Rounded { pieces: 1 } => (DType::F32, Order::Whole),
             Precision::Rounded { pieces } => (DType::F32, Order::Pieces(pieces)),
         };
-        self.with(weights, dtype, order).answer(request)
+        let model = self.with(weights, dtype, order);
+        if let Some(values) = self.passes.answer(&model, request, precision)? {
+            return Ok(values);
+        }
+        let (values, pass) = model.answer(request)?;
+        if let Some(pass) = pass {
+            self.passes.keep(request, precision, pass);
+        }
+        Ok(values)
     }
 }
 

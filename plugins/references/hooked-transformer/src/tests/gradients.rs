@@ -255,3 +255,26 @@ fn where_nothing_depends_on_a_value_its_gradient_is_zero() {
             .all(|&g| g == 0.0)
     );
 }
+
+#[test]
+fn parameters_that_are_asked_for_one_by_one_get_what_all_get_at_once() {
+    let model = Small::new();
+    let names = model.source.tensors().into_iter().map(|one| one.name);
+    let quantities: Vec<Quantity> = names.map(Quantity::ParameterGradient).collect();
+    let another = |request: TraceRequest| TraceRequest {
+        gradients: Some(GradientRequest {
+            objective: Objective::Loss,
+        }),
+        ..request
+    };
+    let ask: [&dyn Fn(TraceRequest) -> TraceRequest; 2] = [&std::convert::identity, &another];
+    let at_once = ask.map(|ask| Small::new().all_exact(&ask(projected(quantities.clone()))));
+    for (index, quantity) in quantities.iter().enumerate() {
+        // Now and then, somebody asks something else in between.
+        for which in [0, usize::from(index % 3 == 2)] {
+            let request = ask[which](projected(vec![quantity.clone()]));
+            let alone = model.exact(&request, quantity);
+            assert_eq!(alone, at_once[which][quantity], "{quantity}");
+        }
+    }
+}
