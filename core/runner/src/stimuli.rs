@@ -197,6 +197,28 @@ mod tests {
     }
 
     #[test]
+    fn a_large_model_is_differentiated_by_two_scalars() {
+        let differentiated = [vec![16, 1 << 20], vec![17, 1 << 20]].map(|shape| {
+            let questions = questions_about(&[1, 2, 3, 4, 5, 6, 7], 30, shape);
+            let questions = questions.into_iter();
+            let gradients = questions.filter(|stimulus| stimulus.request.gradients.is_some());
+            gradients.map(|stimulus| stimulus.id).collect::<Vec<_>>()
+        });
+        assert_eq!(
+            differentiated,
+            [
+                vec![
+                    "text_projection",
+                    "text_loss",
+                    "text_logit_difference",
+                    "left_padded_projection"
+                ],
+                vec!["text_projection", "left_padded_loss"]
+            ]
+        );
+    }
+
+    #[test]
     fn a_context_of_one_token_has_no_room_for_generation() {
         let ids: Vec<String> = questions(&[1, 2], 1)
             .into_iter()

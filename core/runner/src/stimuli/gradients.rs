@@ -1,7 +1,8 @@
 //! Gradients of scalars of the logits.
 
 use tlbench_sdk::{
-    GradientRequest, HookPoint, Objective, Padding, PluginError, Quantity, Stimulus, short_name,
+    GradientRequest, HookPoint, Objective, Padding, PluginError, Quantity, Stimulus, is_large,
+    short_name,
 };
 
 use super::{BATCH_LENGTH, Material, batch_rows};
@@ -13,8 +14,15 @@ pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
     let (text, pad) = (material.text, material.pad);
     let of_text = |id| Stimulus::from_rows(id, &[text.to_vec()], Padding::Right, pad);
     let batch = batch_rows(text, text.len().min(BATCH_LENGTH));
-    let padded = Stimulus::from_rows("left_padded_projection", &batch, Padding::Left, pad)?;
+    let padded = |id| Stimulus::from_rows(id, &batch, Padding::Left, pad);
     let projection = Objective::Projection { seed: SEED };
+    if is_large(material.parameters) {
+        // What is differentiated is no matter of size, and each way back walks through all weights.
+        return Ok(vec![
+            differentiated(of_text("text_projection")?, projection, full(material)),
+            differentiated(padded("left_padded_loss")?, Objective::Loss, thin(material)),
+        ]);
+    }
     let [token, minus] = two_tokens(text);
     let difference = Objective::LogitDifference {
         position: text.len() - 1,
@@ -33,7 +41,11 @@ pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
             difference,
             thin(material),
         ),
-        differentiated(padded, projection, thin(material)),
+        differentiated(
+            padded("left_padded_projection")?,
+            projection,
+            thin(material),
+        ),
     ])
 }
 
