@@ -145,6 +145,7 @@ impl Session<'_> {
                 }
             }
         }
+        by_weights(&mut planned, &mode.processing);
         (planned, failed)
     }
 
@@ -191,6 +192,31 @@ impl Session<'_> {
             variant: variant.to_owned(),
         }
     }
+}
+
+/// Puts the checks of a module that are about the same weights next to each other, those of the mode itself first: whoever
+/// answers keeps the weights that it processed last.
+fn by_weights(planned: &mut [PlannedCheck<'_>], of_mode: &Processing) {
+    for module in planned.chunk_by_mut(|one, next| one.id.module == next.id.module) {
+        let mut order = vec![of_mode.clone()];
+        for check in &*module {
+            let processing = processing(&check.check, of_mode);
+            if !order.contains(processing) {
+                order.push(processing.clone());
+            }
+        }
+        module.sort_by_key(|one| {
+            let processing = processing(&one.check, of_mode);
+            order.iter().position(|known| known == processing)
+        });
+    }
+}
+
+/// How the weights are processed that `check` is about; beside others, it may ask for those that are not.
+fn processing<'c>(check: &'c Check, of_mode: &'c Processing) -> &'c Processing {
+    let asked = check.requests.iter().map(|asked| &asked.request.processing);
+    let mut processed = asked.filter(|processing| !processing.is_raw());
+    processed.next().unwrap_or(of_mode)
 }
 
 fn firings(subject: &SourceInfo, reference: &SourceInfo) -> BTreeMap<Role, Firings> {
