@@ -4,6 +4,8 @@
 //! gradients of parameters than memory should hold. An answer is kept until its last consumer has had it, unless it is of
 //! many weights: those are there already, and are shown again to each who asks.
 
+mod local_runs;
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,6 +13,8 @@ use tlbench_sdk::{
     ErrorKind, PlannedRequest, PluginError, Quantity, Role, Tensor, Trace, TraceRequest,
     TraceSource,
 };
+
+use local_runs::LocalRuns;
 
 /// Elements of parameters that one answer gathers. All of them take as much memory as the model.
 const GATHERED: usize = 16 << 20;
@@ -41,6 +45,7 @@ pub(crate) struct Answers<'a> {
     /// Elements of each parameter, by every name that it goes by.
     parameters: BTreeMap<String, usize>,
     questions: HashMap<u64, Vec<Question>>,
+    local_runs: LocalRuns,
 }
 
 struct Question {
@@ -59,6 +64,7 @@ impl<'a> Answers<'a> {
             parties,
             parameters,
             questions: HashMap::new(),
+            local_runs: LocalRuns::default(),
         }
     }
 
@@ -115,6 +121,17 @@ impl<'a> Answers<'a> {
 
     /// The answer to an announced request, with what it asked to see and no more.
     pub(crate) fn take(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
+        let questions = &self.questions;
+        self.local_runs.retain(|announced| {
+            let bucket = questions.get(&digest(announced)).into_iter().flatten();
+            bucket
+                .into_iter()
+                .any(|question| question.is_asked_by(announced))
+        });
+        self.answer(planned)
+    }
+
+    fn answer(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
         let wanted = &planned.request.capture;
         let bucket = self.questions.entry(digest(planned)).or_default();
         let Some(index) = bucket.iter().position(|question| question.is_for(planned)) else {
@@ -142,13 +159,18 @@ impl<'a> Answers<'a> {
     }
 
     /// The answer to a request that a judgement has led to. One that repeats another is asked after all that was asked
-    /// so far, whoever else has announced the same.
+    /// so far, whoever else has announced the same; a local run that another judgement has led to serves this one as well.
     pub(crate) fn follow_up(&mut self, planned: &PlannedRequest) -> Result<Trace, PluginError> {
-        if planned.repetition == 0 {
-            return self.take(planned);
+        if planned.repetition > 0 {
+            let trace = self.parties.ask(planned.role, &planned.request)?;
+            return shown(&trace, &planned.request.capture);
         }
-        let trace = self.parties.ask(planned.role, &planned.request)?;
-        shown(&trace, &planned.request.capture)
+        if let Some(trace) = self.local_runs.shown(planned) {
+            return Ok(trace);
+        }
+        let trace = self.answer(planned)?;
+        self.local_runs.keep(planned, &trace);
+        Ok(trace)
     }
 }
 
@@ -475,6 +497,36 @@ mod tests {
         assert_eq!(source.0.lock().unwrap().len(), 2);
         answers.take(&again).unwrap();
         assert_eq!(source.0.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_local_run_serves_all_whose_judgement_leads_to_it() {
+        let source = Parrot::default();
+        let mut answers = answers(&source);
+        let hook = Quantity::hook("hook_embed");
+        let (both, hooks) = (vec![hook.clone(), Quantity::Logits], vec![hook]);
+        let local = |capture: &[Quantity], truth: f64| {
+            let mut planned = ask(Role::Subject, 1, capture);
+            let truth = [("hook_embed".to_owned(), Tensor::scalar(truth))];
+            planned.request = planned.request.local(truth.into());
+            planned
+        };
+        let checks = [&both, &hooks, &hooks].map(|capture| ask(Role::Subject, 1, capture));
+        checks.iter().for_each(|check| answers.announce(check));
+        for (check, capture) in checks.iter().zip([&both, &hooks, &hooks]) {
+            answers.take(check).unwrap();
+            let shown = answers.follow_up(&local(capture, 1.0)).unwrap();
+            assert_eq!(shown.values.len(), capture.len());
+        }
+        assert_eq!(source.0.lock().unwrap().len(), 2);
+        // Another truth is another question, and so is one about what nobody has asked to see.
+        answers.follow_up(&local(&hooks, 2.0)).unwrap();
+        answers.follow_up(&local(&[Quantity::Loss], 1.0)).unwrap();
+        assert_eq!(source.0.lock().unwrap().len(), 4);
+        // Nobody waits for an answer about these inputs any more.
+        answers.take(&ask(Role::Subject, 2, &hooks)).unwrap();
+        answers.follow_up(&local(&hooks, 1.0)).unwrap();
+        assert_eq!(source.0.lock().unwrap().len(), 6);
     }
 
     #[test]

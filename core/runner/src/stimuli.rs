@@ -193,7 +193,7 @@ mod tests {
             let generated = ["generation", "generation_padded"].map(generate);
             (named("edits_1").shape()[1], generated)
         });
-        assert_eq!(sizes, [(7, [16, 8]), (5, [8, 4])]);
+        assert_eq!(sizes, [(7, [16, 8]), (5, [4, 3])]);
     }
 
     #[test]

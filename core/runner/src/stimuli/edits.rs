@@ -9,8 +9,10 @@ use tlbench_sdk::{
 
 use super::Material;
 
-/// Rows of a batch, the first of which is not edited.
-const ROWS: usize = 8;
+/// Rows of a batch, the first of which is not edited. Each batch costs a large model a walk through all of its weights.
+const fn rows(is_large: bool) -> usize {
+    if is_large { 20 } else { 8 }
+}
 
 /// Tokens of the text that are edited in a large model.
 const SHORT: usize = 5;
@@ -38,7 +40,8 @@ pub(super) fn stimuli(material: &Material<'_>) -> Result<Vec<Stimulus>, PluginEr
         stimulus.request.interventions = edits.collect();
         Ok(stimulus)
     };
-    hooks.chunks(ROWS - 1).enumerate().map(batch).collect()
+    let edited_rows = rows(is_large(material.parameters)) - 1;
+    hooks.chunks(edited_rows).enumerate().map(batch).collect()
 }
 
 /// Every hook whose value can be edited a little; those behind a gate come last, as not every reference has them.

@@ -9,12 +9,12 @@ const PROMPT: usize = 6;
 
 /// Tokens that follow it. Each costs a large model a walk through all of its weights.
 const fn new_tokens(is_large: bool) -> usize {
-    if is_large { 8 } else { 16 }
+    if is_large { 4 } else { 16 }
 }
 
 /// Tokens that follow each row of a padded batch.
 const fn new_tokens_of_batch(is_large: bool) -> usize {
-    if is_large { 4 } else { 8 }
+    if is_large { 3 } else { 8 }
 }
 
 pub(super) fn stimuli(

@@ -5,6 +5,7 @@ use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
     ATTENTION_MASK, Benchmark, BenchmarkInfo, Check, HookPoint, Judgement, ModelInfo,
     PlannedRequest, PluginError, Quantity, Severity, Stimulus, Trace, TraceRequest, Verdict,
+    is_large,
 };
 
 use crate::inputs::inputs;
@@ -31,8 +32,13 @@ impl Benchmark for RunWithCache {
         if model.hooks.is_empty() {
             return Err(PluginError::unsupported("the model has no hook"));
         }
-        let inputs = inputs(model)?.into_iter();
-        Ok(inputs.map(|stimulus| check(model, stimulus)).collect())
+        let mut inputs = inputs(model)?;
+        if is_large(&model.parameters) {
+            // Padding has what there is without it, and each pass walks through all weights.
+            inputs.drain(..inputs.len() - 1);
+        }
+        let checks = inputs.into_iter().map(|stimulus| check(model, stimulus));
+        Ok(checks.collect())
     }
 
     fn judge(

@@ -3,13 +3,24 @@
 use tlbench_sdk::judge::{Comparison, Findings, Pass, applicable, ask_both, wrong_count};
 use tlbench_sdk::{
     Benchmark, BenchmarkInfo, Check, Judgement, Measurement, ModelInfo, PlannedRequest,
-    PluginError, Quantity, Stimulus, Trace, TraceRequest, is_large,
+    PluginError, Quantity, Stimulus, Trace, TraceRequest, is_large, is_padded,
 };
 
 use crate::MODULE;
 
 /// Tokens that a large model is fed one by one. Each costs a walk through all of its weights.
-const STEPS_OF_LARGE: usize = 8;
+const STEPS_OF_LARGE: usize = 4;
+
+/// How an input is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Token by token, as decoding does.
+    Steps,
+    /// A prompt, and what follows it token by token.
+    Prefilled,
+    /// Three pieces of several tokens.
+    InChunks,
+}
 
 pub(crate) struct GenerationWithKvCache;
 
@@ -34,30 +45,10 @@ impl Benchmark for GenerationWithKvCache {
         } else {
             usize::MAX
         };
-        let checks = model
-            .stimuli
-            .iter()
-            .filter(|stimulus| is_cuttable(stimulus))
-            .flat_map(|stimulus| {
-                let [_, pos] = stimulus.request.shape();
-                ways(pos, steps).into_iter().map(move |(name, chunks)| {
-                    let request = TraceRequest {
-                        capture: vec![Quantity::Logits],
-                        ..stimulus.request.clone()
-                    };
-                    let cut = TraceRequest {
-                        chunks,
-                        ..request.clone()
-                    };
-                    Check {
-                        variant: format!("{}.{name}", stimulus.id),
-                        requests: vec![
-                            PlannedRequest::reference(request),
-                            PlannedRequest::subject(cut),
-                        ],
-                    }
-                })
-            });
+        let checks = cuts(model).into_iter().filter_map(|(stimulus, way)| {
+            let [_, pos] = stimulus.request.shape();
+            Some(check(stimulus, way, way.pieces(pos, steps)?))
+        });
         applicable(checks.collect(), "logits of more than one token")
     }
 
@@ -98,22 +89,75 @@ fn is_cut(stimulus: &Stimulus) -> bool {
     !request.chunks.is_empty() && request.generate.is_none() && stimulus.shows(&Quantity::Logits)
 }
 
-/// Token by token, as decoding does, and a prompt in two and in three pieces; at most `steps` tokens are fed one by one.
-fn ways(pos: usize, steps: usize) -> Vec<(&'static str, Vec<usize>)> {
-    let mut one_by_one = vec![1; pos.min(steps)];
-    one_by_one.extend((pos > steps).then(|| pos - steps));
-    let mut ways = vec![("steps", one_by_one)];
-    if pos > 3 {
-        let prompt = (pos / 2).max(pos.saturating_sub(steps));
-        let mut prefilled = vec![prompt];
-        prefilled.extend(vec![1; pos - prompt]);
-        ways.push(("prefilled", prefilled));
+/// Which inputs are cut in which ways: all in all of a small model. Of a large one the first with padding in all, which has
+/// what an input without it has, and as many as show something else in chunks alone: others with padding, and the longest
+/// without it.
+fn cuts(model: &ModelInfo) -> Vec<(&Stimulus, Way)> {
+    let all = model.stimuli.iter().filter(|one| is_cuttable(one));
+    if !is_large(&model.parameters) {
+        let in_all_ways = |one| Way::ALL.map(|way| (one, way));
+        return all.flat_map(in_all_ways).collect();
     }
-    if pos > 5 {
-        let third = pos / 3;
-        ways.push(("in_chunks", vec![third, third + 1, pos - 2 * third - 1]));
+    let length = |one: &&Stimulus| one.request.shape()[1];
+    let (padded, whole): (Vec<_>, Vec<_>) = all.partition(|one| is_padded(&one.request.inputs));
+    let longest = whole.into_iter().rev().max_by_key(length);
+    let mut chosen = padded.into_iter().chain(longest);
+    let in_all_ways = chosen.next().into_iter();
+    let in_all_ways = in_all_ways.flat_map(|one| Way::ALL.map(|way| (one, way)));
+    let in_chunks = chosen.map(|one| (one, Way::InChunks));
+    in_all_ways.chain(in_chunks).collect()
+}
+
+fn check(stimulus: &Stimulus, way: Way, chunks: Vec<usize>) -> Check {
+    let request = TraceRequest {
+        capture: vec![Quantity::Logits],
+        ..stimulus.request.clone()
+    };
+    let cut = TraceRequest {
+        chunks,
+        ..request.clone()
+    };
+    Check {
+        variant: format!("{}.{}", stimulus.id, way.name()),
+        requests: vec![
+            PlannedRequest::reference(request),
+            PlannedRequest::subject(cut),
+        ],
     }
-    ways
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Steps, Self::Prefilled, Self::InChunks];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Prefilled => "prefilled",
+            Self::InChunks => "in_chunks",
+        }
+    }
+
+    /// The pieces of `pos` tokens, of which at most `steps` are fed one by one; `None` where there are too few for a cut
+    /// that is another one.
+    fn pieces(self, pos: usize, steps: usize) -> Option<Vec<usize>> {
+        match self {
+            Self::Steps => {
+                let mut pieces = vec![1; pos.min(steps)];
+                pieces.extend((pos > steps).then(|| pos - steps));
+                Some(pieces)
+            }
+            Self::Prefilled => {
+                let prompt = (pos / 2).max(pos.saturating_sub(steps));
+                let mut pieces = vec![prompt];
+                pieces.extend(vec![1; pos - prompt]);
+                (pos > 3).then_some(pieces)
+            }
+            Self::InChunks => {
+                let third = pos / 3;
+                (pos > 5).then(|| vec![third, third + 1, pos - 2 * third - 1])
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -126,8 +170,8 @@ mod tests {
             (usize::MAX, [vec![1; 7], vec![3, 1, 1, 1, 1], vec![2, 3, 2]]),
             (2, [vec![1, 1, 5], vec![5, 1, 1], vec![2, 3, 2]]),
         ] {
-            let found = ways(7, steps).into_iter().map(|(_, pieces)| pieces);
-            assert_eq!(found.collect::<Vec<_>>(), expected);
+            let found = Way::ALL.map(|way| way.pieces(7, steps).unwrap());
+            assert_eq!(found, expected);
         }
     }
 }

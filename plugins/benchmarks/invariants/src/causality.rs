@@ -7,6 +7,7 @@ use tlbench_sdk::{
     Quantity, Stimulus, Tensor, TensorMap, Trace, TraceRequest, is_padded,
 };
 
+use crate::sample::{cuts, sample};
 use crate::tokens::others;
 use crate::twins::{Stretch, Twins, agree};
 use crate::{EXPLAINED, MODULE, for_logits, with_logits};
@@ -142,18 +143,19 @@ fn plan(
     twin: impl Fn(&Stimulus, usize) -> Option<TensorMap>,
 ) -> Result<Vec<Check>, PluginError> {
     refuse_sight_of_what_is_ahead(model)?;
-    let mut checks = Vec::new();
-    for stimulus in with_logits(model) {
+    let rows = with_logits(model).filter(|stimulus| {
         let [batch, pos] = stimulus.request.shape();
-        if batch != 1 || pos < 2 || is_padded(&stimulus.request.inputs) {
-            continue;
-        }
+        batch == 1 && pos > 1 && !is_padded(&stimulus.request.inputs)
+    });
+    let mut checks = Vec::new();
+    for stimulus in sample(model, rows) {
+        let [_, pos] = stimulus.request.shape();
         let whole = for_logits(&stimulus.request);
         let mut requests = vec![
             PlannedRequest::reference(whole.clone()),
             PlannedRequest::subject(whole.clone()),
         ];
-        for cut in cuts(pos) {
+        for cut in cuts(model, pos) {
             let inputs = twin(stimulus, cut)
                 .ok_or_else(|| PluginError::internal("an input that is not of integers"))?;
             requests.push(PlannedRequest::subject(TraceRequest {
@@ -180,14 +182,6 @@ fn refuse_sight_of_what_is_ahead(model: &ModelInfo) -> Result<(), PluginError> {
     Ok(())
 }
 
-/// Behind the first token, in the middle, and before the last.
-fn cuts(pos: usize) -> Vec<usize> {
-    let mut cuts = vec![1, pos / 2, pos - 1];
-    cuts.retain(|&cut| cut > 0);
-    cuts.dedup();
-    cuts
-}
-
 fn judge(
     model: &ModelInfo,
     check: &Check,
@@ -199,7 +193,7 @@ fn judge(
         return Err(wrong_count(answers));
     };
     let [_, pos] = asked.request.shape();
-    let cuts = cuts(pos);
+    let cuts = cuts(model, pos);
     if cuts.len() != others.len() {
         return Err(wrong_count(answers));
     }

@@ -6,6 +6,7 @@ use tlbench_sdk::{
     Stimulus, Trace, TraceRequest, Verdict,
 };
 
+use crate::sample::sample;
 use crate::{EXPLAINED, MODULE};
 
 pub(crate) struct Determinism;
@@ -21,7 +22,11 @@ impl Benchmark for Determinism {
     }
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
-        let checks = model.stimuli.iter().filter_map(|s| check(model, s));
+        let is_asked = |stimulus: &&Stimulus| {
+            stimulus.request.is_plain() && !askable(model, &stimulus.request.capture).is_empty()
+        };
+        let inputs = sample(model, model.stimuli.iter().filter(is_asked)).into_iter();
+        let checks = inputs.map(|stimulus| check(model, stimulus));
         applicable(checks.collect(), "a value of a plain run")
     }
 
@@ -45,20 +50,16 @@ impl Benchmark for Determinism {
     }
 }
 
-/// The question about all that the subject knows of a plain input, and the same once more.
-fn check(model: &ModelInfo, stimulus: &Stimulus) -> Option<Check> {
-    let capture = askable(model, &stimulus.request.capture);
-    if !stimulus.request.is_plain() || capture.is_empty() {
-        return None;
-    }
+/// The question about all that the subject knows of this input, and the same once more.
+fn check(model: &ModelInfo, stimulus: &Stimulus) -> Check {
     let once = PlannedRequest::subject(TraceRequest {
-        capture,
+        capture: askable(model, &stimulus.request.capture),
         ..stimulus.request.clone()
     });
-    Some(Check {
+    Check {
         variant: stimulus.id.clone(),
         requests: vec![once.clone(), once.again()],
-    })
+    }
 }
 
 fn verdict(count: usize, differing: &[String]) -> Verdict {

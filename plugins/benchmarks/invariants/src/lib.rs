@@ -13,6 +13,7 @@ mod determinism;
 mod loss;
 mod mask;
 mod rows;
+mod sample;
 mod tokens;
 mod twins;
 

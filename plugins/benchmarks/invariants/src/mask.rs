@@ -6,6 +6,7 @@ use tlbench_sdk::{
     PluginError, Trace, is_padded,
 };
 
+use crate::sample::sample;
 use crate::twins::{Stretch, Twins, agree};
 use crate::{EXPLAINED, MODULE, for_logits, with_logits};
 
@@ -19,6 +20,7 @@ impl Benchmark for AbsentMask {
 
     fn plan(&self, model: &ModelInfo) -> Result<Vec<Check>, PluginError> {
         let unpadded = with_logits(model).filter(|stimulus| !is_padded(&stimulus.request.inputs));
+        let unpadded = sample(model, unpadded).into_iter();
         let checks = unpadded.map(|stimulus| {
             let with = for_logits(&stimulus.request);
             let mut without = with.clone();

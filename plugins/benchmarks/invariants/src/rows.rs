@@ -6,6 +6,7 @@ use tlbench_sdk::{
     Quantity, Stimulus, Trace, TraceRequest, is_padded,
 };
 
+use crate::sample::sample;
 use crate::tokens::{Row, others, rows};
 use crate::twins::{Stretch, Twins, agree};
 use crate::{EXPLAINED, MODULE, for_logits, with_logits};
@@ -29,7 +30,7 @@ impl Benchmark for BatchRows {
             stimulus.request.shape()[0] == 1 && !is_padded(&stimulus.request.inputs)
         });
         let mut checks = Vec::new();
-        for stimulus in single {
+        for stimulus in sample(model, single) {
             for row in rows(&stimulus.request)?.into_iter().flatten() {
                 checks.push(Check {
                     variant: stimulus.id.clone(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tlbench_sdk::{Benchmark, ErrorKind, Quantity, Severity, check_plan};
+use tlbench_sdk::{
+    Benchmark, ErrorKind, ModelInfo, Padding, Parameter, Quantity, Severity, Stimulus, check_plan,
+};
 
 use super::model::{Activations, D_MODEL, judge, model};
 use crate::activation_cache::ActivationCache;
@@ -55,6 +57,26 @@ fn every_hook_is_looked_at_three_times_and_each_time_anew() {
     assert_eq!(gated.request.capture.len(), model.hooks.len());
     let repetitions: BTreeSet<u32> = checks[0].requests.iter().map(|p| p.repetition).collect();
     assert_eq!(repetitions.len(), 5, "merged questions would be one pass");
+}
+
+#[test]
+fn of_a_large_model_the_padded_input_is_looked_at_alone() {
+    let mut model = model();
+    let hooks = model.stimuli[0].request.capture.clone();
+    let text = Stimulus::from_rows("text", &[vec![1, 2, 3]], Padding::Right, 0).unwrap();
+    model.stimuli.insert(0, text.showing(hooks));
+    let planned = |model: &ModelInfo| {
+        let checks = RunWithCache.plan(model).unwrap().into_iter();
+        checks.map(|check| check.variant).collect::<Vec<_>>()
+    };
+    assert_eq!(planned(&model), ["text", "batch"]);
+    model.parameters = vec![Parameter {
+        name: "wte".into(),
+        shape: vec![17, 1 << 20],
+    }];
+    assert_eq!(planned(&model), ["batch"]);
+    model.stimuli.pop();
+    assert_eq!(planned(&model), ["text"]);
 }
 
 #[test]

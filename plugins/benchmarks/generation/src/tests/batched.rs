@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use tlbench_sdk::{Benchmark, INPUT_IDS, Trace, check_plan};
 
-use super::model::{check, judge, line, logits, model, tokens};
+use super::model::{check, judge, large, line, logits, model, tokens};
 use crate::batched::BatchedGeneration;
 
 /// What is said of answers in turn; no two of the subject's logits tie but those of tokens 2 and 5.
@@ -41,6 +41,19 @@ fn each_row_is_asked_alone_and_without_its_padding() {
         .map(|planned| planned.request.inputs[INPUT_IDS].as_slice().unwrap())
         .collect();
     assert_eq!(asked, [&[1, 2, 3][..], &[4]]);
+}
+
+#[test]
+fn of_a_large_model_batches_alone_are_generated_without_a_cache() {
+    let variants = |model| {
+        let checks = BatchedGeneration.plan(&model).unwrap().into_iter();
+        checks.map(|check| check.variant).collect::<Vec<_>>()
+    };
+    let expected = ["generation_padded.uncached", "generation_padded.rows"];
+    assert_eq!(variants(large()), expected);
+    let mut without_batch = large();
+    without_batch.stimuli.pop();
+    assert_eq!(variants(without_batch), ["generation.uncached"]);
 }
 
 #[test]

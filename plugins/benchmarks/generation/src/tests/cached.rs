@@ -2,9 +2,11 @@
 
 use insta::assert_snapshot;
 use serde_json::json;
-use tlbench_sdk::{Benchmark, ErrorKind, ModelInfo, Role, Severity, Trace, check_plan};
+use tlbench_sdk::{
+    Benchmark, ErrorKind, ModelInfo, Padding, Quantity, Role, Severity, Stimulus, Trace, check_plan,
+};
 
-use super::model::{FLOOR, judge, line, logits, model, plain};
+use super::model::{FLOOR, judge, large, line, logits, model, plain};
 use crate::batched::BatchedGeneration;
 use crate::cached::GenerationWithKvCache;
 
@@ -42,6 +44,44 @@ fn an_input_is_cut_in_three_ways_that_add_up() {
     let checks = GenerationWithKvCache.plan(&model()).unwrap();
     let variants: Vec<&str> = checks.iter().map(|check| check.variant.as_str()).collect();
     assert_eq!(variants, ["text.steps", "text.prefilled", "text.in_chunks"]);
+}
+
+#[test]
+fn of_a_large_model_each_way_is_tried_where_it_can_show_something_of_its_own() {
+    let padded = |id: &str, padding| {
+        let stimulus = Stimulus::from_rows(id, &[vec![1; 10], vec![2; 3]], padding, 0).unwrap();
+        stimulus.showing([Quantity::Logits])
+    };
+    let mut model = large();
+    model.stimuli = vec![
+        plain("text", &[vec![1; 20]]),
+        plain("full_context", &[vec![1; 32]]),
+        padded("left_padded", Padding::Left),
+        padded("right_padded", Padding::Right),
+        plain("length_7", &[vec![1; 7]]),
+    ];
+    let planned = |model: &ModelInfo| {
+        let checks = GenerationWithKvCache.plan(model).unwrap();
+        check_plan(&checks).unwrap();
+        let lines = checks.iter().map(|check| {
+            let pieces = &check.requests[1].request.chunks;
+            format!("{} {pieces:?}", check.variant)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_snapshot!(planned(&model), @"
+    left_padded.steps [1, 1, 1, 1, 6]
+    left_padded.prefilled [6, 1, 1, 1, 1]
+    left_padded.in_chunks [3, 4, 3]
+    right_padded.in_chunks [3, 4, 3]
+    full_context.in_chunks [10, 11, 11]
+    ");
+    model.stimuli.truncate(2);
+    assert_snapshot!(planned(&model), @"
+    full_context.steps [1, 1, 1, 1, 28]
+    full_context.prefilled [28, 1, 1, 1, 1]
+    full_context.in_chunks [10, 11, 11]
+    ");
 }
 
 #[test]

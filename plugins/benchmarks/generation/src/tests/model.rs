@@ -4,8 +4,8 @@ use serde_json::json;
 use tlbench_sdk::compare::Floor;
 use tlbench_sdk::{
     Benchmark, Check, DType, GenerateRequest, Judgement, Judging, Mode, ModelInfo, ModelSpec,
-    Padding, PlannedRequest, PluginError, Processing, Quantity, Role, Sampling, Stimulus, Tensor,
-    Tier, Trace, Verdict, hooks,
+    Padding, Parameter, PlannedRequest, PluginError, Processing, Quantity, Role, Sampling,
+    Stimulus, Tensor, Tier, Trace, Verdict, hooks,
 };
 
 pub(super) const D_VOCAB: usize = 10;
@@ -45,6 +45,17 @@ pub(super) fn model() -> ModelInfo {
         usage: tlbench_sdk::Usage::default(),
         judging: Judging::Calibrated,
         options: serde_json::Map::new(),
+    }
+}
+
+/// The same, of so many parameters that little is asked.
+pub(super) fn large() -> ModelInfo {
+    ModelInfo {
+        parameters: vec![Parameter {
+            name: "wte".into(),
+            shape: vec![17, 1 << 20],
+        }],
+        ..model()
     }
 }
 

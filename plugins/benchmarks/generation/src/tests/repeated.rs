@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use tlbench_sdk::{Benchmark, ErrorKind, INPUT_IDS, Sampling, Trace, check_plan};
 
-use super::model::{check, judge, line, logits, model, tokens};
+use super::model::{check, judge, large, line, logits, model, tokens};
 use crate::repeated::MultipleGenerationCalls;
 
 fn complaint(answers: &[Trace]) -> String {
@@ -35,6 +35,16 @@ fn every_prompt_is_asked_again_in_the_other_order_and_anew() {
         .unwrap()
         .sampling;
     assert!(matches!(sampling, Sampling::Temperature { .. }));
+}
+
+#[test]
+fn of_a_large_model_one_prompt_is_sampled_for() {
+    let calls = ["greedy", "sampled"].map(|variant| {
+        check(&MultipleGenerationCalls, &large(), variant)
+            .requests
+            .len()
+    });
+    assert_eq!(calls, [4, 2]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::loss::LossIdentity;
 use crate::mask::AbsentMask;
 use crate::rows::{BatchRows, PaddingChangesNothing};
 
-const ALL: [&dyn Benchmark; 7] = [
+pub(super) const ALL: [&dyn Benchmark; 7] = [
     &Causality,
     &Prefix,
     &BatchRows,

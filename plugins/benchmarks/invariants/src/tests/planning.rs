@@ -4,10 +4,11 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tlbench_sdk::spec::LayerSpec;
 use tlbench_sdk::{
-    ATTENTION_MASK, Benchmark, ErrorKind, INPUT_IDS, ModelInfo, POSITION_IDS, Padding, Quantity,
-    Role, Stimulus, Tensor, check_plan,
+    ATTENTION_MASK, Benchmark, ErrorKind, INPUT_IDS, ModelInfo, POSITION_IDS, Padding, Parameter,
+    Quantity, Role, Stimulus, Tensor, check_plan,
 };
 
+use super::invariants::ALL;
 use super::model::{Fault, judge, line, model, plain};
 use crate::causality::{Causality, Prefix};
 use crate::determinism::Determinism;
@@ -95,6 +96,43 @@ fn two_tokens_are_cut_once() {
         asked(&Causality, &model),
         [vec![1, 9], vec![1, 9], vec![1, 0]]
     );
+}
+
+#[test]
+fn of_a_large_model_one_input_with_and_one_without_padding_is_asked_about_anew() {
+    let mut model = model();
+    model.parameters = vec![Parameter {
+        name: "wte".into(),
+        shape: vec![17, 1 << 20],
+    }];
+    let single = plain("single", &[vec![1]], Padding::Right);
+    model.stimuli.insert(0, single);
+    let longer = plain("longer", &[vec![1, 2, 3, 4, 5, 6, 7]], Padding::Right);
+    model.stimuli.push(longer);
+    let planned = |benchmark: &dyn Benchmark| {
+        let checks = benchmark.plan(&model).unwrap();
+        let variants = checks.iter().map(|check| check.variant.as_str());
+        let variants: Vec<&str> = variants.collect();
+        format!("{}: {}", benchmark.info().id, variants.join(", "))
+    };
+    assert_snapshot!(ALL.map(planned).join("\n"), @"
+    causality: text
+    prefix: text
+    batch_rows: text
+    padding: left_padded, right_padded
+    absent_mask: text
+    determinism: text, left_padded
+    loss_identity: text, left_padded, right_padded, longer
+    ");
+    let whole = vec![1, 2, 3, 4, 5, 6];
+    assert_eq!(
+        asked(&Causality, &model),
+        [whole.clone(), whole, vec![1, 2, 3, 5, 6, 7]]
+    );
+    let check = &Prefix.plan(&model).unwrap()[0];
+    let verdict = |fault| line(judge(&Prefix, &model, check, fault));
+    assert_snapshot!(verdict(Fault::None), @"INFO: prefixes match; worst error ratio: cumulative 0.00 (logits)");
+    assert_snapshot!(verdict(Fault::KnowsTheLength), @"DANGER: the first 3 tokens give other logits alone than before others: cumulative error ratio 3.2e6");
 }
 
 #[test]
