@@ -1,10 +1,11 @@
 //! Between the SDK's tensors and candle's.
 
-use candle_core::{DType as CandleDType, Device, Tensor as CandleTensor};
+use candle_core::{CpuStorage, Device, Storage, Tensor as CandleTensor};
 use half::{bf16, f16};
 use tlbench_sdk::{DType, Tensor};
 
 use crate::error::EngineError;
+use crate::in_order::in_order;
 
 /// A copy of `tensor` for candle, in its own element type.
 pub(crate) fn to_candle(tensor: &Tensor) -> Result<CandleTensor, EngineError> {
@@ -26,20 +27,19 @@ pub(crate) fn to_candle(tensor: &Tensor) -> Result<CandleTensor, EngineError> {
 /// A copy of `tensor` for everybody else.
 pub(crate) fn from_candle(tensor: &CandleTensor) -> Result<Tensor, EngineError> {
     let shape = tensor.dims();
-    let flat = tensor.flatten_all()?;
-    let tensor = match tensor.dtype() {
-        CandleDType::F64 => Tensor::from_vec(flat.to_vec1::<f64>()?, shape),
-        CandleDType::F32 => Tensor::from_vec(flat.to_vec1::<f32>()?, shape),
-        CandleDType::F16 => Tensor::from_vec(flat.to_vec1::<f16>()?, shape),
-        CandleDType::BF16 => Tensor::from_vec(flat.to_vec1::<bf16>()?, shape),
-        CandleDType::I64 => Tensor::from_vec(flat.to_vec1::<i64>()?, shape),
-        other => {
-            return Err(EngineError::Unanswerable(format!(
-                "a value of type {other:?}"
-            )));
+    let (storage, layout) = tensor.storage_and_layout();
+    let copy = match &*storage {
+        Storage::Cpu(CpuStorage::F64(values)) => Tensor::from_vec(in_order(values, layout), shape),
+        Storage::Cpu(CpuStorage::F32(values)) => Tensor::from_vec(in_order(values, layout), shape),
+        Storage::Cpu(CpuStorage::F16(values)) => Tensor::from_vec(in_order(values, layout), shape),
+        Storage::Cpu(CpuStorage::BF16(values)) => Tensor::from_vec(in_order(values, layout), shape),
+        Storage::Cpu(CpuStorage::I64(values)) => Tensor::from_vec(in_order(values, layout), shape),
+        _ => {
+            let what = format!("a value of type {:?}", tensor.dtype());
+            return Err(EngineError::Unanswerable(what));
         }
     };
-    tensor.map_err(|error| EngineError::Candle(candle_core::Error::Msg(error.to_string())))
+    copy.map_err(|error| EngineError::Candle(candle_core::Error::Msg(error.to_string())))
 }
 
 #[cfg(test)]

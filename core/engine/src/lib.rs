@@ -15,6 +15,7 @@ mod edit;
 mod error;
 mod gradients;
 mod hook_names;
+mod in_order;
 mod inputs;
 mod loss;
 mod model;

@@ -1,8 +1,8 @@
 //! Processed models, made from the raw one when somebody asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tlbench_sdk::{ModelSpec, Processing};
+use tlbench_sdk::{ModelSpec, Processing, Tensor};
 
 use crate::error::EngineError;
 use crate::model::Model;
@@ -38,9 +38,23 @@ impl ProcessedWeights {
         &self.processing
     }
 
+    /// What weights of these names are after the steps of `further` as well. Where no model has them yet, they alone are
+    /// worked out, and the model that was made last stays.
+    pub(crate) fn shown_after(
+        &self,
+        further: &Processing,
+        names: &[&str],
+    ) -> Result<Vec<Tensor>, EngineError> {
+        let processing = self.with(further);
+        match self.kept(&processing) {
+            Some(model) => model.weights.shown(names),
+            None => self.raw.weights.shown_after(&processing, names),
+        }
+    }
+
     /// The model after the steps of `further` as well. It is made from the raw one, so a step taken twice is taken once.
     pub(crate) fn after(&self, further: &Processing) -> Result<(Arc<Model>, Self), EngineError> {
-        let processing: Processing = self.processing.steps().chain(further.steps()).collect();
+        let processing = self.with(further);
         let model = self.model(&processing)?;
         let weights = Self {
             processing,
@@ -49,17 +63,27 @@ impl ProcessedWeights {
         Ok((model, weights))
     }
 
-    fn model(&self, processing: &Processing) -> Result<Arc<Model>, EngineError> {
+    fn with(&self, further: &Processing) -> Processing {
+        self.processing.steps().chain(further.steps()).collect()
+    }
+
+    /// The model after `processing`, if there is one.
+    fn kept(&self, processing: &Processing) -> Option<Arc<Model>> {
         if processing.is_raw() {
-            return Ok(Arc::clone(&self.raw));
+            return Some(Arc::clone(&self.raw));
         }
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Latest { model, .. }) = latest
+        let latest = self.latest();
+        let kept = latest
             .as_ref()
-            .filter(|kept| kept.processing == *processing)
-        {
-            return Ok(Arc::clone(model));
+            .filter(|kept| kept.processing == *processing);
+        kept.map(|kept| Arc::clone(&kept.model))
+    }
+
+    fn model(&self, processing: &Processing) -> Result<Arc<Model>, EngineError> {
+        if let Some(model) = self.kept(processing) {
+            return Ok(model);
         }
+        let mut latest = self.latest();
         // The old one goes before the new one is made, so that there are never three.
         *latest = None;
         let weights = self.raw.weights.processed(processing)?;
@@ -69,5 +93,9 @@ impl ProcessedWeights {
             model: Arc::clone(&model),
         });
         Ok(model)
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Latest>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,17 +6,21 @@
 //! raw one as two roundings of the same weights are.
 
 mod draft;
-mod in_place;
+mod exact;
+mod matrices;
 mod readers;
+mod rows;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use tlbench_sdk::spec::{Branch, BranchInput, LayerSpec, NormSpec};
 use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};
 
 use self::draft::Draft;
 use self::readers::{attention_readers, mlp_readers, mlp_writers};
+pub(crate) use self::wanted::Wanted;
 use crate::error::EngineError;
 use crate::precision::Precision;
 use crate::weights::Parameters;
@@ -24,15 +28,16 @@ use crate::weights::Parameters;
 /// The spec and parameters after `processing`, every step of which the caller knows to be admitted.
 ///
 /// Every weight is then a tensor of its own, under its canonical name: what a step has changed in canonical layout, all
-/// else as it is stored, sharing the memory of `parameters`.
+/// else as it is stored, sharing the memory of `parameters`. What is not `wanted` may be as far as no step, or some.
 pub(crate) fn process(
     spec: &ModelSpec,
     parameters: &Parameters,
     processing: &Processing,
     precision: Precision,
+    wanted: Wanted,
 ) -> Result<(ModelSpec, Parameters), EngineError> {
     let centres = processing.has(ProcessingStep::CenterWritingWeights);
-    let mut draft = Draft::new(spec, parameters, precision);
+    let mut draft = Draft::new(spec, parameters, precision, wanted);
     if centres {
         for name in ["embed.W_E", "pos_embed.W_pos"] {
             steps::centre(&mut draft, name)?;

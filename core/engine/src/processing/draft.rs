@@ -6,34 +6,47 @@ use candle_core::{Device, Tensor};
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{AbsentWeight, TensorSource};
 
-use super::in_place;
+use super::Wanted;
+use super::exact::Exact;
 use crate::error::EngineError;
 use crate::precision::Precision;
 use crate::weights::Parameters;
 
-/// A model of which some weights are no longer those that are stored. It holds f64 only between two calls of
-/// [`Draft::round`].
+/// A model of which some weights are no longer those that are stored.
 pub(super) struct Draft<'a> {
     parameters: &'a Parameters,
     precision: Precision,
+    wanted: Wanted,
     stored: BTreeMap<String, TensorSource>,
     absent: BTreeMap<String, AbsentWeight>,
-    exact: BTreeMap<String, Tensor>,
+    /// What was changed since the last call of [`Draft::round`].
+    exact: BTreeMap<String, Exact>,
     changed: BTreeMap<String, Tensor>,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(spec: &ModelSpec, parameters: &'a Parameters, precision: Precision) -> Self {
+    pub(super) fn new(
+        spec: &ModelSpec,
+        parameters: &'a Parameters,
+        precision: Precision,
+        wanted: Wanted,
+    ) -> Self {
         let stored = spec.weights().into_iter();
         let absent = spec.absent_weights().into_iter();
         Self {
             parameters,
             precision,
+            wanted,
             stored: stored.map(|weight| (weight.name, weight.source)).collect(),
             absent: absent.map(|weight| (weight.name.clone(), weight)).collect(),
             exact: BTreeMap::new(),
             changed: BTreeMap::new(),
         }
+    }
+
+    /// Whether somebody wants the weight.
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        self.wanted.has(name)
     }
 
     /// Whether the model has the weight, by now.
@@ -43,40 +56,47 @@ impl<'a> Draft<'a> {
             || self.stored.contains_key(name)
     }
 
-    /// The weight as it is by now, in canonical layout and f64; what is absent is what would change nothing. It is a copy,
-    /// to be changed in its place and given back by [`Draft::set`].
+    /// The weight as it is by now, in canonical layout and f64.
     pub(super) fn get(&self, name: &str) -> Result<Tensor, EngineError> {
-        if let Some(exact) = self.exact.get(name) {
-            return Ok(in_place::exact(exact)?);
-        }
+        Ok(match self.exact.get(name) {
+            Some(exact) => exact.tensor()?,
+            None => self.unchanged(name)?.tensor()?,
+        })
+    }
+
+    /// The weight as it is by now, to be changed further.
+    pub(super) fn change(&mut self, name: &str) -> Result<&mut Exact, EngineError> {
+        let exact = match self.exact.remove(name) {
+            Some(exact) => exact,
+            None => self.unchanged(name)?,
+        };
+        Ok(self.exact.entry(name.to_owned()).or_insert(exact))
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &Tensor) -> Result<(), EngineError> {
+        self.exact.insert(name.to_owned(), Exact::new(value)?);
+        Ok(())
+    }
+
+    /// A weight as it was rounded last; what is absent is what would change nothing.
+    fn unchanged(&self, name: &str) -> Result<Exact, EngineError> {
         if let Some(changed) = self.changed.get(name) {
-            return Ok(in_place::exact(changed)?);
+            return Ok(Exact::new(changed)?);
         }
         if let Some(source) = self.stored.get(name) {
-            return Ok(in_place::exact(&self.parameters.cut(name, source)?)?);
+            return Ok(Exact::new(&self.parameters.cut(name, source)?)?);
         }
         let Some(AbsentWeight { shape, neutral, .. }) = self.absent.get(name) else {
             return Err(EngineError::no_weight(name));
         };
-        Ok(Tensor::full(*neutral, shape.as_slice(), &Device::Cpu)?)
+        let neutral = Tensor::full(*neutral, shape.as_slice(), &Device::Cpu)?;
+        Ok(Exact::new(&neutral)?)
     }
 
-    /// The same, of which nothing is left here before it is given back.
-    pub(super) fn take(&mut self, name: &str) -> Result<Tensor, EngineError> {
-        match self.exact.remove(name) {
-            Some(exact) => Ok(exact),
-            None => self.get(name),
-        }
-    }
-
-    pub(super) fn set(&mut self, name: &str, value: Tensor) {
-        self.exact.insert(name.to_owned(), value);
-    }
-
-    /// Rounds what was set since the last time.
+    /// Rounds what was changed since the last time.
     pub(super) fn round(&mut self) -> Result<(), EngineError> {
         for (name, exact) in std::mem::take(&mut self.exact) {
-            let rounded = in_place::rounded(&exact, self.precision)?;
+            let rounded = exact.rounded(self.precision)?;
             self.changed.insert(name, rounded);
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! The steps, each on canonical weights in f64.
 
-use candle_core::D;
+use candle_core::{Device, Tensor};
 use tlbench_sdk::spec::{AttentionSpec, NormKind, NormSpec};
 
 use super::draft::Draft;
-use super::in_place;
+use super::exact::Axis;
 use super::readers::Linear;
 use crate::error::EngineError;
 
@@ -18,31 +18,32 @@ pub(super) fn fold_norm(
     norm: &NormSpec,
     readers: &[Linear],
 ) -> Result<(), EngineError> {
-    let gain = draft.get(&format!("{name}.w"))?;
-    let shift = draft.get(&format!("{name}.b"))?.unsqueeze(0)?;
+    let gain = draft.get(&format!("{name}.w"))?.to_vec1::<f64>()?;
+    let shift = draft.get(&format!("{name}.b"))?.to_vec1::<f64>()?;
     for reader in readers {
-        let weight = draft.take(&reader.weight)?;
-        if norm.bias.is_some() {
-            let shift = shift.broadcast_matmul(&weight)?.squeeze(D::Minus2)?;
-            let bias = (draft.get(&reader.bias)? + shift)?;
-            draft.set(&reader.bias, bias);
+        if !draft.is_wanted(&reader.weight) && !draft.is_wanted(&reader.bias) {
+            continue;
         }
-        in_place::scale_inputs(&weight, &gain)?;
+        if norm.bias.is_some() {
+            let bias = draft.get(&reader.bias)?;
+            let shift = draft.change(&reader.weight)?.applied_to(&shift)?;
+            let shift = Tensor::from_vec(shift, bias.shape(), &Device::Cpu)?;
+            draft.set(&reader.bias, &(bias + shift)?)?;
+        }
+        let weight = draft.change(&reader.weight)?;
+        weight.scale_inputs(&gain);
         match norm.kind {
-            NormKind::LayerNorm => in_place::centre(&weight, D::Minus2)?,
+            NormKind::LayerNorm => weight.centre(Axis::Input)?,
             NormKind::RmsNorm => {}
         }
-        draft.set(&reader.weight, weight);
     }
     Ok(())
 }
 
 /// Takes the mean over the last dimension out of the weight `name`, if the model has it.
 pub(super) fn centre(draft: &mut Draft<'_>, name: &str) -> Result<(), EngineError> {
-    if draft.has(name) {
-        let weight = draft.take(name)?;
-        in_place::centre(&weight, D::Minus1)?;
-        draft.set(name, weight);
+    if draft.has(name) && draft.is_wanted(name) {
+        draft.change(name)?.centre(Axis::Output)?;
     }
     Ok(())
 }
@@ -54,7 +55,7 @@ pub(super) fn fold_value_bias(
     attention: &AttentionSpec,
 ) -> Result<(), EngineError> {
     let [b_v, w_o, b_o] = ["b_V", "W_O", "b_O"].map(|part| format!("{name}.{part}"));
-    if !draft.has(&b_v) {
+    if !draft.has(&b_v) || !draft.is_wanted(&b_v) {
         return Ok(());
     }
     let bias = draft.get(&b_v)?;
@@ -68,7 +69,6 @@ pub(super) fn fold_value_bias(
     let moved = draft.get(&w_o)?.broadcast_mul(&per_query_head)?;
     let moved = moved.sum((0, 1))?;
     let output = (draft.get(&b_o)? + moved)?;
-    draft.set(&b_o, output);
-    draft.set(&b_v, bias.zeros_like()?);
-    Ok(())
+    draft.set(&b_o, &output)?;
+    draft.set(&b_v, &bias.zeros_like()?)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, Storage, Tensor};
 use tlbench_sdk::{DType, ModelSpec, Processing, ProcessingStep};
 
-use super::process;
+use super::{Wanted, process};
 use crate::canonical_weights::CanonicalWeights;
 use crate::convert::to_candle;
 use crate::precision::Precision;
@@ -85,6 +85,7 @@ fn the_function_of_no_steps_renames_and_does_nothing_else() {
         &raw.parameters,
         &Processing::raw(),
         raw.precision,
+        Wanted::All,
     )
     .unwrap();
     assert_eq!(spec.unembed.projection.weight.names, ["unembed.W_U"]);

@@ -278,6 +278,40 @@ fn the_raw_and_the_processed_model_have_weights_of_the_same_names_and_shapes() {
     );
 }
 
+/// The small model, and each plain feature alone.
+fn plain_models() -> Vec<(&'static str, Small)> {
+    let changed = FEATURES.into_iter().map(|(name, change)| {
+        let mut spec = Small::new().spec;
+        change(&mut spec);
+        (name, Small::of(spec))
+    });
+    std::iter::once(("as it is", Small::new()))
+        .chain(changed)
+        .collect()
+}
+
+#[test]
+fn a_weight_that_is_asked_for_alone_is_what_it_is_among_all() {
+    for (name, small) in plain_models() {
+        // Of the one no set of weights is ever made, so that the other's are not shown by it.
+        let [asked_alone, bridge] = [(); 2].map(|()| small.bridge(DType::F32));
+        for processing in all_of(&small.spec) {
+            let all = bridge.processed(&processing).unwrap();
+            for CanonicalWeight { name: weight, .. } in small.spec.weights() {
+                let asked = Quantity::Weight(weight.clone());
+                let mut request = questions().processed(processing.clone());
+                request.capture = vec![asked.clone()];
+                let trace = asked_alone.run(&request).unwrap();
+                assert_eq!(
+                    trace.value(&asked).unwrap(),
+                    &all.weights().get(&weight).unwrap(),
+                    "{name}, {processing}: {weight}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn stacked_weights_are_those_of_the_blocks() {
     let weights = Small::new().bridge(DType::F32).weights().clone();

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tlbench_sdk::PluginError;
+use tlbench_sdk::{PluginError, Tensor};
 
-use crate::array::{Array, Axis, Weight};
+use crate::array::Axis;
+use crate::values::Values;
 
 /// Raw canonical weights by name.
-pub(crate) type Raw = BTreeMap<String, Weight>;
+pub(crate) type Raw = BTreeMap<String, Tensor>;
 
 /// A formula over raw canonical weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,25 +69,38 @@ impl Expected {
         }
     }
 
+    /// Whether it is what the map of this name makes of something.
+    pub(crate) fn goes_through(&self, name: &str) -> bool {
+        match self {
+            Self::Raw(_) | Self::Constant(_) => false,
+            Self::Gained(of, _) | Self::Centred(of, _) => of.goes_through(name),
+            Self::Sum(a, b) => a.goes_through(name) || b.goes_through(name),
+            Self::Shift(_, map) => map == name,
+            Self::Gathered(_, map) => {
+                let mut names = BTreeSet::new();
+                map.names(&mut names);
+                names.contains(name)
+            }
+        }
+    }
+
     /// Its value.
-    pub(crate) fn value(&self, raw: &Raw) -> Result<Array, PluginError> {
+    pub(crate) fn value<'a>(&self, raw: &'a Raw) -> Result<Values<'a>, PluginError> {
+        let shown = |name: &str| Ok::<_, PluginError>(Values::Shown(weight(raw, name)?));
         Ok(match self {
-            Self::Raw(name) => weight(raw, name)?.array(),
-            Self::Constant(value) => Array::constant(*value),
-            Self::Gained(of, gain) => of.value(raw)?.gained(&weight(raw, gain)?.array())?,
+            Self::Raw(name) => shown(name)?,
+            Self::Constant(value) => Values::Constant(*value),
+            Self::Gained(of, gain) => of.value(raw)?.gained(&shown(gain)?)?,
             Self::Centred(of, axis) => of.value(raw)?.centred(*axis),
             Self::Sum(a, b) => a.value(raw)?.plus(&b.value(raw)?)?,
-            Self::Shift(bias, map) => {
-                let bias = weight(raw, bias)?.array();
-                weight(raw, map)?.array().applied_to(&bias)?
-            }
+            Self::Shift(bias, map) => shown(map)?.applied_to(&shown(bias)?)?,
             Self::Gathered(bias, map) => map.value(raw)?.gathered(&bias.value(raw)?)?,
         })
     }
 
     /// What its value cannot exceed, whatever the signs of the summands are.
     pub(crate) fn bound(&self, raw: &Raw) -> Result<Bound, PluginError> {
-        let of_raw = |name: &str| Ok::<_, PluginError>(weight(raw, name)?.largest());
+        let of_raw = |name: &str| Ok::<_, PluginError>(Values::Shown(weight(raw, name)?).largest());
         Ok(match self {
             Self::Raw(name) => Bound {
                 largest: of_raw(name)?,
@@ -168,7 +182,7 @@ fn without_inputs(shape: &[usize]) -> Vec<usize> {
     kept.map(|(_, size)| *size).collect()
 }
 
-fn weight<'a>(raw: &'a Raw, name: &str) -> Result<&'a Weight, PluginError> {
+fn weight<'a>(raw: &'a Raw, name: &str) -> Result<&'a Tensor, PluginError> {
     let found = raw.get(name);
     found.ok_or_else(|| PluginError::internal(format!("the raw weight {name} was not asked for")))
 }

@@ -17,6 +17,7 @@ mod modification;
 mod parts;
 mod questions;
 mod readers;
+mod rows;
 mod sharing;
 mod step;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 mod tied;
 mod ulps;
 mod untouched;
+mod values;
 mod weight_processing;
 
 tlbench_sdk::plugin! {

@@ -3,13 +3,14 @@
 use tlbench_sdk::Mode;
 use tlbench_sdk::judge::wrong_count;
 use tlbench_sdk::{
-    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Severity, Trace, Verdict,
+    Benchmark, BenchmarkInfo, Check, Judgement, ModelInfo, PluginError, Severity, Tensor, Trace,
+    Verdict,
 };
 
-use crate::array::Weight;
 use crate::expected::Raw;
 use crate::formulas::{Formula, Formulas};
 use crate::questions::{in_compatibility_mode, variant, weights_of};
+use crate::values::Values;
 use crate::{EXPLAINED, MODULE, parts};
 
 pub(crate) struct WeightMagnitudes;
@@ -73,7 +74,7 @@ impl Benchmark for WeightMagnitudes {
 fn complaint(
     formula: &Formula,
     raw: &Raw,
-    value: Option<&Weight>,
+    value: Option<&Tensor>,
     model: &ModelInfo,
 ) -> Result<Option<String>, PluginError> {
     let Formula { name, expected, .. } = formula;
@@ -81,13 +82,13 @@ fn complaint(
     let bound = expected.bound(raw)?.largest;
     // Rounding to the nearest can go half a unit beyond.
     let reached = bound * (1.0 + 2.0 * model.dtype.roundoff());
-    let largest = value.largest();
+    let largest = Values::Shown(value).largest();
     if largest.is_nan() || largest > reached {
         return Ok(Some(format!(
             "{name} reaches {largest:.2e}, where {bound:.2e} is the most that raw weights of that size can give"
         )));
     }
     let is_wiped_out =
-        value.rms() == 0.0 && expected.value(raw)?.largest() > reached * model.dtype.roundoff();
+        largest == 0.0 && expected.value(raw)?.largest() > reached * model.dtype.roundoff();
     Ok(is_wiped_out.then(|| format!("{name} is 0 throughout")))
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tlbench_sdk::judge::in_parts;
+use tlbench_sdk::spec::CanonicalWeight;
 use tlbench_sdk::{Check, ModelInfo, PlannedRequest, PluginError, Processing, Quantity};
 
 use crate::formulas::Formula;
@@ -18,19 +19,38 @@ pub(crate) fn checks(
     formulas: Vec<Formula>,
     requests: impl Fn(&[Formula]) -> Result<Vec<PlannedRequest>, PluginError>,
 ) -> Result<Vec<Check>, PluginError> {
-    let parameters = model.parameters.iter();
-    let sizes: BTreeMap<&str, usize> = parameters
-        .map(|parameter| (parameter.name.as_str(), parameter.elements()))
-        .collect();
-    let elements = |formula: &Formula| sizes.get(formula.name.as_str()).copied().unwrap_or(0);
-    let check = |(variant, part): (String, Vec<Formula>)| {
+    let sizes = sizes(model);
+    let size = |formula: &Formula| sizes.get(&formula.name).copied().unwrap_or(0);
+    let elements = |formulas: &Vec<Formula>| formulas.iter().map(size).sum();
+    let check = |(variant, part): (String, Vec<Vec<Formula>>)| {
         Ok(Check {
             variant,
-            requests: requests(&part)?,
+            requests: requests(&part.concat())?,
         })
     };
-    let parts = in_parts(variant, formulas, PART, elements).into_iter();
-    parts.map(check).collect()
+    let parts = in_parts(variant, with_their_map(formulas), PART, elements);
+    parts.into_iter().map(check).collect()
+}
+
+/// The elements of each raw weight: no step makes one larger, and what folding makes is a bias.
+fn sizes(model: &ModelInfo) -> BTreeMap<String, usize> {
+    let size = |CanonicalWeight { name, source }: CanonicalWeight| {
+        let shape = source.cut_shape().unwrap_or_default();
+        (name, shape.iter().product())
+    };
+    model.spec.weights().into_iter().map(size).collect()
+}
+
+/// Each formula with what follows it and goes through its weight: a bias beside the map that it came through.
+fn with_their_map(formulas: Vec<Formula>) -> Vec<Vec<Formula>> {
+    let mut groups: Vec<Vec<Formula>> = Vec::new();
+    for formula in formulas {
+        match groups.last_mut() {
+            Some(group) if formula.expected.goes_through(&group[0].name) => group.push(formula),
+            _ => groups.push(vec![formula]),
+        }
+    }
+    groups
 }
 
 /// Asks for the raw weights that `formulas` are made of, and for what came of them.

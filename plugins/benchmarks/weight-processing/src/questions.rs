@@ -7,7 +7,6 @@ use tlbench_sdk::{
     TraceRequest,
 };
 
-use crate::array::Weight;
 use crate::expected::Raw;
 
 /// Asks the subject for the weights of these names after `processing`. The input does not matter, so it is the shortest.
@@ -34,7 +33,7 @@ pub(crate) fn weights_of(answer: &Trace) -> Raw {
         let Quantity::Weight(name) = quantity else {
             return None;
         };
-        Some((name.clone(), Weight::from(tensor)))
+        Some((name.clone(), tensor.clone()))
     });
     weights.collect()
 }

@@ -5,9 +5,11 @@ use tlbench_sdk::{
     DType, Divergence, Evaluation, ModelInfo, PluginError, Quantity, Severity, Verdict,
 };
 
-use crate::array::{Array, Axis, Weight, largest};
+use crate::array::Axis;
 use crate::expected::Raw;
 use crate::formulas::Formula;
+use crate::rows;
+use crate::values::{Comparison, Values};
 
 /// A weight that is rounded once is half a unit off at most.
 const ROUNDED_ONCE: f64 = 1.0;
@@ -38,9 +40,10 @@ impl<'a> Fit<'a> {
             mean: None,
             problem: Some(problem),
         };
-        let Some(value) = processed.get(&formula.name) else {
+        let Some(shown) = processed.get(&formula.name) else {
             return Ok(broken("the subject does not show it".into()));
         };
+        let value = Values::Shown(shown);
         let is_constant = expected.shape().is_empty();
         if !is_constant && expected.shape() != value.shape() {
             let (found, shape) = (value.shape(), expected.shape());
@@ -51,16 +54,20 @@ impl<'a> Fit<'a> {
         let bound = formula.expected.bound(raw)?;
         // f64 sums of so many summands lose as much themselves, which decides where f64 is on trial.
         let lost = DType::F64.roundoff() * bound.summands as f64 * bound.largest;
-        let unit = spacing(expected.largest(), dtype).max(lost);
+        let Comparison {
+            largest,
+            difference,
+        } = compared(&value, expected, formula.free);
+        let unit = spacing(largest, dtype).max(lost);
         let means = formula.expected.centred_axes().into_iter();
         let means = means.filter(|axis| formula.free != Some(*axis));
         let means = means.map(|axis| {
-            let largest = infinite_if_nan(largest(&value.means(axis)));
-            (axis, in_units(largest, unit))
+            let largest = rows::largest(&value.means(axis));
+            (axis, in_units(infinite_if_nan(largest), unit))
         });
         Ok(Self {
             formula,
-            difference: in_units(distance(value, expected, formula.free), unit),
+            difference: in_units(infinite_if_nan(difference), unit),
             mean: means.max_by(|a, b| a.1.total_cmp(&b.1)),
             problem: None,
         })
@@ -150,16 +157,15 @@ fn failure(failed: &Fit<'_>, fits: &[Fit<'_>], model: &ModelInfo) -> Verdict {
     verdict
 }
 
-/// The largest difference of an element, without the mean along `free` on either side.
-fn distance(value: &Weight, expected: Array, free: Option<Axis>) -> f64 {
-    let largest = match free {
-        Some(axis) => {
-            let value = value.array().centred(axis);
-            expected.centred(axis).distance(value.rows())
-        }
-        None => value.distance(&expected),
-    };
-    infinite_if_nan(largest)
+/// `value` beside what is expected; their difference is without the mean along `free` on either side.
+fn compared(value: &Values<'_>, expected: Values<'_>, free: Option<Axis>) -> Comparison {
+    let compared = value.compared(&expected);
+    let Some(axis) = free else { return compared };
+    let centred = value.clone().centred(axis);
+    Comparison {
+        difference: centred.compared(&expected.centred(axis)).difference,
+        ..compared
+    }
 }
 
 fn infinite_if_nan(value: f64) -> f64 {

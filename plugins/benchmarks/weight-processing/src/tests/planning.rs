@@ -1,6 +1,6 @@
 //! What is asked, and where nothing is.
 
-use tlbench_sdk::{Benchmark, Mode, ModelInfo, Parameter, Processing, Quantity, Tier, check_plan};
+use tlbench_sdk::{Benchmark, Mode, ModelInfo, Processing, Quantity, Tier, check_plan};
 
 use super::model::model;
 use crate::finite::NoNanInf;
@@ -143,33 +143,43 @@ fn options_that_nobody_knows_are_refused() {
     }
 }
 
+/// A model whose embedding and unembedding are each more than what is looked at together.
+fn with_a_large_vocabulary(mode: Mode) -> ModelInfo {
+    let mut model = model(mode);
+    let vocabulary = (17 << 20) / model.spec.d_model;
+    model.spec.d_vocab = vocabulary;
+    model.spec.embedding.tokens.shape[0] = vocabulary;
+    model.spec.unembed.projection.weight.shape[0] = vocabulary;
+    model.spec.unembed.d_vocab_out = vocabulary;
+    model
+}
+
 #[test]
 fn weights_that_are_too_many_to_hold_are_looked_at_in_parts() {
-    let mut model = model(Mode::Compat);
-    let canonical = model.spec.weights().into_iter().map(|weight| {
-        let is_big = ["embed.W_E", "blocks.1.mlp.W_in", "unembed.W_U"];
-        let size = if is_big.contains(&weight.name.as_str()) {
-            9 << 20
-        } else {
-            1
-        };
-        Parameter {
-            name: weight.name,
-            shape: vec![size],
+    for (mode, steps) in [
+        (Mode::Raw, "raw"),
+        (Mode::Compat, "ln.writing.unembed.values"),
+    ] {
+        let model = with_a_large_vocabulary(mode);
+        let checks = NoNanInf.plan(&model).unwrap();
+        let found: Vec<&str> = checks.iter().map(|check| check.variant.as_str()).collect();
+        let expected = [1, 2, 3, 4].map(|part| format!("{steps}.part_{part}"));
+        assert_eq!(found, expected);
+        let asked = checks
+            .iter()
+            .flat_map(|check| &check.requests[0].request.capture);
+        let asked: Vec<&Quantity> = asked.collect();
+        for weight in model.spec.weights() {
+            assert!(asked.contains(&&Quantity::Weight(weight.name)));
         }
-    });
-    model.parameters = canonical.collect();
-    let checks = NoNanInf.plan(&model).unwrap();
-    let variants: Vec<&str> = checks.iter().map(|check| check.variant.as_str()).collect();
-    assert_eq!(
-        variants,
-        ["part_1", "part_2", "part_3"].map(|part| format!("ln.writing.unembed.values.{part}"))
-    );
-    let asked = checks
-        .iter()
-        .flat_map(|check| &check.requests[0].request.capture);
-    let asked: Vec<&Quantity> = asked.collect();
-    for parameter in &model.parameters {
-        assert!(asked.contains(&&Quantity::Weight(parameter.name.clone())));
     }
+}
+
+#[test]
+fn a_bias_is_looked_at_beside_the_map_that_it_came_through() {
+    let checks = UNEMBED_CENTERING.plan(&with_a_large_vocabulary(Mode::Compat));
+    let asked = |check: &tlbench_sdk::Check| check.requests[1].request.capture.clone();
+    let found: Vec<Vec<Quantity>> = checks.unwrap().iter().map(asked).collect();
+    let [head, bias] = ["unembed.W_U", "unembed.b_U"].map(|name| Quantity::Weight(name.to_owned()));
+    assert_eq!(found, [vec![head.clone()], vec![head, bias]]);
 }
