@@ -6,7 +6,7 @@
 
 mod local_runs;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tlbench_sdk::{
@@ -205,10 +205,16 @@ impl Question {
         self.consumers.push(wanted.to_vec());
     }
 
-    /// One who wanted `wanted` has had it. Whether nobody waits any more.
+    /// One who wanted `wanted` has had it, and what nobody else waits for is gone. Whether nobody waits any more.
     fn is_forgotten_by(&mut self, wanted: &[Quantity]) -> bool {
         let place = self.consumers.iter().position(|one| one == wanted);
         place.map(|place| self.consumers.swap_remove(place));
+        if let Some(Ok(trace)) = &mut self.answer {
+            let waited_for: HashSet<&Quantity> = self.consumers.iter().flatten().collect();
+            trace
+                .values
+                .retain(|quantity, _| waited_for.contains(quantity));
+        }
         self.consumers.is_empty()
     }
 }
@@ -468,6 +474,23 @@ mod tests {
         let asked = asked_about_large(|name| Quantity::Weight(name.into()));
         let each = ["a", "b", "c", "a"].map(|name| vec![format!("weight:{name}"), "logits".into()]);
         assert_eq!(asked, each);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_kept() {
+        let source = Parrot::default();
+        let mut answers = answers(&source);
+        let hook = Quantity::hook("hook_embed");
+        let planned = [
+            ask(Role::Subject, 1, &[hook, Quantity::Logits]),
+            ask(Role::Subject, 1, &[Quantity::Logits]),
+        ];
+        planned.iter().for_each(|request| answers.announce(request));
+        answers.take(&planned[0]).unwrap();
+        let kept = answers.questions.values().flatten();
+        let kept = kept.filter_map(|question| question.answer.as_ref()?.as_ref().ok());
+        let kept: Vec<_> = kept.flat_map(|trace| trace.values.keys()).collect();
+        assert_eq!(kept, [&Quantity::Logits]);
     }
 
     #[test]
