@@ -11,7 +11,7 @@ use tlbench_sdk::{
 use crate::{MODULE, finite_differences};
 
 /// Elements of the gradients that are held at once. All of them take as much memory as the model.
-const PART: usize = 32 << 20;
+const PART: usize = 16 << 20;
 
 pub(crate) struct GradientComputation;
 
