@@ -26,8 +26,10 @@ use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::gradients::{WantedParameters, backward, is_differentiated, on_a_large_stack};
 use crate::inputs::Inputs;
+use crate::last_pass::{LastPass, Left, Runner};
 use crate::loss::next_token_loss;
 use crate::model::Model;
+use crate::one_thread::without_spinning_threads;
 use crate::probe::Probe;
 use crate::processed_weights::ProcessedWeights;
 use crate::weight_edits::{edit_weights, edits_weights};
@@ -39,6 +41,7 @@ pub struct Bridge {
     processed: ProcessedWeights,
     arithmetic: Arithmetic,
     deviation: Option<Deviation>,
+    last_pass: LastPass,
     /// The closures of the one call that this bridge is for.
     calls: Option<Calls>,
 }
@@ -50,6 +53,7 @@ impl Bridge {
     /// # Errors
     /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
     pub fn open(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
+        without_spinning_threads();
         let weights = CanonicalWeights::read(spec, weights, dtype)?;
         let model = Arc::new(Model::assemble(weights)?);
         Ok(Self {
@@ -57,6 +61,7 @@ impl Bridge {
             model,
             arithmetic: Arithmetic::Native,
             deviation: None,
+            last_pass: LastPass::default(),
             calls: None,
         })
     }
@@ -130,7 +135,8 @@ impl Bridge {
         &self.model.hooks
     }
 
-    /// Answers one request. Nothing is left of it for the next one.
+    /// Answers one request. Nothing of it shows in the answer to the next one: what a run with gradients of parameters leaves
+    /// serves those of others, and no more.
     ///
     /// # Errors
     /// If the request is wrong, or asks for what the engine does not do yet.
@@ -176,12 +182,37 @@ impl Bridge {
 
     fn answer(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
         refuse_unanswerable(request)?;
-        if is_differentiated(request)? {
-            let (trace, ()) = on_a_large_stack(|| self.answer_here(request), || ())?;
-            trace
-        } else {
-            self.answer_here(request)
+        let left = self.last_pass.take_for(&self.runner(), request);
+        if !is_differentiated(request)? {
+            return self.answer_here(request);
         }
+        if let Some(left) = left {
+            let values = self.shown_of(left, request)?.into_iter().collect();
+            let floors = BTreeMap::new();
+            return Ok(Trace { values, floors });
+        }
+        let (trace, ()) = on_a_large_stack(|| self.answer_here(request), || ())?;
+        trace
+    }
+
+    fn runner(&self) -> Runner {
+        Runner {
+            model: Arc::downgrade(&self.model),
+            arithmetic: self.arithmetic,
+            deviation: self.deviation,
+        }
+    }
+
+    /// The gradients of parameters that `request` wants of what a run for it left, which is kept for the next one.
+    fn shown_of(
+        &self,
+        mut left: Left,
+        request: &TraceRequest,
+    ) -> Result<Vec<(Quantity, Tensor)>, EngineError> {
+        let wanted = WantedParameters::new(request, &self.model)?;
+        let values = wanted.found(left.shown_to(&request.capture))?;
+        self.last_pass.keep(left);
+        Ok(values)
     }
 
     fn answer_here(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
@@ -275,8 +306,9 @@ impl Bridge {
             logits = logits.detached();
         }
         let mut values = probe.finish()?;
-        if let Some(tape) = tape {
-            values.extend(parameters.found(tape)?);
+        if let Some(tape) = tape.filter(|_| !parameters.is_empty()) {
+            let left = Left::new(self.runner(), request, tape.finish());
+            values.extend(self.shown_of(left, request)?);
         }
         if let Some(cache) = cache {
             cache.advance(inputs);

@@ -12,7 +12,8 @@ use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::model::Model;
 use crate::objective::differentiable;
-use crate::tape::Tape;
+use crate::tape::{Recorded, Tape};
+use crate::weights::apply;
 
 /// candle walks a graph, and frees it, by recursion: 10,000 operations take 2 MiB. Memory is taken as it is touched.
 const STACK: usize = 1 << 30;
@@ -20,6 +21,8 @@ const STACK: usize = 1 << 30;
 /// The stored parameter that each `param_grad:NAME` of `request` is about.
 pub(crate) struct WantedParameters<'a> {
     stored: BTreeMap<&'a str, &'a str>,
+    /// The name that each parameter of the model is stored under, by every name that it goes by.
+    all: &'a BTreeMap<String, String>,
     /// From a stored gradient to that of a canonical weight.
     cuts: &'a BTreeMap<String, Vec<Cut>>,
 }
@@ -43,45 +46,43 @@ impl<'a> WantedParameters<'a> {
         });
         Ok(Self {
             stored: stored.collect::<Result<_, _>>()?,
+            all: &model.parameters,
             cuts: &model.cuts,
         })
     }
 
-    /// A tape that collects them.
-    pub(crate) fn tape(&self, dtype: DType) -> Result<Tape, EngineError> {
-        let stored: BTreeSet<String> = self.stored.values().map(|&name| name.to_owned()).collect();
-        Ok(Tape::new(stored, dtype)?)
+    /// Whether any is wanted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stored.is_empty()
     }
 
-    /// Each under the name that it was asked for by. What is copied is freed, so that one full set is in memory.
+    /// A tape that records all parameters if one is wanted: the next question may be about others.
+    pub(crate) fn tape(&self, dtype: DType) -> Result<Tape, EngineError> {
+        let recorded = self.all.values().filter(|_| !self.is_empty());
+        Ok(Tape::new(recorded.cloned().collect(), dtype)?)
+    }
+
+    /// Each under the name that it was asked for by. One is worked out after the other, so that one full set is in memory.
     pub(crate) fn found(
         &self,
-        tape: Tape,
+        recorded: &Recorded,
     ) -> Result<Vec<(Quantity, tlbench_sdk::Tensor)>, EngineError> {
         let mut found = Vec::with_capacity(self.stored.len());
-        for gradient in tape.finish() {
-            let (stored, gradient) = gradient?;
-            let gradient = from_candle(&gradient)?;
+        let distinct: BTreeSet<&str> = self.stored.values().copied().collect();
+        for stored in distinct {
+            let gradient = recorded.gradient(stored)?;
             for (&name, _) in self.stored.iter().filter(|(_, name)| **name == stored) {
                 let quantity = Quantity::ParameterGradient(name.to_owned());
-                found.push((quantity, self.cut(name, gradient.clone())?));
+                found.push((quantity, from_candle(&self.cut(name, &gradient)?)?));
             }
         }
         Ok(found)
     }
 
-    fn cut(
-        &self,
-        name: &str,
-        gradient: tlbench_sdk::Tensor,
-    ) -> Result<tlbench_sdk::Tensor, EngineError> {
+    fn cut(&self, name: &str, gradient: &Tensor) -> candle_core::Result<Tensor> {
         let cuts = self.cuts.get(name).into_iter().flatten();
         let mut cuts = cuts.filter(|cut| !matches!(cut, Cut::Add { .. }));
-        cuts.try_fold(gradient, |gradient, cut| cut.apply(&gradient))
-            .map_err(|source| EngineError::Cut {
-                component: name.to_owned(),
-                source,
-            })
+        cuts.try_fold(gradient.clone(), |gradient, cut| apply(cut, &gradient))
     }
 }
 

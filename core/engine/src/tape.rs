@@ -1,8 +1,8 @@
 //! What a run with gradients keeps: where differentiation ends, and what has reached the parameters.
 //!
-//! candle differentiates by values alone. Parameters are constants to it: the operation that takes one gives its
-//! gradient to a [`Sink`], which knows the part of which stored tensor it is. So a run without gradients and one with
-//! share the same weights, nothing is computed for parameters that nobody asked for, and tied parts meet in one sum.
+//! candle differentiates by values alone. Parameters are constants to it: the operation that takes one tells a [`Sink`],
+//! which knows the part of which stored tensor it is, how its gradient is worked out. So a run without gradients and one
+//! with share the same weights, nothing is computed for parameters that nobody asks for, and tied parts meet in one sum.
 
 mod add;
 mod leaf;
@@ -56,7 +56,7 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
-    /// Collects the gradients of `parameters`, by the names that they are stored under.
+    /// Records how the gradients of `parameters` are worked out, by the names that they are stored under.
     pub(crate) fn new(parameters: BTreeSet<String>, dtype: DType) -> Result<Self> {
         Ok(Self {
             anchor: Var::zeros((), dtype, &Device::Cpu)?,
@@ -89,13 +89,24 @@ impl Tape {
         rows.apply_op2(self.anchor.as_tensor(), Leaf { table })
     }
 
-    /// The gradient of every parameter, each after all that it was used for has given its share, under its stored name.
-    pub(crate) fn finish(
-        self,
-    ) -> impl Iterator<Item = std::result::Result<(String, Tensor), EngineError>> {
-        self.accumulated.into_iter().map(|(name, accumulated)| {
-            let gradient = accumulated.total(&name)?;
-            Ok((name, gradient))
-        })
+    /// What is left after the backward pass.
+    pub(crate) fn finish(self) -> Recorded {
+        Recorded(self.accumulated)
+    }
+}
+
+/// How the gradient of each parameter is worked out: what went into the products that it took part in, and what came back.
+pub(crate) struct Recorded(BTreeMap<String, Arc<Accumulated>>);
+
+impl Recorded {
+    /// The gradient of the parameter stored as `name`, after all that it was used for has given its share.
+    pub(crate) fn gradient(&self, name: &str) -> std::result::Result<Tensor, EngineError> {
+        match self.0.get(name) {
+            Some(accumulated) => accumulated.total(name),
+            None => Err(EngineError::NoGradient {
+                of: name.to_owned(),
+                detail: "it takes no part in the run".to_owned(),
+            }),
+        }
     }
 }

@@ -211,7 +211,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn apply(cut: &Cut, tensor: &Tensor) -> candle_core::Result<Tensor> {
+/// What `cut` makes of `tensor`, a view of it wherever that can be.
+pub(crate) fn apply(cut: &Cut, tensor: &Tensor) -> candle_core::Result<Tensor> {
     match cut {
         Cut::Transpose => tensor.t(),
         Cut::Slice { dim, start, len } => tensor.narrow(*dim, *start, *len),

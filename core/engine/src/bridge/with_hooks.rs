@@ -6,6 +6,7 @@ use super::Bridge;
 use crate::closures::{Hooks, Way, connect};
 use crate::error::EngineError;
 use crate::gradients::on_a_large_stack;
+use crate::last_pass::LastPass;
 
 impl Bridge {
     /// Answers one request while `hooks` see what fires, and put something else in its place if they want to. They are
@@ -34,6 +35,8 @@ impl Bridge {
         let back = calls.names(Way::Back).map(str::to_owned);
         asked.capture.extend(back.map(Quantity::HookGradient));
         bridge.calls = Some(calls);
+        // What closures do is in no request.
+        bridge.last_pass = LastPass::default();
         let asked = &asked;
         let (trace, called) = on_a_large_stack(
             // Nobody calls any more once the bridge is gone.

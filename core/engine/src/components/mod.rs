@@ -84,10 +84,9 @@ impl<'a, 'r> Run<'a, 'r> {
     }
 
     /// Takes note of a use of `part` that its gradient does not see.
-    pub(crate) fn without_gradient(&self, part: &Part) -> candle_core::Result<()> {
-        match self.operand(part).wanted() {
-            Some((values, sink)) => sink.add(&values.zeros_like()?),
-            None => Ok(()),
+    pub(crate) fn without_gradient(&self, part: &Part) {
+        if let Some((values, sink)) = self.operand(part).wanted() {
+            sink.add_nothing(values.dtype());
         }
     }
 

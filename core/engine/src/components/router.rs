@@ -105,7 +105,7 @@ impl Router {
     fn choose(&self, run: &Run<'_, '_>, values: &Tensor) -> Result<Vec<u32>, EngineError> {
         let mut values = values.detach();
         if let Some(bias) = &self.choice_bias {
-            run.without_gradient(bias)?;
+            run.without_gradient(bias);
             values = values.broadcast_add(&bias.values)?;
         }
         let values = values

@@ -73,13 +73,13 @@ impl CustomOp1 for ScaleAndShift {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         if let Some((bias, sink)) = self.bias.as_ref().and_then(Operand::wanted) {
-            sink.add(&run_kernel(&sum_rows(bias), [grad], bias.dims())?)?;
+            sink.add(&run_kernel(&sum_rows(bias), [grad], bias.dims())?);
         }
         let Some(gain) = &self.gain else {
             return Ok(Some(grad.clone()));
         };
         if let Some((gain, sink)) = gain.wanted() {
-            sink.add(&run_kernel(&sum_rows(gain), [x, grad], gain.dims())?)?;
+            sink.add(&run_kernel(&sum_rows(gain), [x, grad], gain.dims())?);
         }
         run_kernel(&Scaled, [grad, &gain.values], x.dims()).map(Some)
     }

@@ -60,12 +60,9 @@ impl CustomOp2 for Product {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let of = |lhs: &Tensor, rhs: &Tensor| {
-            product(
-                &lhs.detach(),
-                Operand::constant(rhs.detach()),
-                self.arithmetic,
-            )
+        let arithmetic = self.arithmetic;
+        let of = move |lhs: &Tensor, rhs: &Tensor| {
+            product(&lhs.detach(), Operand::constant(rhs.detach()), arithmetic)
         };
         let by_lhs = match lhs.track_op() {
             true => Some(of(grad, &rhs.t()?)?),
@@ -74,10 +71,11 @@ impl CustomOp2 for Product {
         if let Some(sink) = &self.sink {
             // In the order in which the parameter is stored, so that adding it up is one pass.
             let is_transposed = rhs.stride().last() != Some(&1) && rhs.dim(D::Minus1)? > 1;
-            sink.add(&match is_transposed {
-                true => of(&grad.t()?, lhs)?.t()?,
-                false => of(&lhs.t()?, grad)?,
-            })?;
+            let (lhs, grad) = (lhs.detach(), grad.detach());
+            sink.add_later(move || match is_transposed {
+                true => of(&grad.t()?, &lhs)?.t(),
+                false => of(&lhs.t()?, &grad),
+            });
         }
         let by_rhs = match rhs.track_op() {
             true => Some(of(&lhs.t()?, grad)?),

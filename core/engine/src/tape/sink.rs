@@ -3,16 +3,19 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Device, Error, Result, Tensor};
+use candle_core::{DType, Device, Error, Result, Tensor};
 use tlbench_sdk::spec::{Cut, TensorSource};
 
 use super::add::{AddRows, AddTo};
 use crate::error::EngineError;
 
+/// What works a gradient out.
+type Later = Box<dyn Fn() -> Result<Tensor> + Send + Sync>;
+
 /// The gradient of one stored tensor, as far as it has come.
 #[derive(Default)]
 pub(super) struct Accumulated {
-    sum: Mutex<Option<Tensor>>,
+    shares: Mutex<Vec<Share>>,
     /// How often the forward pass took a part of it, less how often the backward pass gave a share for one.
     missing: AtomicUsize,
 }
@@ -20,11 +23,11 @@ pub(super) struct Accumulated {
 impl Accumulated {
     /// The whole gradient. Every edit lets a gradient through, be it 0: so each use has to have given a share.
     pub(super) fn total(&self, name: &str) -> std::result::Result<Tensor, EngineError> {
-        let sum = self
-            .sum
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = None;
+        for share in &*shares {
+            share.add_to(&mut sum)?;
+        }
         match (sum, self.missing.load(Ordering::Relaxed)) {
             (Some(sum), 0) => Ok(sum),
             (_, missing) => Err(EngineError::NoGradient {
@@ -54,13 +57,74 @@ impl Sink {
     }
 
     /// Adds the gradient by the part.
-    pub(crate) fn add(&self, gradient: &Tensor) -> Result<()> {
-        let slices = self
-            .source
-            .cut
-            .iter()
-            .take_while(|cut| matches!(cut, Cut::Slice { .. }))
-            .count();
+    pub(crate) fn add(&self, gradient: &Tensor) {
+        self.record(Gradient::Known(gradient.clone()));
+    }
+
+    /// Adds the gradient by the part, which `gradient` works out where somebody asks for it.
+    pub(crate) fn add_later(&self, gradient: impl Fn() -> Result<Tensor> + Send + Sync + 'static) {
+        self.record(Gradient::Later(Box::new(gradient)));
+    }
+
+    /// Adds the gradient `[.., width]` by the rows `indices` of the part `[rows, width]`.
+    pub(crate) fn add_rows(&self, indices: &Tensor, gradient: &Tensor) -> Result<()> {
+        let rows = gradient.reshape((indices.elem_count(), ()))?.contiguous()?;
+        let indices = indices.clone();
+        self.record(Gradient::Rows { indices, rows });
+        Ok(())
+    }
+
+    /// Takes note of a use that the gradient does not see, of a run in this type.
+    pub(crate) fn add_nothing(&self, dtype: DType) {
+        self.record(Gradient::Zero(dtype));
+    }
+
+    fn record(&self, gradient: Gradient) {
+        let shares = self.accumulated.shares.lock();
+        shares.unwrap_or_else(PoisonError::into_inner).push(Share {
+            source: self.source.clone(),
+            gradient,
+        });
+        self.accumulated.missing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What one use of a part gives to the gradient of the whole.
+struct Share {
+    source: TensorSource,
+    gradient: Gradient,
+}
+
+enum Gradient {
+    Known(Tensor),
+    Later(Later),
+    Rows { indices: Tensor, rows: Tensor },
+    Zero(DType),
+}
+
+impl Share {
+    fn add_to(&self, sum: &mut Option<Tensor>) -> Result<()> {
+        match &self.gradient {
+            // It stays as it is for whoever asks again, and sums are taken in place.
+            Gradient::Known(gradient) => self.add_part(sum, &gradient.copy()?),
+            Gradient::Later(gradient) => self.add_part(sum, &gradient()?),
+            Gradient::Rows { indices, rows } if self.source.cut.is_empty() => {
+                let whole = self.sum_in_place(sum, rows.dtype())?;
+                whole.inplace_op3(rows, indices, &AddRows)
+            }
+            Gradient::Rows { indices, rows } => {
+                let shape = self.source.cut_shape().map_err(Error::wrap)?;
+                let part = Tensor::zeros(shape, rows.dtype(), &Device::Cpu)?;
+                self.add_part(sum, &part.index_add(indices, rows, 0)?)
+            }
+            Gradient::Zero(dtype) => self.sum_in_place(sum, *dtype).map(|_| ()),
+        }
+    }
+
+    /// Adds the gradient by the part, or puts it in the sum's place if it is the whole and the first.
+    fn add_part(&self, sum: &mut Option<Tensor>, gradient: &Tensor) -> Result<()> {
+        let is_slice = |cut: &&Cut| matches!(cut, Cut::Slice { .. });
+        let slices = self.source.cut.iter().take_while(is_slice).count();
         let (slices, others) = self.source.cut.split_at(slices);
         let mut shapes = vec![self.source.shape.clone()];
         for cut in &self.source.cut {
@@ -72,55 +136,26 @@ impl Sink {
         for (cut, before) in others.iter().zip(shapes).rev() {
             gradient = uncut(cut, before, &gradient)?;
         }
-        let gradient = gradient.contiguous()?;
-        self.update(&gradient, slices.is_empty(), |whole| {
-            let part = slices
-                .iter()
-                .try_fold(whole.clone(), |whole, cut| match cut {
-                    Cut::Slice { dim, start, len } => whole.narrow(*dim, *start, *len),
-                    _ => Ok(whole),
-                })?;
-            part.inplace_op2(&gradient, &AddTo)
-        })
+        if sum.is_none() && slices.is_empty() {
+            // Often a view, which whoever asked may want to see from the other side.
+            *sum = Some(gradient);
+            return Ok(());
+        }
+        let whole = self.sum_in_place(sum, gradient.dtype())?;
+        let part = slices.iter().try_fold(whole, |whole, cut| match cut {
+            Cut::Slice { dim, start, len } => whole.narrow(*dim, *start, *len),
+            _ => Ok(whole),
+        })?;
+        part.inplace_op2(&gradient.contiguous()?, &AddTo)
     }
 
-    /// Adds the gradient `[.., width]` by the rows `indices` of the part `[rows, width]`.
-    pub(crate) fn add_rows(&self, indices: &Tensor, gradient: &Tensor) -> Result<()> {
-        let rows = gradient.reshape((indices.elem_count(), ()))?.contiguous()?;
-        if !self.source.cut.is_empty() {
-            let shape = self.source.cut_shape().map_err(Error::wrap)?;
-            let part = Tensor::zeros(shape, rows.dtype(), &Device::Cpu)?;
-            return self.add(&part.index_add(indices, &rows, 0)?);
-        }
-        self.update(&rows, false, |whole| {
-            whole.inplace_op3(&rows, indices, &AddRows)
-        })
-    }
-
-    /// Puts `share` in the sum's place if it is the whole and the first, and lets `add` add it otherwise.
-    fn update(
-        &self,
-        share: &Tensor,
-        is_whole: bool,
-        add: impl FnOnce(&Tensor) -> Result<()>,
-    ) -> Result<()> {
-        let mut sum = self
-            .accumulated
-            .sum
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*sum {
-            None if is_whole => *sum = Some(share.clone()),
-            Some(whole) => add(whole)?,
-            None => {
-                let shape = self.source.shape.as_slice();
-                let whole = Tensor::zeros(shape, share.dtype(), &Device::Cpu)?;
-                add(&whole)?;
-                *sum = Some(whole);
-            }
-        }
-        self.accumulated.missing.fetch_sub(1, Ordering::Relaxed);
-        Ok(())
+    /// The sum, in one piece of memory.
+    fn sum_in_place(&self, sum: &mut Option<Tensor>, dtype: DType) -> Result<Tensor> {
+        let whole = match sum.take() {
+            Some(whole) => whole.contiguous()?,
+            None => Tensor::zeros(self.source.shape.as_slice(), dtype, &Device::Cpu)?,
+        };
+        Ok(sum.insert(whole).clone())
     }
 }
 
@@ -203,7 +238,7 @@ mod tests {
             // Two uses, as of a tied parameter.
             for seed in [2, 3] {
                 let gradient = random(seed, part.dims());
-                Sink::new(&accumulated, &source).add(&gradient).unwrap();
+                Sink::new(&accumulated, &source).add(&gradient);
                 expected += dot(&gradient, &part);
             }
             let found = dot(&accumulated.total("w").unwrap(), &whole);
@@ -217,7 +252,7 @@ mod tests {
         let source = TensorSource::new(["w"], [2]);
         let first = Sink::new(&accumulated, &source);
         let _second = Sink::new(&accumulated, &source);
-        first.add(&random(1, &[2])).unwrap();
+        first.add(&random(1, &[2]));
         let error = accumulated.total("w").unwrap_err().to_string();
         insta::assert_snapshot!(error, @"no gradient of w: 1 of its uses gave none");
     }

@@ -1,7 +1,9 @@
 //! What is asked for, in which precision and by which name, does not change a gradient.
 
-use tlbench_engine::{Arithmetic, RoundingReference};
-use tlbench_sdk::{DType, GradientRequest, Objective, Padding, Quantity, TraceSource, hooks};
+use tlbench_engine::{Arithmetic, Bridge, RoundingReference};
+use tlbench_sdk::{
+    DType, GradientRequest, Objective, Padding, Quantity, Trace, TraceSource, hooks,
+};
 
 use super::{OBJECTIVES, every_hook, every_parameter, gradient, gradient_request, norm, rows};
 use crate::model::{Small, ask, largest_difference, spec, weights_of};
@@ -23,6 +25,35 @@ fn a_gradient_does_not_depend_on_what_else_is_asked_for() {
             &gradient(&together, &quantity).to_f64_vec(),
         );
         assert!(difference < 1e-12, "{quantity}: {difference}");
+    }
+}
+
+#[test]
+fn parts_of_a_question_in_turn_are_those_of_runs_of_their_own() {
+    let small = Small::new();
+    let raw = || small.bridge(DType::F32);
+    let compat = || raw().compat().unwrap();
+    for opened in [&raw as &dyn Fn() -> Bridge, &compat] {
+        let bridge = opened();
+        let backwards = bridge.with_arithmetic(Arithmetic::Backwards);
+        let parameters = every_parameter(bridge.spec());
+        let run = |bridge: &Bridge, part: &[Quantity]| {
+            let mut request = gradient_request(Padding::Left, &OBJECTIVES[0]);
+            request.capture = part.to_vec();
+            bridge.run(&request).unwrap()
+        };
+        let parts = || parameters.chunks(5);
+        assert!(parts().len() > 2);
+        let alone: Vec<Trace> = parts().map(|part| run(&opened(), part)).collect();
+        let in_turn: Vec<Trace> = parts().map(|part| run(&bridge, part)).collect();
+        let twice: Vec<Trace> = parts().map(|part| run(&bridge, part)).collect();
+        let between_others = parts().map(|part| {
+            run(&backwards, part);
+            run(&bridge, part)
+        });
+        assert_eq!(in_turn, alone);
+        assert_eq!(twice, alone);
+        assert_eq!(between_others.collect::<Vec<_>>(), alone);
     }
 }
 
