@@ -7,7 +7,7 @@ use tlbench_sdk::{DType, ModelSpec, Processing, Tensor};
 use crate::convert::{from_candle, to_candle};
 use crate::error::EngineError;
 use crate::precision::Precision;
-use crate::processing::{Wanted, process};
+use crate::processing::{changed, process, renamed};
 use crate::weights::Parameters;
 
 /// A spec with its weights. It knows every component that a spec can express, also those that the engine cannot run.
@@ -37,47 +37,50 @@ impl CanonicalWeights {
     /// # Errors
     /// If a step is not for this model.
     pub fn processed(&self, processing: &Processing) -> Result<Self, EngineError> {
-        self.processed_in_part(processing, Wanted::All)
-    }
-
-    /// What the weights of these names are after the steps of `processing`. No other is worked out.
-    ///
-    /// # Errors
-    /// As [`CanonicalWeights::processed`] and [`CanonicalWeights::get`].
-    pub(crate) fn shown_after(
-        &self,
-        processing: &Processing,
-        names: &[&str],
-    ) -> Result<Vec<Tensor>, EngineError> {
-        let wanted = Wanted::of(names.iter().copied());
-        self.processed_in_part(processing, wanted)?.shown(names)
-    }
-
-    /// The weights of these names.
-    ///
-    /// # Errors
-    /// As [`CanonicalWeights::get`].
-    pub(crate) fn shown(&self, names: &[&str]) -> Result<Vec<Tensor>, EngineError> {
-        names.iter().map(|name| self.get(name)).collect()
-    }
-
-    fn processed_in_part(
-        &self,
-        processing: &Processing,
-        wanted: Wanted,
-    ) -> Result<Self, EngineError> {
-        for step in processing.steps() {
-            if let Some(reason) = step.refusal(&self.spec) {
-                return Err(EngineError::Refused { step, reason });
-            }
-        }
+        self.check_admitted(processing)?;
         let (raw, precision) = (&self.parameters, self.precision);
-        let (spec, parameters) = process(&self.spec, raw, processing, precision, wanted)?;
+        let (spec, parameters) = process(&self.spec, raw, processing, precision)?;
         Ok(Self {
             spec,
             parameters,
             precision,
         })
+    }
+
+    /// What the weights of these names are after the steps of `processing`. No other is worked out.
+    pub(crate) fn shown_after(
+        &self,
+        processing: &Processing,
+        names: &[&str],
+    ) -> Result<Vec<Tensor>, EngineError> {
+        self.check_admitted(processing)?;
+        let (raw, precision) = (&self.parameters, self.precision);
+        let changed = changed(&self.spec, raw, processing, precision, names)?;
+        let (spec, parameters) = renamed(&self.spec, raw, processing)?;
+        let unchanged = Self {
+            spec,
+            parameters,
+            precision,
+        };
+        let shown = |name: &&str| match changed.get(*name) {
+            Some(weight) => from_candle(weight),
+            None => unchanged.get(name),
+        };
+        names.iter().map(shown).collect()
+    }
+
+    /// The weights of these names.
+    pub(crate) fn shown(&self, names: &[&str]) -> Result<Vec<Tensor>, EngineError> {
+        names.iter().map(|name| self.get(name)).collect()
+    }
+
+    fn check_admitted(&self, processing: &Processing) -> Result<(), EngineError> {
+        for step in processing.steps() {
+            if let Some(reason) = step.refusal(&self.spec) {
+                return Err(EngineError::Refused { step, reason });
+            }
+        }
+        Ok(())
     }
 
     /// The spec that takes these weights.

@@ -15,12 +15,15 @@ mod steps;
 mod tests;
 mod wanted;
 
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
 use tlbench_sdk::spec::{Branch, BranchInput, LayerSpec, NormSpec};
 use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};
 
 use self::draft::Draft;
 use self::readers::{attention_readers, mlp_readers, mlp_writers};
-pub(crate) use self::wanted::Wanted;
+use self::wanted::Wanted;
 use crate::error::EngineError;
 use crate::precision::Precision;
 use crate::weights::Parameters;
@@ -28,42 +31,71 @@ use crate::weights::Parameters;
 /// The spec and parameters after `processing`, every step of which the caller knows to be admitted.
 ///
 /// Every weight is then a tensor of its own, under its canonical name: what a step has changed in canonical layout, all
-/// else as it is stored, sharing the memory of `parameters`. What is not `wanted` may be as far as no step, or some.
+/// else as it is stored, sharing the memory of `parameters`.
 pub(crate) fn process(
     spec: &ModelSpec,
     parameters: &Parameters,
     processing: &Processing,
     precision: Precision,
-    wanted: Wanted,
 ) -> Result<(ModelSpec, Parameters), EngineError> {
-    let centres = processing.has(ProcessingStep::CenterWritingWeights);
-    let mut draft = Draft::new(spec, parameters, precision, wanted);
-    if centres {
+    let mut draft = Draft::new(spec, parameters, precision, Wanted::All);
+    take_steps(&mut draft, spec, processing)?;
+    draft.finish(renamed(spec, parameters, processing)?)
+}
+
+/// Those of the weights `names` that `processing` changes, in canonical layout.
+pub(crate) fn changed(
+    spec: &ModelSpec,
+    parameters: &Parameters,
+    processing: &Processing,
+    precision: Precision,
+    names: &[&str],
+) -> Result<BTreeMap<String, Tensor>, EngineError> {
+    let mut draft = Draft::new(spec, parameters, precision, Wanted::of(names));
+    take_steps(&mut draft, spec, processing)?;
+    Ok(draft.changed())
+}
+
+/// The spec after `processing` and each of its weights as it was before, under its canonical name.
+pub(crate) fn renamed(
+    spec: &ModelSpec,
+    parameters: &Parameters,
+    processing: &Processing,
+) -> Result<(ModelSpec, Parameters), EngineError> {
+    let mut spec = spec.clone();
+    if processing.has(ProcessingStep::FoldLn) {
+        forget_folded(&mut spec);
+    }
+    let parameters = parameters.renamed(&spec.rename_weights())?;
+    Ok((spec, parameters))
+}
+
+fn take_steps(
+    draft: &mut Draft<'_>,
+    spec: &ModelSpec,
+    processing: &Processing,
+) -> Result<(), EngineError> {
+    if processing.has(ProcessingStep::CenterWritingWeights) {
         for name in ["embed.W_E", "pos_embed.W_pos"] {
-            steps::centre(&mut draft, name)?;
+            steps::centre(draft, name)?;
             draft.round()?;
         }
     }
     for (index, layer) in spec.layers.iter().enumerate() {
-        block(&mut draft, &format!("blocks.{index}"), layer, processing)?;
+        block(draft, &format!("blocks.{index}"), layer, processing)?;
         draft.round()?;
     }
     if let Some(norm) = &spec.final_norm
         && processing.has(ProcessingStep::FoldLn)
     {
         let head = readers::linear("unembed.W_U", "unembed.b_U");
-        steps::fold_norm(&mut draft, "ln_final", norm, &[head])?;
+        steps::fold_norm(draft, "ln_final", norm, &[head])?;
     }
     if processing.has(ProcessingStep::CenterUnembed) {
-        steps::centre(&mut draft, "unembed.W_U")?;
-        steps::centre(&mut draft, "unembed.b_U")?;
+        steps::centre(draft, "unembed.W_U")?;
+        steps::centre(draft, "unembed.b_U")?;
     }
-    draft.round()?;
-    let mut spec = spec.clone();
-    if processing.has(ProcessingStep::FoldLn) {
-        forget_folded(&mut spec);
-    }
-    draft.finish(spec)
+    draft.round()
 }
 
 fn block(

@@ -9,6 +9,7 @@ use tlbench_sdk::spec::{CanonicalWeight, Cut, ProjectionSpec, TensorSource};
 
 use crate::components::Linear;
 use crate::error::EngineError;
+use crate::in_order::laid_out;
 use crate::precision::Precision;
 
 /// The tensors that a spec takes, by the name that each is stored under.
@@ -216,7 +217,7 @@ pub(crate) fn apply(cut: &Cut, tensor: &Tensor) -> candle_core::Result<Tensor> {
     match cut {
         Cut::Transpose => tensor.t(),
         Cut::Slice { dim, start, len } => tensor.narrow(*dim, *start, *len),
-        Cut::Reshape { shape } => tensor.reshape(shape.as_slice()),
+        Cut::Reshape { shape } => laid_out(tensor)?.reshape(shape.as_slice()),
         Cut::Permute { dims } => tensor.permute(dims.as_slice()),
         Cut::Add { values } => {
             let values = Tensor::from_vec(values.clone(), values.len(), &Device::Cpu)?

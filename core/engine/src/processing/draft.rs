@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{AbsentWeight, TensorSource};
 
-use super::Wanted;
 use super::exact::Exact;
+use super::wanted::Wanted;
 use crate::error::EngineError;
 use crate::precision::Precision;
 use crate::weights::Parameters;
@@ -102,13 +102,16 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// `spec`, which may have lost norms, with its weights under canonical names.
+    /// What was changed, rounded.
+    pub(super) fn changed(self) -> BTreeMap<String, Tensor> {
+        self.changed
+    }
+
+    /// The spec and parameters of before, with what was changed in its place.
     pub(super) fn finish(
         self,
-        mut spec: ModelSpec,
+        (mut spec, mut parameters): (ModelSpec, Parameters),
     ) -> Result<(ModelSpec, Parameters), EngineError> {
-        let renamed = spec.rename_weights();
-        let mut parameters = self.parameters.renamed(&renamed)?;
         let changed: BTreeSet<String> = self.changed.keys().cloned().collect();
         for (name, value) in self.changed {
             spec.take_canonical(&name);

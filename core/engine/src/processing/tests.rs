@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, Storage, Tensor};
 use tlbench_sdk::{DType, ModelSpec, Processing, ProcessingStep};
 
-use super::{Wanted, process};
+use super::process;
 use crate::canonical_weights::CanonicalWeights;
 use crate::convert::to_candle;
 use crate::precision::Precision;
@@ -85,7 +85,6 @@ fn the_function_of_no_steps_renames_and_does_nothing_else() {
         &raw.parameters,
         &Processing::raw(),
         raw.precision,
-        Wanted::All,
     )
     .unwrap();
     assert_eq!(spec.unembed.projection.weight.names, ["unembed.W_U"]);

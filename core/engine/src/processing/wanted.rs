@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 /// All of them, or some.
-pub(crate) enum Wanted {
+pub(super) enum Wanted {
     All,
     Only(BTreeSet<String>),
 }
 
 impl Wanted {
     /// The weights of these names, and those that they are made with when they are not raw any more.
-    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn of(names: &[&str]) -> Self {
         let mut wanted = BTreeSet::new();
         for name in names {
-            wanted.insert(name.to_owned());
+            wanted.insert((*name).to_owned());
             if let Some(attn) = name.strip_suffix(".b_O") {
                 wanted.extend(["b_V", "W_O"].map(|part| format!("{attn}.{part}")));
             }
