@@ -19,8 +19,8 @@ use local_runs::LocalRuns;
 /// Elements of parameters that one answer gathers. All of them take as much memory as the model.
 const GATHERED: usize = 16 << 20;
 
-/// Elements of weights from which on an answer is not kept.
-const SHOWN_AGAIN: usize = 4 << 20;
+/// Elements of parameters that are many. Of so many weights an answer is not kept.
+const MANY: usize = 4 << 20;
 
 /// Those who answer.
 pub(crate) struct Parties<'a> {
@@ -75,7 +75,7 @@ impl<'a> Answers<'a> {
         let weights = wanted
             .iter()
             .filter(|one| matches!(one, Quantity::Weight(_)));
-        if weights.map(|one| elements(one, parameters)).sum::<usize>() > SHOWN_AGAIN {
+        if weights.map(|one| elements(one, parameters)).sum::<usize>() > MANY {
             return;
         }
         let bucket = self.questions.entry(digest(planned)).or_default();
@@ -185,15 +185,16 @@ impl Question {
         self.is_asked_by(planned) && self.consumers.contains(&planned.request.capture)
     }
 
-    /// Whether it may show `wanted` as well.
+    /// Whether it may show `wanted` as well. What shows many parameters is asked for apart from what shows none, for which
+    /// more checks wait.
     fn has_room_for(&self, wanted: &[Quantity], parameters: &BTreeMap<String, usize>) -> bool {
-        let added = wanted
-            .iter()
-            .filter(|quantity| !self.merged.capture.contains(quantity));
-        let elements = |quantity| elements(quantity, parameters);
-        let added: usize = added.map(elements).sum();
+        let elements = |quantity: &Quantity| elements(quantity, parameters);
+        let is_new = |quantity: &&Quantity| !self.merged.capture.contains(quantity);
+        let added: usize = wanted.iter().filter(is_new).map(elements).sum();
+        let wanted: usize = wanted.iter().map(elements).sum();
         let gathered: usize = self.merged.capture.iter().map(elements).sum();
-        added == 0 || gathered + added <= GATHERED
+        let are_apart = wanted.min(gathered) == 0 && wanted.max(gathered) > MANY;
+        !are_apart && (added == 0 || gathered + added <= GATHERED)
     }
 
     fn add(&mut self, wanted: &[Quantity]) {
@@ -465,6 +466,32 @@ mod tests {
             [
                 gathered.map(String::from).to_vec(),
                 other.map(String::from).to_vec()
+            ]
+        );
+    }
+
+    #[test]
+    fn what_shows_many_parameters_is_apart_from_what_shows_none() {
+        let source = Parrot::default();
+        let parties = answers(&source).parties;
+        let large = [("a".to_owned(), MANY + 1), ("b".to_owned(), 1)];
+        let mut answers = Answers::new(parties, large.into());
+        let gradient = |name: &str| vec![Quantity::ParameterGradient(name.into())];
+        let hook = vec![Quantity::hook("hook_embed")];
+        let asked = [hook.clone(), gradient("a"), gradient("b"), hook];
+        let planned = asked
+            .each_ref()
+            .map(|capture| ask(Role::Subject, 1, capture));
+        planned.iter().for_each(|request| answers.announce(request));
+        for request in &planned {
+            answers.take(request).unwrap();
+        }
+        let asked = source.0.lock().unwrap();
+        assert_eq!(
+            *asked,
+            [
+                vec!["hook:hook_embed".to_owned(), "param_grad:b".into()],
+                vec!["param_grad:a".into()]
             ]
         );
     }
