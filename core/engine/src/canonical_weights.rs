@@ -1,10 +1,11 @@
 //! The weights of a model under TransformerLens's names, raw or processed.
 
+use candle_core::{Device, Tensor as CandleTensor};
 use tlbench_checkpoint::Weights;
 use tlbench_sdk::spec::CanonicalWeight;
 use tlbench_sdk::{DType, ModelSpec, Processing, Tensor};
 
-use crate::convert::{from_candle, to_candle};
+use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::precision::Precision;
 use crate::processing::{changed, process, renamed};
@@ -97,19 +98,23 @@ impl CanonicalWeights {
     /// # Errors
     /// If no component could have it.
     pub fn get(&self, name: &str) -> Result<Tensor, EngineError> {
+        from_candle(&self.view(name)?)
+    }
+
+    /// The same in the memory that it is stored in.
+    pub(crate) fn view(&self, name: &str) -> Result<CandleTensor, EngineError> {
         let mut present = self.spec.weights().into_iter();
         if let Some(CanonicalWeight { source, .. }) = present.find(|weight| weight.name == name) {
-            return from_candle(&self.parameters.cut(name, &source)?);
+            return self.parameters.cut(name, &source);
         }
         if let Some(stored) = self.parameters.get(name) {
-            return from_candle(stored);
+            return Ok(stored.clone());
         }
         let mut absent = self.spec.absent_weights().into_iter();
         let absent = absent.find(|weight| weight.name == name);
         let absent = absent.ok_or_else(|| EngineError::no_weight(name))?;
-        let device = &candle_core::Device::Cpu;
-        let neutral = candle_core::Tensor::full(absent.neutral, absent.shape, device)?;
-        from_candle(&neutral.to_dtype(self.precision.computed())?)
+        let neutral = CandleTensor::full(absent.neutral, absent.shape, &Device::Cpu)?;
+        Ok(neutral.to_dtype(self.precision.computed())?)
     }
 
     /// The weights of one name in all blocks (`attn.W_Q`, `mlp.b_in`), stacked to `[n_layers, ..]`.
@@ -120,8 +125,8 @@ impl CanonicalWeights {
     #[doc(alias = "W_out")]
     pub fn stacked(&self, name: &str) -> Result<Tensor, EngineError> {
         let weights = (0..self.spec.layers.len())
-            .map(|index| to_candle(&self.get(&format!("blocks.{index}.{name}"))?))
+            .map(|index| self.view(&format!("blocks.{index}.{name}")))
             .collect::<Result<Vec<_>, _>>()?;
-        from_candle(&candle_core::Tensor::stack(&weights, 0)?)
+        from_candle(&CandleTensor::stack(&weights, 0)?)
     }
 }

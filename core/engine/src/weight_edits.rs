@@ -5,7 +5,6 @@
 use tlbench_sdk::{Intervention, Target, TraceRequest};
 
 use crate::canonical_weights::CanonicalWeights;
-use crate::convert::to_candle;
 use crate::edit::{Edit, Edited};
 use crate::error::EngineError;
 
@@ -39,7 +38,7 @@ fn edit_one(
     request: &TraceRequest,
 ) -> Result<(), EngineError> {
     let is_canonical = weights.spec.clone().take_canonical(name);
-    let value = to_candle(&weights.get(name)?)?;
+    let value = weights.view(name)?;
     if edit.positions.is_some() {
         return Err(EngineError::request(
             name,
