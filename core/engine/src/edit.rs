@@ -1,7 +1,7 @@
 //! Edits of a value or of a gradient.
 
 use candle_core::{DType, Tensor};
-use tlbench_sdk::{Action, Intervention, TensorMap, noise};
+use tlbench_sdk::{Action, Intervention, TensorMap, noise_at};
 
 use crate::convert::to_candle;
 use crate::error::EngineError;
@@ -119,9 +119,8 @@ impl Edit {
             (sum + value * value, count + 1)
         });
         let strength = relative * (sum / count.max(1) as f64).sqrt();
-        let noise = noise(seed, values.len());
         self.map(values, |index, value| match value.to_f64() {
-            finite if finite.is_finite() => T::from_f64(finite + strength * noise[index]),
+            finite if finite.is_finite() => T::from_f64(finite + strength * noise_at(seed, index)),
             _ => value,
         })
     }

@@ -4,7 +4,6 @@ use candle_core::{DType as CandleDType, Tensor as CandleTensor};
 use rayon::prelude::*;
 use tlbench_sdk::{DType, Tensor};
 
-use crate::convert::from_candle;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::ops::CHUNK;
@@ -15,10 +14,7 @@ pub(crate) fn next_token_loss(
     logits: &CandleTensor,
     inputs: &Inputs,
 ) -> Result<(Tensor, Tensor), EngineError> {
-    let dtype = logits.dtype();
-    let logits = from_candle(logits)?;
-    let d_vocab = logits.shape()[2];
-    let values = logits.to_f64_vec();
+    let (dtype, d_vocab) = (logits.dtype(), logits.dim(2)?);
     let (mut losses, mut sum, mut pairs) = (Vec::new(), 0.0, 0_usize);
     for row in 0..inputs.batch {
         for pos in 0..inputs.pos - 1 {
@@ -27,8 +23,11 @@ pub(crate) fn next_token_loss(
                 continue;
             }
             let at = row * inputs.pos + pos;
-            let row_logits = &values[at * d_vocab..(at + 1) * d_vocab];
-            let loss = log_sum_exp(row_logits) - row_logits[target(inputs, at, d_vocab)?];
+            // One row after the other, as all of them in f64 take twice the memory of the logits.
+            let here = logits.narrow(0, row, 1)?.narrow(1, pos, 1)?;
+            let here = here.to_dtype(CandleDType::F64)?.flatten_all()?;
+            let here = here.to_vec1::<f64>()?;
+            let loss = log_sum_exp(&here) - here[target(inputs, at, d_vocab)?];
             losses.push(loss);
             sum += loss;
             pairs += 1;

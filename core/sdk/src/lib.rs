@@ -46,7 +46,7 @@ pub use fault::{
 };
 pub use hooks::{Dim, Gate, HookPoint, hooks, layer_of, short_name};
 pub use id::{IdError, check_id};
-pub use noise::{noise, uniform};
+pub use noise::{noise, noise_at, uniform};
 pub use options::{OptionInfo, Options};
 pub use processing::{Processing, ProcessingStep};
 pub use reference::{

@@ -5,10 +5,12 @@
 /// Number `i` is a function of `seed` and `i` alone: the top 53 bits of output `i` of
 /// [SplitMix64](https://doi.org/10.1145/2660193.2660195) started at `seed`.
 pub fn noise(seed: u64, count: usize) -> Vec<f64> {
-    let steps = std::iter::successors(Some(seed.wrapping_add(GAMMA)), |state| {
-        Some(state.wrapping_add(GAMMA))
-    });
-    steps.map(centred).take(count).collect()
+    (0..count).map(|index| noise_at(seed, index)).collect()
+}
+
+/// Number `index` of [`noise`].
+pub fn noise_at(seed: u64, index: usize) -> f64 {
+    (2.0 * uniform(seed, index) - 1.0) * 3.0_f64.sqrt()
 }
 
 /// Number `index` of the same stream, uniform from 0 up to and without 1.
@@ -17,10 +19,6 @@ pub fn uniform(seed: u64, index: usize) -> f64 {
 }
 
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
-
-fn centred(state: u64) -> f64 {
-    (2.0 * unit(state) - 1.0) * 3.0_f64.sqrt()
-}
 
 fn unit(state: u64) -> f64 {
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
