@@ -2,6 +2,7 @@
 
 mod generation;
 mod pieces;
+mod weights_alone;
 mod with_cache;
 mod with_hooks;
 
@@ -141,20 +142,10 @@ impl Bridge {
     /// # Errors
     /// If the request is wrong, or asks for what the engine does not do yet.
     pub fn run(&self, request: &TraceRequest) -> Result<Trace, EngineError> {
-        match weights_alone(request) {
+        match weights_alone::names(request) {
             Some(names) => self.show_weights(request, &names),
             None => self.for_request(request)?.respond(request),
         }
-    }
-
-    /// Answers a request for the weights of these names. Nothing runs.
-    fn show_weights(&self, request: &TraceRequest, names: &[&str]) -> Result<Trace, EngineError> {
-        Inputs::new(&request.inputs)?;
-        let weights = self.processed.shown_after(&request.processing, names)?;
-        Ok(Trace {
-            values: request.capture.iter().cloned().zip(weights).collect(),
-            floors: BTreeMap::new(),
-        })
     }
 
     /// The model with its weights processed and edited as this request wants it.
@@ -363,31 +354,6 @@ impl TraceSource for Bridge {
     fn trace(&self, request: &TraceRequest) -> Result<Trace, PluginError> {
         Ok(self.run(request)?)
     }
-}
-
-/// The names of the weights that a request is for, if it is for no more than weights as they are.
-fn weights_alone(request: &TraceRequest) -> Option<Vec<&str>> {
-    let TraceRequest {
-        inputs: _,
-        processing: _,
-        evaluation: _,
-        truth: _,
-        operands: _,
-        capture,
-        chunks,
-        gradients,
-        interventions,
-        generate,
-    } = request;
-    let runs = !chunks.is_empty() || gradients.is_some() || generate.is_some();
-    if runs || !interventions.is_empty() || capture.is_empty() {
-        return None;
-    }
-    let names = capture.iter().map(|quantity| match quantity {
-        Quantity::Weight(name) => Some(name.as_str()),
-        _ => None,
-    });
-    names.collect()
 }
 
 fn refuse_unanswerable(request: &TraceRequest) -> Result<(), EngineError> {

@@ -73,9 +73,13 @@ impl Ahead<'_> {
         Some(request)
     }
 
-    /// The answer to `request`, if it is among those that are asked here, once it is there.
+    /// The answer to `request`, if it is among those that are asked here, once it is there. The next one is: who answers may
+    /// have begun with the one after it otherwise, and what they have in common would be done twice.
     fn answer(&self, request: &TraceRequest) -> Option<Result<Trace, PluginError>> {
-        let is_asked = |state: &mut State| state.asked.as_ref() == Some(request);
+        let is_asked = |state: &mut State| {
+            let is_next = || state.next.front() == Some(request) && state.held_bytes() <= HELD;
+            state.asked.as_ref() == Some(request) || is_next()
+        };
         let waited = self.changed.wait_while(self.state(), is_asked);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let place = state.held.iter().position(|(asked, _)| asked == request);

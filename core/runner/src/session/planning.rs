@@ -146,6 +146,8 @@ impl Session<'_> {
             }
         }
         by_weights(&mut planned, &mode.processing);
+        // Gradients take the most memory, and so come when nobody waits for the answers to others any more.
+        planned.sort_by_key(|planned| differentiates(&planned.check));
         (planned, failed)
     }
 
@@ -210,6 +212,11 @@ fn by_weights(planned: &mut [PlannedCheck<'_>], of_mode: &Processing) {
             order.iter().position(|known| known == processing)
         });
     }
+}
+
+fn differentiates(check: &Check) -> bool {
+    let mut requests = check.requests.iter().map(|planned| &planned.request);
+    requests.any(|request| request.gradients.is_some())
 }
 
 /// How the weights are processed that `check` is about; beside others, it may ask for those that are not.

@@ -8,11 +8,13 @@
 //! * `raw_untouched`: questions about processed weights leave the raw model as it is.
 
 mod array;
+mod comparison;
 mod edit;
 mod expected;
 mod finite;
 mod formulas;
 mod magnitudes;
+mod means;
 mod modification;
 mod parts;
 mod questions;

@@ -6,10 +6,10 @@ use tlbench_sdk::{
 };
 
 use crate::array::Axis;
+use crate::comparison::Comparison;
 use crate::expected::Raw;
 use crate::formulas::Formula;
-use crate::rows;
-use crate::values::{Comparison, Values};
+use crate::values::Values;
 
 /// A weight that is rounded once is half a unit off at most.
 const ROUNDED_ONCE: f64 = 1.0;
@@ -54,17 +54,16 @@ impl<'a> Fit<'a> {
         let bound = formula.expected.bound(raw)?;
         // f64 sums of so many summands lose as much themselves, which decides where f64 is on trial.
         let lost = DType::F64.roundoff() * bound.summands as f64 * bound.largest;
+        let axes = formula.expected.centred_axes().into_iter();
+        let axes: Vec<Axis> = axes.filter(|axis| formula.free != Some(*axis)).collect();
         let Comparison {
             largest,
             difference,
-        } = compared(&value, expected, formula.free);
+            means,
+        } = compared(&value, expected, &axes, formula.free);
         let unit = spacing(largest, dtype).max(lost);
-        let means = formula.expected.centred_axes().into_iter();
-        let means = means.filter(|axis| formula.free != Some(*axis));
-        let means = means.map(|axis| {
-            let largest = rows::largest(&value.means(axis));
-            (axis, in_units(infinite_if_nan(largest), unit))
-        });
+        let means = axes.into_iter().zip(means);
+        let means = means.map(|(axis, mean)| (axis, in_units(infinite_if_nan(mean), unit)));
         Ok(Self {
             formula,
             difference: in_units(infinite_if_nan(difference), unit),
@@ -158,12 +157,17 @@ fn failure(failed: &Fit<'_>, fits: &[Fit<'_>], model: &ModelInfo) -> Verdict {
 }
 
 /// `value` beside what is expected; their difference is without the mean along `free` on either side.
-fn compared(value: &Values<'_>, expected: Values<'_>, free: Option<Axis>) -> Comparison {
-    let compared = value.compared(&expected);
+fn compared(
+    value: &Values<'_>,
+    expected: Values<'_>,
+    axes: &[Axis],
+    free: Option<Axis>,
+) -> Comparison {
+    let compared = Comparison::new(value, &expected, axes);
     let Some(axis) = free else { return compared };
-    let centred = value.clone().centred(axis);
+    let [value, expected] = [value.clone(), expected].map(|values| values.centred(axis));
     Comparison {
-        difference: centred.compared(&expected.centred(axis)).difference,
+        difference: Comparison::new(&value, &expected, &[]).difference,
         ..compared
     }
 }

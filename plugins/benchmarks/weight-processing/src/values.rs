@@ -4,6 +4,7 @@
 use tlbench_sdk::{PluginError, Tensor};
 
 use crate::array::{Array, Axis, ends, misfit};
+use crate::means::Means;
 use crate::rows::{self, larger};
 
 /// Values in canonical layout: `[.., in, out]`, or `[.., out]` for a bias.
@@ -21,15 +22,6 @@ pub(crate) enum Values<'a> {
     CentredOutputs(Box<Self>),
     /// Less the mean over the inputs of each output, all matrices one after the other.
     CentredInputs(Box<Self>, Vec<f64>),
-}
-
-/// One beside the other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Comparison {
-    /// The largest absolute value that is expected; NaN where there is one.
-    pub(crate) largest: f64,
-    /// The largest absolute difference; NaN where there is one.
-    pub(crate) difference: f64,
 }
 
 impl Values<'_> {
@@ -111,20 +103,9 @@ impl Values<'_> {
 
     /// The means over `axis`, in the order of what is left.
     pub(crate) fn means(&self, axis: Axis) -> Vec<f64> {
-        let [inputs, outputs] = self.ends();
-        let mut means = Vec::new();
-        match axis {
-            Axis::Output => self.each_row(|_, row| means.push(rows::sum(row) / outputs as f64)),
-            Axis::Input => {
-                self.each_row(|index, row| {
-                    let matrix = index / inputs * outputs;
-                    means.resize(matrix + outputs, 0.0);
-                    rows::add(&mut means[matrix..], row);
-                });
-                means.iter_mut().for_each(|mean| *mean /= inputs as f64);
-            }
-        }
-        means
+        let mut means = Means::new(axis, self.ends());
+        self.each_row(|index, row| means.see(index, row));
+        means.finish()
     }
 
     /// The largest absolute value; NaN where there is one.
@@ -132,22 +113,6 @@ impl Values<'_> {
         let mut most = 0.0;
         self.each_row(|_, row| most = larger(most, rows::largest(row)));
         most
-    }
-
-    /// These beside what is `expected`: values of the same shape, or one number.
-    pub(crate) fn compared(&self, expected: &Self) -> Comparison {
-        let (mut largest, mut difference) = (0.0, 0.0);
-        let mut expected_row = vec![0.0; self.ends()[1]];
-        self.each_row(|index, row| {
-            expected.fill(index, &mut expected_row);
-            largest = larger(largest, rows::largest(&expected_row));
-            let here = rows::largest_difference(row, &expected_row);
-            difference = larger(difference, here);
-        });
-        Comparison {
-            largest,
-            difference,
-        }
     }
 
     /// All of them.
@@ -161,7 +126,7 @@ impl Values<'_> {
     }
 
     /// Calls `see` with the number of each row of outputs, and with the row.
-    fn each_row(&self, mut see: impl FnMut(usize, &[f64])) {
+    pub(crate) fn each_row(&self, mut see: impl FnMut(usize, &[f64])) {
         let [_, outputs] = self.ends();
         let mut row = vec![0.0; outputs];
         let elements: usize = self.shape().iter().product();
@@ -172,7 +137,7 @@ impl Values<'_> {
     }
 
     /// Works out the row of this number.
-    fn fill(&self, index: usize, row: &mut [f64]) {
+    pub(crate) fn fill(&self, index: usize, row: &mut [f64]) {
         match self {
             Self::Shown(tensor) => widen(tensor, index * row.len(), row),
             Self::Constant(value) => row.fill(*value),
@@ -199,7 +164,8 @@ impl Values<'_> {
         }
     }
 
-    fn ends(&self) -> [usize; 2] {
+    /// Inputs and outputs of one matrix.
+    pub(crate) fn ends(&self) -> [usize; 2] {
         ends(self.shape())
     }
 }
@@ -273,12 +239,6 @@ mod tests {
         let output = held(&[4, 1, 1], &[1.0, 10.0, 100.0, 1000.0]);
         let bias = held(&[2, 1], &[2.0, 3.0]);
         assert_eq!(all(&output.gathered(&bias).unwrap()), [3322.0]);
-    }
-
-    #[test]
-    fn one_number_is_expected_of_every_element() {
-        let compared = held(&[2, 2], &[1.0, 1.5, 1.0, 0.0]).compared(&Values::Constant(1.0));
-        assert_eq!((compared.largest, compared.difference), (1.0, 1.0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::convert::from_candle;
 use crate::error::{Error, Result};
 use crate::generate::generate;
 use crate::inputs::Inputs;
+use crate::matrix::Lies;
 use crate::model::{HookedTransformer, Logits};
 use crate::objective::{log_softmax, mean, next_token_losses, scalar};
 use crate::order::Order;
@@ -58,11 +59,16 @@ impl Model<'_> {
     pub(crate) fn answer(&self, request: &TraceRequest) -> Result<(Values, Option<BackwardPass>)> {
         let inputs = Inputs::new(&request.inputs)?;
         let wanted = self.wanted_parameters(request)?;
+        let lies = if request.processing.is_raw() {
+            Lies::AsStored
+        } else {
+            Lies::RowByRow
+        };
         let this = Model {
             weights: if wanted.is_empty() {
                 self.weights.clone()
             } else {
-                self.weights.differentiated()?
+                self.weights.differentiated(lies)?
             },
             ..*self
         };

@@ -13,17 +13,13 @@ pub(crate) fn to_candle(tensor: &tlbench_sdk::Tensor, dtype: DType) -> Result<Te
     Ok(values.to_dtype(dtype)?)
 }
 
-/// The values of an f32 or f64 tensor, in its own precision.
+/// The values of an f32 or f64 tensor, in its own precision. They are copied once, whatever their order in memory: those of
+/// the gradient of an embedding take as much as several layers.
 pub(crate) fn from_candle(tensor: &Tensor) -> Result<tlbench_sdk::Tensor> {
-    let flat = tensor.flatten_all()?;
-    Ok(match tensor.dtype() {
-        DType::F32 => tlbench_sdk::Tensor::from_vec(flat.to_vec1::<f32>()?, tensor.dims())?,
-        _ => tlbench_sdk::Tensor::from_vec(to_f64(&flat)?, tensor.dims())?,
-    })
+    moved(&tensor.force_contiguous()?)
 }
 
-/// The same of a tensor that nobody reads again: its values are moved where they lie in row-major order, since a copy of
-/// the gradient of an embedding takes as much memory as several layers.
+/// The same of a tensor that nobody reads again: its values are moved where they lie in row-major order.
 pub(crate) fn moved(tensor: &Tensor) -> Result<tlbench_sdk::Tensor> {
     let count = tensor.elem_count();
     if tensor.layout().contiguous_offsets() != Some((0, count)) {
@@ -35,7 +31,10 @@ pub(crate) fn moved(tensor: &Tensor) -> Result<tlbench_sdk::Tensor> {
     match taken.unwrap_or_else(PoisonError::into_inner) {
         Some(CpuStorage::F32(values)) => first(values, count, tensor.dims()),
         Some(CpuStorage::F64(values)) => first(values, count, tensor.dims()),
-        _ => from_candle(tensor),
+        _ => Ok(tlbench_sdk::Tensor::from_vec(
+            to_f64(tensor)?,
+            tensor.dims(),
+        )?),
     }
 }
 

@@ -128,7 +128,16 @@ fn blocks(weight: &Weight, len: usize) -> Vec<Range<usize>> {
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
     shape: Shape,
+    lies: Lies,
     shares: Arc<Mutex<Vec<Share>>>,
+}
+
+/// In which order the gradient of a matrix is worked out, so that it lies in memory as whoever asks for it takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lies {
+    /// As the matrix is stored: it goes back into a tensor of the checkpoint.
+    AsStored,
+    RowByRow,
 }
 
 /// What one use of a matrix adds to its gradient.
@@ -146,9 +155,10 @@ enum Share {
 
 impl Shares {
     /// None yet of the gradient by `weight`.
-    pub(crate) fn of(weight: &Weight) -> Self {
+    pub(crate) fn of(weight: &Weight, lies: Lies) -> Self {
         Self {
             shape: weight.dims().into(),
+            lies,
             shares: Arc::default(),
         }
     }
@@ -190,7 +200,7 @@ impl Share {
         matches!(self, Self::Rows { .. })
     }
 
-    /// The share of a product, of shape `shape`, in the order in which the matrix lies in memory.
+    /// The share of a product, of shape `shape`.
     fn product(&self, shape: &Shape) -> Result<Option<Tensor>> {
         let Self::Product {
             left,
@@ -251,7 +261,7 @@ impl CustomOp1 for ByMatrix {
             shares.add(Share::Product {
                 left: left.detach(),
                 gradient: gradient.clone(),
-                is_transposed: weight.is_transposed(),
+                is_transposed: shares.lies == Lies::AsStored && weight.is_transposed(),
             });
         }
         product(&gradient, &weight.t()?).map(Some)
@@ -341,12 +351,17 @@ mod tests {
         };
         let expected = differentiated(left.matmul(&stored).unwrap());
         let transposed = weight.t().unwrap().contiguous().unwrap().t().unwrap();
-        for kept in [weight, transposed] {
+        for (kept, lies) in [
+            (weight, Lies::AsStored),
+            (transposed.clone(), Lies::AsStored),
+            (transposed, Lies::RowByRow),
+        ] {
             let weight = Weight::from(kept);
-            let shares = Shares::of(&weight);
+            let shares = Shares::of(&weight, lies);
             let matrix = Matrix::new(weight, Some(shares.clone()));
             let found = differentiated(matrix.times(&left, Order::Whole).unwrap());
             let total = shares.total(None, DType::F64).unwrap();
+            assert!(lies == Lies::AsStored || total.is_contiguous());
             assert_close(found.get(&left).unwrap(), expected.get(&left).unwrap());
             assert_close(&total, expected.get(&stored).unwrap());
         }
@@ -355,7 +370,7 @@ mod tests {
     #[test]
     fn rows_that_are_taken_twice_have_both_gradients() {
         let table = Weight::from(noise((4, 2)).to_dtype(DType::F32).unwrap());
-        let shares = Shares::of(&table);
+        let shares = Shares::of(&table, Lies::AsStored);
         let matrix = Matrix::new(table, Some(shares.clone()));
         let indices = Tensor::new(&[2_u32, 0, 2], &Device::Cpu).unwrap();
         let leaf = |rows: Tensor| Ok(Var::from_tensor(&rows)?.into_inner());

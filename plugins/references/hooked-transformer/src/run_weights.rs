@@ -6,7 +6,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 
 use crate::error::Result;
-use crate::matrix::{Matrix, Shares};
+use crate::matrix::{Lies, Matrix, Shares};
 use crate::parameters::Parameters;
 
 /// Weights in the precision of one run. Cloning shares them.
@@ -31,12 +31,12 @@ impl RunWeights {
         }
     }
 
-    /// The same for a run that is differentiated by every weight.
-    pub(crate) fn differentiated(&self) -> Result<Self> {
+    /// The same for a run that is differentiated by every weight, whose gradients lie in memory so.
+    pub(crate) fn differentiated(&self, lies: Lies) -> Result<Self> {
         let mut weights = self.clone();
         for name in self.parameters.names() {
             if is_matrix(name) {
-                let shares = Shares::of(self.parameters.get(name)?);
+                let shares = Shares::of(self.parameters.get(name)?, lies);
                 weights.shares.insert(name.to_owned(), shares);
             } else {
                 let variable = Var::from_tensor(&self.value(name)?)?;
