@@ -39,13 +39,7 @@ impl CanonicalWeights {
     /// If a step is not for this model.
     pub fn processed(&self, processing: &Processing) -> Result<Self, EngineError> {
         self.check_admitted(processing)?;
-        let (raw, precision) = (&self.parameters, self.precision);
-        let (spec, parameters) = process(&self.spec, raw, processing, precision)?;
-        Ok(Self {
-            spec,
-            parameters,
-            precision,
-        })
+        process(self, processing)
     }
 
     /// What the weights of these names are after the steps of `processing`. No other is worked out.
@@ -55,14 +49,8 @@ impl CanonicalWeights {
         names: &[&str],
     ) -> Result<Vec<Tensor>, EngineError> {
         self.check_admitted(processing)?;
-        let (raw, precision) = (&self.parameters, self.precision);
-        let changed = changed(&self.spec, raw, processing, precision, names)?;
-        let (spec, parameters) = renamed(&self.spec, raw, processing)?;
-        let unchanged = Self {
-            spec,
-            parameters,
-            precision,
-        };
+        let changed = changed(self, processing, names)?;
+        let unchanged = renamed(self, processing)?;
         let shown = |name: &&str| match changed.get(*name) {
             Some(weight) => from_candle(weight),
             None => unchanged.get(name),

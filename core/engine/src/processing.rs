@@ -24,50 +24,47 @@ use tlbench_sdk::{ModelSpec, Processing, ProcessingStep};
 use self::draft::Draft;
 use self::readers::{attention_readers, mlp_readers, mlp_writers};
 use self::wanted::Wanted;
+use crate::canonical_weights::CanonicalWeights;
 use crate::error::EngineError;
-use crate::precision::Precision;
-use crate::weights::Parameters;
 
-/// The spec and parameters after `processing`, every step of which the caller knows to be admitted.
+/// `raw` after `processing`, every step of which the caller knows to be admitted.
 ///
 /// Every weight is then a tensor of its own, under its canonical name: what a step has changed in canonical layout, all
-/// else as it is stored, sharing the memory of `parameters`.
+/// else as it is stored, sharing the memory of `raw`.
 pub(crate) fn process(
-    spec: &ModelSpec,
-    parameters: &Parameters,
+    raw: &CanonicalWeights,
     processing: &Processing,
-    precision: Precision,
-) -> Result<(ModelSpec, Parameters), EngineError> {
-    let mut draft = Draft::new(spec, parameters, precision, Wanted::All);
-    take_steps(&mut draft, spec, processing)?;
-    draft.finish(renamed(spec, parameters, processing)?)
+) -> Result<CanonicalWeights, EngineError> {
+    let mut draft = Draft::new(raw, Wanted::All);
+    take_steps(&mut draft, &raw.spec, processing)?;
+    draft.finish(renamed(raw, processing)?)
 }
 
 /// Those of the weights `names` that `processing` changes, in canonical layout.
 pub(crate) fn changed(
-    spec: &ModelSpec,
-    parameters: &Parameters,
+    raw: &CanonicalWeights,
     processing: &Processing,
-    precision: Precision,
     names: &[&str],
 ) -> Result<BTreeMap<String, Tensor>, EngineError> {
-    let mut draft = Draft::new(spec, parameters, precision, Wanted::of(names));
-    take_steps(&mut draft, spec, processing)?;
+    let mut draft = Draft::new(raw, Wanted::of(names));
+    take_steps(&mut draft, &raw.spec, processing)?;
     Ok(draft.changed())
 }
 
-/// The spec after `processing` and each of its weights as it was before, under its canonical name.
+/// The spec after `processing`, with each weight as it was before, under its canonical name.
 pub(crate) fn renamed(
-    spec: &ModelSpec,
-    parameters: &Parameters,
+    raw: &CanonicalWeights,
     processing: &Processing,
-) -> Result<(ModelSpec, Parameters), EngineError> {
-    let mut spec = spec.clone();
+) -> Result<CanonicalWeights, EngineError> {
+    let mut spec = raw.spec.clone();
     if processing.has(ProcessingStep::FoldLn) {
         forget_folded(&mut spec);
     }
-    let parameters = parameters.renamed(&spec.rename_weights())?;
-    Ok((spec, parameters))
+    Ok(CanonicalWeights {
+        parameters: raw.parameters.renamed(&spec.rename_weights())?,
+        spec,
+        precision: raw.precision,
+    })
 }
 
 fn take_steps(

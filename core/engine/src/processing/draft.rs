@@ -3,19 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Tensor};
-use tlbench_sdk::ModelSpec;
 use tlbench_sdk::spec::{AbsentWeight, TensorSource};
 
 use super::exact::Exact;
 use super::wanted::Wanted;
+use crate::canonical_weights::CanonicalWeights;
 use crate::error::EngineError;
-use crate::precision::Precision;
-use crate::weights::Parameters;
 
 /// A model of which some weights are no longer those that are stored.
 pub(super) struct Draft<'a> {
-    parameters: &'a Parameters,
-    precision: Precision,
+    raw: &'a CanonicalWeights,
     wanted: Wanted,
     stored: BTreeMap<String, TensorSource>,
     absent: BTreeMap<String, AbsentWeight>,
@@ -25,17 +22,11 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(
-        spec: &ModelSpec,
-        parameters: &'a Parameters,
-        precision: Precision,
-        wanted: Wanted,
-    ) -> Self {
-        let stored = spec.weights().into_iter();
-        let absent = spec.absent_weights().into_iter();
+    pub(super) fn new(raw: &'a CanonicalWeights, wanted: Wanted) -> Self {
+        let stored = raw.spec.weights().into_iter();
+        let absent = raw.spec.absent_weights().into_iter();
         Self {
-            parameters,
-            precision,
+            raw,
             wanted,
             stored: stored.map(|weight| (weight.name, weight.source)).collect(),
             absent: absent.map(|weight| (weight.name.clone(), weight)).collect(),
@@ -84,7 +75,7 @@ impl<'a> Draft<'a> {
             return Ok(Exact::new(changed)?);
         }
         if let Some(source) = self.stored.get(name) {
-            return Ok(Exact::new(&self.parameters.cut(name, source)?)?);
+            return Ok(Exact::new(&self.raw.parameters.cut(name, source)?)?);
         }
         let Some(AbsentWeight { shape, neutral, .. }) = self.absent.get(name) else {
             return Err(EngineError::no_weight(name));
@@ -96,7 +87,7 @@ impl<'a> Draft<'a> {
     /// Rounds what was changed since the last time.
     pub(super) fn round(&mut self) -> Result<(), EngineError> {
         for (name, exact) in std::mem::take(&mut self.exact) {
-            let rounded = exact.rounded(self.precision)?;
+            let rounded = exact.rounded(self.raw.precision)?;
             self.changed.insert(name, rounded);
         }
         Ok(())
@@ -107,21 +98,19 @@ impl<'a> Draft<'a> {
         self.changed
     }
 
-    /// The spec and parameters of before, with what was changed in its place.
-    pub(super) fn finish(
-        self,
-        (mut spec, mut parameters): (ModelSpec, Parameters),
-    ) -> Result<(ModelSpec, Parameters), EngineError> {
+    /// `before` with what was changed in its place.
+    pub(super) fn finish(self, before: CanonicalWeights) -> Result<CanonicalWeights, EngineError> {
+        let mut after = before;
         let changed: BTreeSet<String> = self.changed.keys().cloned().collect();
         for (name, value) in self.changed {
-            spec.take_canonical(&name);
-            parameters.insert(name, value);
+            after.spec.take_canonical(&name);
+            after.parameters.insert(name, value);
         }
-        for weight in spec.weights() {
+        for weight in after.spec.weights() {
             if changed.contains(&weight.name) {
-                parameters.lay_out(&weight)?;
+                after.parameters.lay_out(&weight)?;
             }
         }
-        Ok((spec, parameters))
+        Ok(after)
     }
 }

@@ -80,13 +80,9 @@ fn what_no_step_changes_keeps_its_memory_and_a_tied_head_comes_apart() {
 #[test]
 fn the_function_of_no_steps_renames_and_does_nothing_else() {
     let raw = raw();
-    let (spec, parameters) = process(
-        &raw.spec,
-        &raw.parameters,
-        &Processing::raw(),
-        raw.precision,
-    )
-    .unwrap();
+    let CanonicalWeights {
+        spec, parameters, ..
+    } = process(&raw, &Processing::raw()).unwrap();
     assert_eq!(spec.unembed.projection.weight.names, ["unembed.W_U"]);
     let table = address(raw.parameters.get("table").unwrap());
     assert_eq!(address(parameters.get("embed.W_E").unwrap()), table);
