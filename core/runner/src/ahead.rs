@@ -9,7 +9,7 @@ use std::thread;
 
 use tlbench_sdk::{PluginError, SourceInfo, Trace, TraceRequest, TraceSource};
 
-/// Bytes of answers from which on nothing more is asked before some are taken.
+/// Bytes of answers from which on nothing more is asked before some are judged.
 const HELD: usize = 128 << 20;
 
 /// Asks `source` the questions `next` in their order, ahead of whoever `work` asks them through what it is given. Any other
@@ -48,6 +48,8 @@ struct State {
     asked: Option<TraceRequest>,
     /// Answered, and not taken.
     held: VecDeque<(TraceRequest, Result<Trace, PluginError>)>,
+    /// Bytes of the answer that was taken last, and is being judged.
+    taken: usize,
 }
 
 impl Ahead<'_> {
@@ -80,7 +82,10 @@ impl Ahead<'_> {
             let is_next = || state.next.front() == Some(request) && state.held_bytes() <= HELD;
             state.asked.as_ref() == Some(request) || is_next()
         };
-        let waited = self.changed.wait_while(self.state(), is_asked);
+        let mut state = self.state();
+        state.taken = 0;
+        self.changed.notify_all();
+        let waited = self.changed.wait_while(state, is_asked);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let place = state.held.iter().position(|(asked, _)| asked == request);
         let answer = place.and_then(|place| state.held.remove(place));
@@ -88,8 +93,10 @@ impl Ahead<'_> {
             // It is asked here and now; nobody needs it a second time.
             state.next.retain(|next| next != request);
         }
+        let answer = answer.map(|(_, answer)| answer);
+        state.taken = answer.as_ref().map_or(0, bytes);
         self.changed.notify_all();
-        answer.map(|(_, answer)| answer)
+        answer
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,14 +116,16 @@ impl TraceSource for Ahead<'_> {
 }
 
 impl State {
+    /// Bytes of answers that are in memory.
     fn held_bytes(&self) -> usize {
-        let answers = self
-            .held
-            .iter()
-            .filter_map(|(_, answer)| answer.as_ref().ok());
-        let values = answers.flat_map(|trace| trace.values.values());
-        values.map(|value| value.bytes().len()).sum()
+        let held = self.held.iter().map(|(_, answer)| bytes(answer));
+        self.taken + held.sum::<usize>()
     }
+}
+
+fn bytes(answer: &Result<Trace, PluginError>) -> usize {
+    let values = answer.iter().flat_map(|trace| trace.values.values());
+    values.map(|value| value.bytes().len()).sum()
 }
 
 /// When this is gone, by a panic too, nothing more is asked, and nobody waits for what was.
