@@ -31,6 +31,7 @@ use crate::last_pass::{LastPass, Left, Runner};
 use crate::loss::next_token_loss;
 use crate::model::Model;
 use crate::one_thread::without_spinning_threads;
+use crate::packing::pack_weights;
 use crate::probe::Probe;
 use crate::processed_weights::ProcessedWeights;
 use crate::weight_edits::{edit_weights, edits_weights};
@@ -55,6 +56,7 @@ impl Bridge {
     /// If a tensor is missing or does not fit, or the spec asks for what the engine does not have.
     pub fn open(spec: &ModelSpec, weights: &Weights, dtype: DType) -> Result<Self, EngineError> {
         without_spinning_threads();
+        pack_weights();
         let weights = CanonicalWeights::read(spec, weights, dtype)?;
         let model = Arc::new(Model::assemble(weights)?);
         Ok(Self {

@@ -23,6 +23,7 @@ mod model;
 mod objective;
 mod one_thread;
 mod ops;
+mod packing;
 mod precision;
 mod probe;
 mod processed_weights;

@@ -89,8 +89,8 @@ fn is_cut(stimulus: &Stimulus) -> bool {
     !request.chunks.is_empty() && request.generate.is_none() && stimulus.shows(&Quantity::Logits)
 }
 
-/// Which inputs are cut in which ways: all in all of a small model. Of a large one the first with padding in all, which has
-/// what an input without it has, and as many as show something else in chunks alone: others with padding, and the longest
+/// Which inputs are cut in which ways. For a small model that is all in all of them. For a large one the first with padding
+/// goes in all ways, as it has what there is without padding too; in chunks go the others with padding, and the longest
 /// without it.
 fn cuts(model: &ModelInfo) -> Vec<(&Stimulus, Way)> {
     let all = model.stimuli.iter().filter(|one| is_cuttable(one));
@@ -100,7 +100,7 @@ fn cuts(model: &ModelInfo) -> Vec<(&Stimulus, Way)> {
     }
     let length = |one: &&Stimulus| one.request.shape()[1];
     let (padded, whole): (Vec<_>, Vec<_>) = all.partition(|one| is_padded(&one.request.inputs));
-    let longest = whole.into_iter().rev().max_by_key(length);
+    let longest = whole.into_iter().max_by_key(length);
     let mut chosen = padded.into_iter().chain(longest);
     let in_all_ways = chosen.next().into_iter();
     let in_all_ways = in_all_ways.flat_map(|one| Way::ALL.map(|way| (one, way)));
