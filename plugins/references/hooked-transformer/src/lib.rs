@@ -18,6 +18,7 @@ mod model;
 mod objective;
 mod one_thread;
 mod order;
+mod packing;
 mod parameters;
 mod processing;
 mod run;

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::refuse_unimplemented;
 use crate::one_thread::compute_in_one_thread;
 use crate::order::Order;
+use crate::packing::pack_matrices;
 use crate::parameters::Parameters;
 use crate::processing::process;
 use crate::run::edited_weight;
@@ -45,6 +46,7 @@ impl Source {
     pub(crate) fn new(folder: &Path, spec: ModelSpec, stimuli: &[Stimulus]) -> Result<Self> {
         refuse_unimplemented(&spec)?;
         compute_in_one_thread();
+        pack_matrices();
         let checkpoint = Checkpoint::open(folder, &spec)?;
         let hooks = hooks(&spec);
         Ok(Self {
