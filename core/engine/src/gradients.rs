@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 use tlbench_sdk::spec::Cut;
 use tlbench_sdk::{Evaluation, Quantity, Target, TraceRequest};
 
-use crate::convert::from_candle;
+use crate::convert::moved;
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::model::Model;
@@ -70,19 +70,27 @@ impl<'a> WantedParameters<'a> {
         let mut found = Vec::with_capacity(self.stored.len());
         let distinct: BTreeSet<&str> = self.stored.values().copied().collect();
         for stored in distinct {
-            let gradient = recorded.gradient(stored)?;
-            for (&name, _) in self.stored.iter().filter(|(_, name)| **name == stored) {
+            let mut gradient = Some(recorded.gradient(stored)?);
+            let names = self.stored.iter().filter(|(_, name)| **name == stored);
+            let mut names = names.map(|(&name, _)| name).peekable();
+            while let Some(name) = names.next() {
+                // The last one to see it takes it.
+                let gradient = match names.peek() {
+                    Some(_) => gradient.clone(),
+                    None => gradient.take(),
+                };
+                let Some(gradient) = gradient else { continue };
                 let quantity = Quantity::ParameterGradient(name.to_owned());
-                found.push((quantity, from_candle(&self.cut(name, &gradient)?)?));
+                found.push((quantity, moved(self.cut(name, gradient)?)?));
             }
         }
         Ok(found)
     }
 
-    fn cut(&self, name: &str, gradient: &Tensor) -> candle_core::Result<Tensor> {
+    fn cut(&self, name: &str, gradient: Tensor) -> candle_core::Result<Tensor> {
         let cuts = self.cuts.get(name).into_iter().flatten();
         let mut cuts = cuts.filter(|cut| !matches!(cut, Cut::Add { .. }));
-        cuts.try_fold(gradient.clone(), |gradient, cut| apply(cut, &gradient))
+        cuts.try_fold(gradient, |gradient, cut| apply(cut, &gradient))
     }
 }
 
