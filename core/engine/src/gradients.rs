@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 use tlbench_sdk::spec::Cut;
 use tlbench_sdk::{Evaluation, Quantity, Target, TraceRequest};
 
-use crate::convert::moved;
+use crate::convert::{from_candle, moved};
 use crate::error::EngineError;
 use crate::inputs::Inputs;
 use crate::model::Model;
@@ -70,18 +70,16 @@ impl<'a> WantedParameters<'a> {
         let mut found = Vec::with_capacity(self.stored.len());
         let distinct: BTreeSet<&str> = self.stored.values().copied().collect();
         for stored in distinct {
-            let mut gradient = Some(recorded.gradient(stored)?);
+            let gradient = recorded.gradient(stored)?;
             let names = self.stored.iter().filter(|(_, name)| **name == stored);
             let mut names = names.map(|(&name, _)| name).peekable();
             while let Some(name) = names.next() {
-                // The last one to see it takes it.
-                let gradient = match names.peek() {
-                    Some(_) => gradient.clone(),
-                    None => gradient.take(),
+                let cut = self.cut(name, gradient.clone())?;
+                let cut = match names.peek() {
+                    Some(_) => from_candle(&cut)?,
+                    None => moved(cut)?,
                 };
-                let Some(gradient) = gradient else { continue };
-                let quantity = Quantity::ParameterGradient(name.to_owned());
-                found.push((quantity, moved(self.cut(name, gradient)?)?));
+                found.push((Quantity::ParameterGradient(name.to_owned()), cut));
             }
         }
         Ok(found)
