@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tlbench_sdk::{PluginError, SourceInfo, Trace, TraceRequest, TraceSource};
+use tlbench_sdk::{PluginError, Quantity, SourceInfo, Trace, TraceRequest, TraceSource};
 
 /// Bytes of answers from which on nothing more is asked before some are judged.
 const HELD: usize = 128 << 20;
@@ -67,8 +67,8 @@ impl Ahead<'_> {
 
     /// The next question, as soon as there is room for its answer.
     fn next(&self) -> Option<TraceRequest> {
-        let is_full = |state: &mut State| state.held_bytes() > HELD && !state.next.is_empty();
-        let waited = self.changed.wait_while(self.state(), is_full);
+        let waits = |state: &mut State| !state.next.is_empty() && state.is_full();
+        let waited = self.changed.wait_while(self.state(), waits);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let request = state.next.pop_front()?;
         state.asked = Some(request.clone());
@@ -79,7 +79,7 @@ impl Ahead<'_> {
     /// have begun with the one after it otherwise, and what they have in common would be done twice.
     fn answer(&self, request: &TraceRequest) -> Option<Result<Trace, PluginError>> {
         let is_asked = |state: &mut State| {
-            let is_next = || state.next.front() == Some(request) && state.held_bytes() <= HELD;
+            let is_next = || state.next.front() == Some(request) && !state.is_full();
             state.asked.as_ref() == Some(request) || is_next()
         };
         let mut state = self.state();
@@ -116,6 +116,15 @@ impl TraceSource for Ahead<'_> {
 }
 
 impl State {
+    /// Whether there is no room for the answer to the next question. Gradients of parameters, which take little time and the
+    /// most memory, are answered when nothing else is there.
+    fn is_full(&self) -> bool {
+        let is_large = |one: &Quantity| matches!(one, Quantity::ParameterGradient(_));
+        let next = self.next.front();
+        let is_next_large = next.is_some_and(|next| next.capture.iter().any(is_large));
+        self.held_bytes() > if is_next_large { 0 } else { HELD }
+    }
+
     /// Bytes of answers that are in memory.
     fn held_bytes(&self) -> usize {
         let held = self.held.iter().map(|(_, answer)| bytes(answer));
@@ -144,7 +153,7 @@ impl Drop for End<'_, '_> {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use tlbench_sdk::{INPUT_IDS, Quantity, Tensor};
+    use tlbench_sdk::{INPUT_IDS, Tensor};
 
     use super::*;
 

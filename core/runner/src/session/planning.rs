@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tlbench_sdk::{
-    Check, Firings, Mode, ModelInfo, Parameter, PluginError, Processing, Role, Severity,
-    SourceInfo, Stimulus, Verdict, check_plan,
+    Check, Firings, Mode, ModelInfo, Parameter, PlannedRequest, PluginError, Processing, Role,
+    Severity, SourceInfo, Stimulus, Verdict, check_plan, is_large,
 };
 
 use super::{ChosenBenchmark, Session, verdict_of};
@@ -145,9 +145,9 @@ impl Session<'_> {
                 }
             }
         }
-        by_weights(&mut planned, &mode.processing);
-        // Gradients take the most memory, and so come when nobody waits for the answers to others any more.
-        planned.sort_by_key(|planned| differentiates(&planned.check));
+        if is_large(&mode.parameters) {
+            by_means(&mut planned, &mode.processing);
+        }
         (planned, failed)
     }
 
@@ -196,27 +196,45 @@ impl Session<'_> {
     }
 }
 
-/// Puts the checks of a module that are about the same weights next to each other, those of the mode itself first: whoever
-/// answers keeps the weights that it processed last.
-fn by_weights(planned: &mut [PlannedCheck<'_>], of_mode: &Processing) {
-    for module in planned.chunk_by_mut(|one, next| one.id.module == next.id.module) {
-        let mut order = vec![of_mode.clone()];
-        for check in &*module {
-            let processing = processing(&check.check, of_mode);
-            if !order.contains(processing) {
-                order.push(processing.clone());
-            }
+/// Puts the checks of a large model in an order in which they take the least time and memory. Those about the same weights
+/// follow each other, those of the mode itself first: whoever answers keeps the weights that it processed last.
+fn by_means(planned: &mut [PlannedCheck<'_>], of_mode: &Processing) {
+    let mut weights = vec![of_mode.clone()];
+    for check in &*planned {
+        let processing = processing(&check.check, of_mode);
+        if !weights.contains(processing) {
+            weights.push(processing.clone());
         }
-        module.sort_by_key(|one| {
-            let processing = processing(&one.check, of_mode);
-            order.iter().position(|known| known == processing)
-        });
     }
+    planned.sort_by_key(|planned| {
+        let processing = processing(&planned.check, of_mode);
+        let place = weights.iter().position(|known| known == processing);
+        (place, Means::of(&planned.check))
+    });
 }
 
-fn differentiates(check: &Check) -> bool {
-    let mut requests = check.requests.iter().map(|planned| &planned.request);
-    requests.any(|request| request.gradients.is_some())
+/// What a check takes, in the order in which checks with the same weights come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Means {
+    /// The subject alone: the reference, which is asked ahead, answers the questions of others meanwhile.
+    Subject,
+    Reference,
+    /// They take the most memory, and so come when nobody waits for other answers any more.
+    Gradients,
+}
+
+impl Means {
+    fn of(check: &Check) -> Self {
+        let is_differentiated = |asked: &PlannedRequest| asked.request.gradients.is_some();
+        if check.requests.iter().any(is_differentiated) {
+            return Self::Gradients;
+        }
+        let is_reference = |asked: &PlannedRequest| asked.role == Role::Reference;
+        if check.requests.iter().any(is_reference) {
+            return Self::Reference;
+        }
+        Self::Subject
+    }
 }
 
 /// How the weights are processed that `check` is about; beside others, it may ask for those that are not.
