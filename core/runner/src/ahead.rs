@@ -10,7 +10,7 @@ use std::thread;
 use tlbench_sdk::{PluginError, Quantity, SourceInfo, Trace, TraceRequest, TraceSource};
 
 /// Bytes of answers from which on nothing more is asked before some are judged.
-const HELD: usize = 128 << 20;
+const HELD: usize = 384 << 20;
 
 /// Asks `source` the questions `next` in their order, ahead of whoever `work` asks them through what it is given. Any other
 /// question is passed on.
@@ -121,7 +121,7 @@ impl State {
     fn is_full(&self) -> bool {
         let is_large = |one: &Quantity| matches!(one, Quantity::ParameterGradient(_));
         let next = self.next.front();
-        let is_next_large = next.is_some_and(|next| next.capture.iter().any(is_large));
+        let is_next_large = next.is_some_and(|next| next.capture.iter().all(is_large));
         self.held_bytes() > if is_next_large { 0 } else { HELD }
     }
 
