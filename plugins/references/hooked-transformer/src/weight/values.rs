@@ -1,12 +1,8 @@
 //! The loops over the elements of a weight.
 
 use candle_core::{CpuStorage, Result, Storage, Tensor, WithDType, bail};
-use rayon::prelude::*;
 
 use super::{Adjustment, Along, Operation};
-
-/// Elements that one thread works out at a time.
-const AT_A_TIME: usize = 1 << 16;
 
 /// A part of a weight, as it lies in memory row by row.
 pub(super) struct Values<'a> {
@@ -38,15 +34,12 @@ impl Values<'_> {
 
     fn converted<S: WithDType, T: WithDType>(&self, stored: &[S]) -> Vec<T> {
         let [_, columns] = self.size();
-        let rows_at_a_time = (AT_A_TIME / columns.max(1)).max(1);
-        let mut all = vec![T::zero(); self.stored.elem_count()];
-        let parts = all.par_chunks_mut((rows_at_a_time * columns).max(1));
-        parts.enumerate().for_each(|(part, out)| {
-            let mut exact = vec![0.0; columns];
-            for (offset, out) in out.chunks_mut(columns).enumerate() {
-                self.write_row(part * rows_at_a_time + offset, stored, &mut exact, out);
-            }
-        });
+        let count = self.stored.elem_count();
+        let mut all = Vec::with_capacity(count);
+        let mut exact = vec![0.0; columns];
+        for index in 0..count / columns.max(1) {
+            self.push_row(index, stored, &mut exact, &mut all);
+        }
         all
     }
 
@@ -56,13 +49,13 @@ impl Values<'_> {
         [dims[dims.len() - 2], dims[dims.len() - 1]]
     }
 
-    /// Row `index` of all matrices, to `out` by way of `exact`.
-    fn write_row<S: WithDType, T: WithDType>(
+    /// Row `index` of all matrices, to the end of `all` by way of `exact`.
+    fn push_row<S: WithDType, T: WithDType>(
         &self,
         index: usize,
         stored: &[S],
         exact: &mut [f64],
-        out: &mut [T],
+        all: &mut Vec<T>,
     ) {
         let [rows, columns] = self.size();
         let (matrix, row) = (index / rows, index % rows);
@@ -70,9 +63,7 @@ impl Values<'_> {
         let start = row * strides[strides.len() - 2] + matrix * strides[0];
         let row_of_stored = stored[start..start + columns].iter();
         if self.adjustments.is_empty() {
-            for (out, value) in out.iter_mut().zip(row_of_stored) {
-                *out = T::from_f64(value.to_f64());
-            }
+            all.extend(row_of_stored.map(|value| T::from_f64(value.to_f64())));
             return;
         }
         for (exact, value) in exact.iter_mut().zip(row_of_stored) {
@@ -81,9 +72,7 @@ impl Values<'_> {
         for adjustment in self.adjustments {
             self.adjust(exact, adjustment, matrix, row);
         }
-        for (out, &value) in out.iter_mut().zip(&*exact) {
-            *out = T::from_f64(value);
-        }
+        all.extend(exact.iter().map(|&value| T::from_f64(value)));
     }
 
     /// One step on the elements of one row.
