@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tlbench_sdk::{
-    Check, Firings, Mode, ModelInfo, Parameter, PlannedRequest, PluginError, Processing, Role,
-    Severity, SourceInfo, Stimulus, Verdict, check_plan, is_large,
+    Check, Firings, GradientRequest, Mode, ModelInfo, Parameter, PlannedRequest, PluginError,
+    Processing, Role, Severity, SourceInfo, Stimulus, TensorMap, Verdict, check_plan, is_large,
 };
 
 use super::{ChosenBenchmark, Session, verdict_of};
@@ -200,17 +200,30 @@ impl Session<'_> {
 /// follow each other, those of the mode itself first: whoever answers keeps the weights that it processed last.
 fn by_means(planned: &mut [PlannedCheck<'_>], of_mode: &Processing) {
     let mut weights = vec![of_mode.clone()];
-    for check in &*planned {
-        let processing = processing(&check.check, of_mode);
-        if !weights.contains(processing) {
-            weights.push(processing.clone());
-        }
+    let mut ways_back = Vec::new();
+    for PlannedCheck { check, .. } in &*planned {
+        note(&mut weights, processing(check, of_mode).clone());
+        note(&mut ways_back, way_back(check));
     }
-    planned.sort_by_key(|planned| {
-        let processing = processing(&planned.check, of_mode);
-        let place = weights.iter().position(|known| known == processing);
-        (place, Means::of(&planned.check))
+    planned.sort_by_key(|PlannedCheck { check, .. }| {
+        let processing = processing(check, of_mode);
+        let weights = weights.iter().position(|known| known == processing);
+        let way_back = way_back(check);
+        let way_back = ways_back.iter().position(|known| *known == way_back);
+        (weights, Means::of(check), way_back)
     });
+}
+
+fn note<T: PartialEq>(known: &mut Vec<T>, one: T) {
+    if !known.contains(&one) {
+        known.push(one);
+    }
+}
+
+/// What is differentiated, and on which input: whoever answers keeps the last pass back for the next question about it.
+fn way_back(check: &Check) -> Option<(TensorMap, GradientRequest)> {
+    let mut requests = check.requests.iter().map(|asked| &asked.request);
+    requests.find_map(|request| Some((request.inputs.clone(), request.gradients.clone()?)))
 }
 
 /// What a check takes, in the order in which checks with the same weights come.

@@ -55,7 +55,8 @@ impl Output {
 }
 
 impl Model<'_> {
-    /// Everything that `request` asks for, and the pass back, if it asks for gradients by parameters.
+    /// Everything that `request` asks for, and the pass back, if there is one: who asks for gradients at hooks may ask for
+    /// those by parameters next.
     pub(crate) fn answer(&self, request: &TraceRequest) -> Result<(Values, Option<BackwardPass>)> {
         let inputs = Inputs::new(&request.inputs)?;
         let wanted = self.wanted_parameters(request)?;
@@ -65,21 +66,21 @@ impl Model<'_> {
             Lies::RowByRow
         };
         let this = Model {
-            weights: if wanted.is_empty() {
-                self.weights.clone()
-            } else {
-                self.weights.differentiated(lies)?
+            weights: match request.gradients {
+                Some(_) => self.weights.differentiated(lies)?,
+                None => self.weights.clone(),
             },
             ..*self
         };
         let mut probe = Probe::new(request, this.hooks, this.dtype, inputs.pos())?;
         let logits = this.forward_in_pieces(request, &inputs, &mut probe)?;
-        let store = match &request.gradients {
-            Some(asked) => Some(scalar(&asked.objective, &logits.edited, &inputs)?.backward()?),
+        let pass = match &request.gradients {
+            Some(asked) => {
+                let store = scalar(&asked.objective, &logits.edited, &inputs)?.backward()?;
+                Some(BackwardPass::new(this.weights.clone(), store))
+            }
             None => None,
         };
-        let pass = store.filter(|_| !wanted.is_empty());
-        let pass = pass.map(|store| BackwardPass::new(this.weights.clone(), store));
         let mut values = match &pass {
             Some(pass) => self.parameter_gradients(&wanted, pass)?,
             None => Values::new(),
