@@ -10,7 +10,7 @@ use std::thread;
 use tlbench_sdk::{PluginError, Quantity, SourceInfo, Trace, TraceRequest, TraceSource};
 
 /// Bytes of answers from which on nothing more is asked before some are judged.
-const HELD: usize = 384 << 20;
+const HELD: usize = 256 << 20;
 
 /// Asks `source` the questions `next` in their order, ahead of whoever `work` asks them through what it is given. Any other
 /// question is passed on.

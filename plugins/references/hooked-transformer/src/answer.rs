@@ -77,7 +77,7 @@ impl Model<'_> {
         let pass = match &request.gradients {
             Some(asked) => {
                 let store = scalar(&asked.objective, &logits.edited, &inputs)?.backward()?;
-                Some(BackwardPass::new(this.weights.clone(), store))
+                Some(BackwardPass::new(this.weights.clone(), &store))
             }
             None => None,
         };

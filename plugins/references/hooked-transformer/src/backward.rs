@@ -24,17 +24,21 @@ pub(crate) type WantedParameters = BTreeMap<String, Vec<String>>;
 /// A pass back through a model, from which the gradient by every parameter can be taken.
 pub(crate) struct BackwardPass {
     weights: RunWeights,
-    store: GradStore,
+    /// Those of vectors, as candle has them. What else it has is of constants.
+    vectors: BTreeMap<String, Tensor>,
 }
 
 impl BackwardPass {
     /// Of a run with `weights`, which left `store`.
-    pub(crate) const fn new(weights: RunWeights, store: GradStore) -> Self {
-        Self { weights, store }
+    pub(crate) fn new(weights: RunWeights, store: &GradStore) -> Self {
+        Self {
+            vectors: weights.vector_gradients(store),
+            weights,
+        }
     }
 
     fn gradient(&self, name: &str, sum: Option<Tensor>) -> Result<Tensor> {
-        self.weights.gradient(name, &self.store, sum)
+        self.weights.gradient(name, self.vectors.get(name), sum)
     }
 }
 

@@ -68,27 +68,33 @@ impl RunWeights {
         Ok(Matrix::new(weight, self.shares.get(name).cloned()))
     }
 
-    /// The gradient by the weight `name`, and `sum` if that is there; 0 where nothing depends on the weight. It is a tensor
-    /// that nobody else has, and is not here a second time.
+    /// By name, what `store` has of the vectors by which the run is differentiated.
+    pub(crate) fn vector_gradients(&self, store: &GradStore) -> BTreeMap<String, Tensor> {
+        let found = self.variables.iter().filter_map(|(name, variable)| {
+            let gradient = store.get(variable)?;
+            Some((name.clone(), gradient.clone()))
+        });
+        found.collect()
+    }
+
+    /// The gradient by the weight `name`, which is `of_vector` for a vector, and `sum` if that is there; 0 where nothing depends
+    /// on the weight. It is a tensor that nobody else has.
     pub(crate) fn gradient(
         &self,
         name: &str,
-        store: &GradStore,
+        of_vector: Option<&Tensor>,
         sum: Option<Tensor>,
     ) -> Result<Tensor> {
         if let Some(shares) = self.shares.get(name) {
             return Ok(shares.total(sum, self.dtype)?);
         }
-        let weight = match self.variables.get(name) {
-            Some(variable) => match store.get(variable) {
-                Some(gradient) => gradient.force_contiguous()?,
-                None => variable.zeros_like()?,
-            },
+        let gradient = match of_vector {
+            Some(gradient) => gradient.force_contiguous()?,
             None => self.value(name)?.zeros_like()?,
         };
         Ok(match sum {
-            Some(sum) => (sum + weight)?,
-            None => weight,
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
         })
     }
 }
