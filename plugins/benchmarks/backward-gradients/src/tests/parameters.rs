@@ -126,6 +126,7 @@ fn gradients_that_are_too_many_to_hold_are_compared_in_parts() {
     assert_snapshot!(lines.join("\n"), @r"
     projection.part_1: 1 and 2
     projection.part_2: 1 and 1
-    projection.part_3: 8 and 8
+    projection.part_3: 1 and 1
+    projection.part_4: 7 and 7
     ");
 }
