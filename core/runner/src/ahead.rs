@@ -152,6 +152,7 @@ impl Drop for End<'_, '_> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
 
     use tlbench_sdk::{INPUT_IDS, Tensor};
 
@@ -207,6 +208,24 @@ mod tests {
         });
         let asked = echo.0.into_inner().unwrap();
         assert!(asked.contains(&(7, thread::current().id())));
+    }
+
+    #[test]
+    fn gradients_of_parameters_are_asked_for_when_nothing_else_is_there() {
+        let echo = Echo::default();
+        let gradient = TraceRequest {
+            capture: vec![Quantity::ParameterGradient("W_E".to_owned())],
+            ..question(2)
+        };
+        let is_asked = || echo.0.lock().unwrap().iter().any(|(token, _)| *token == 2);
+        let next = vec![question(1), gradient.clone()];
+        ahead(&echo, next, |source| {
+            answered(source, 1);
+            thread::sleep(Duration::from_millis(20));
+            assert!(!is_asked(), "beside the answer that is judged");
+            source.trace(&gradient).unwrap();
+            assert!(is_asked());
+        });
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(crate) fn notes(
     }
     if is_large(&model.parameters(&Processing::raw())) {
         notes.push(
-            "sampled, as the weights take more than 64 MB: edits in three blocks and of a few tokens, steps of weight processing, tokens that are generated, and inputs that are asked about again or in pieces"
+            "sampled, as the weights take more than 64 MB: edits in three blocks and of a few tokens, steps of weight processing, scalars that are differentiated, tokens that are generated, and inputs that are asked about again or in pieces"
                 .to_owned(),
         );
     }

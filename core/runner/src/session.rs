@@ -2,6 +2,7 @@
 
 mod bisect;
 mod diagnosis;
+mod order;
 mod planning;
 mod sensitivity;
 mod trial;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tlbench_sdk::{
-    Check, Firings, GradientRequest, Mode, ModelInfo, Parameter, PlannedRequest, PluginError,
-    Processing, Role, Severity, SourceInfo, Stimulus, TensorMap, Verdict, check_plan, is_large,
+    Check, Firings, Mode, ModelInfo, Parameter, PluginError, Processing, Role, Severity,
+    SourceInfo, Stimulus, Verdict, check_plan, is_large,
 };
 
+use super::order::Order;
 use super::{ChosenBenchmark, Session, verdict_of};
 use crate::events::{BenchmarkResult, CheckId};
 use crate::inputs::default_stimuli;
@@ -146,7 +147,8 @@ impl Session<'_> {
             }
         }
         if is_large(&mode.parameters) {
-            by_means(&mut planned, &mode.processing);
+            let order = Order::of(planned.iter().map(|one| &one.check), &mode.processing);
+            planned.sort_by_key(|one| order.place(&one.check));
         }
         (planned, failed)
     }
@@ -194,67 +196,6 @@ impl Session<'_> {
             variant: variant.to_owned(),
         }
     }
-}
-
-/// Puts the checks of a large model in an order in which they take the least time and memory. Those about the same weights
-/// follow each other, those of the mode itself first: whoever answers keeps the weights that it processed last.
-fn by_means(planned: &mut [PlannedCheck<'_>], of_mode: &Processing) {
-    let mut weights = vec![of_mode.clone()];
-    let mut ways_back = Vec::new();
-    for PlannedCheck { check, .. } in &*planned {
-        note(&mut weights, processing(check, of_mode).clone());
-        note(&mut ways_back, way_back(check));
-    }
-    planned.sort_by_key(|PlannedCheck { check, .. }| {
-        let processing = processing(check, of_mode);
-        let weights = weights.iter().position(|known| known == processing);
-        let way_back = way_back(check);
-        let way_back = ways_back.iter().position(|known| *known == way_back);
-        (weights, Means::of(check), way_back)
-    });
-}
-
-fn note<T: PartialEq>(known: &mut Vec<T>, one: T) {
-    if !known.contains(&one) {
-        known.push(one);
-    }
-}
-
-/// What is differentiated, and on which input: whoever answers keeps the last pass back for the next question about it.
-fn way_back(check: &Check) -> Option<(TensorMap, GradientRequest)> {
-    let mut requests = check.requests.iter().map(|asked| &asked.request);
-    requests.find_map(|request| Some((request.inputs.clone(), request.gradients.clone()?)))
-}
-
-/// What a check takes, in the order in which checks with the same weights come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Means {
-    /// The subject alone: the reference, which is asked ahead, answers the questions of others meanwhile.
-    Subject,
-    Reference,
-    /// They take the most memory, and so come when nobody waits for other answers any more.
-    Gradients,
-}
-
-impl Means {
-    fn of(check: &Check) -> Self {
-        let is_differentiated = |asked: &PlannedRequest| asked.request.gradients.is_some();
-        if check.requests.iter().any(is_differentiated) {
-            return Self::Gradients;
-        }
-        let is_reference = |asked: &PlannedRequest| asked.role == Role::Reference;
-        if check.requests.iter().any(is_reference) {
-            return Self::Reference;
-        }
-        Self::Subject
-    }
-}
-
-/// How the weights are processed that `check` is about; beside others, it may ask for those that are not.
-fn processing<'c>(check: &'c Check, of_mode: &'c Processing) -> &'c Processing {
-    let asked = check.requests.iter().map(|asked| &asked.request.processing);
-    let mut processed = asked.filter(|processing| !processing.is_raw());
-    processed.next().unwrap_or(of_mode)
 }
 
 fn firings(subject: &SourceInfo, reference: &SourceInfo) -> BTreeMap<Role, Firings> {
