@@ -46,10 +46,10 @@ pub(crate) fn from_candle(tensor: &CandleTensor) -> Result<Tensor, EngineError> 
 
 /// The same of a tensor that nobody reads again. Where its elements are all that it shares memory with, in row-major order,
 /// they are moved: the gradient of an embedding takes as much memory as several layers.
-pub(crate) fn moved(tensor: CandleTensor) -> Result<Tensor, EngineError> {
+pub(crate) fn moved(tensor: &CandleTensor) -> Result<Tensor, EngineError> {
     let whole = Some((0, tensor.elem_count()));
     if tensor.layout().contiguous_offsets() != whole {
-        return from_candle(&tensor);
+        return from_candle(tensor);
     }
     let taken = Taken::default();
     tensor.inplace_op1(&taken)?;
@@ -57,7 +57,7 @@ pub(crate) fn moved(tensor: CandleTensor) -> Result<Tensor, EngineError> {
     let moved = match taken.0.into_inner() {
         Ok(Some(CpuStorage::F32(values))) => Tensor::from_vec(values, shape),
         Ok(Some(CpuStorage::F64(values))) => Tensor::from_vec(values, shape),
-        _ => return from_candle(&tensor),
+        _ => return from_candle(tensor),
     };
     moved.map_err(|error| EngineError::Candle(candle_core::Error::Msg(error.to_string())))
 }
@@ -112,7 +112,7 @@ mod tests {
             let numbers = CandleTensor::arange(0.0, 12.0, &Device::Cpu).unwrap();
             let part = view(numbers.reshape((3, 4)).unwrap()).unwrap();
             let copy = from_candle(&part).unwrap();
-            assert_eq!(moved(part).unwrap(), copy);
+            assert_eq!(moved(&part).unwrap(), copy);
         }
     }
 }

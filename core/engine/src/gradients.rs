@@ -77,7 +77,7 @@ impl<'a> WantedParameters<'a> {
                 let cut = self.cut(name, gradient.clone())?;
                 let cut = match names.peek() {
                     Some(_) => from_candle(&cut)?,
-                    None => moved(cut)?,
+                    None => moved(&cut)?,
                 };
                 found.push((Quantity::ParameterGradient(name.to_owned()), cut));
             }
