@@ -21,6 +21,13 @@ struct Latest {
     model: Arc<Model>,
 }
 
+impl Latest {
+    /// The model, if it is that after `processing`.
+    fn after(&self, processing: &Processing) -> Option<Arc<Model>> {
+        (self.processing == *processing).then(|| Arc::clone(&self.model))
+    }
+}
+
 impl ProcessedWeights {
     pub(crate) fn of(raw: Arc<Model>) -> Self {
         Self {
@@ -72,18 +79,18 @@ impl ProcessedWeights {
         if processing.is_raw() {
             return Some(Arc::clone(&self.raw));
         }
-        let latest = self.latest();
-        let kept = latest
-            .as_ref()
-            .filter(|kept| kept.processing == *processing);
-        kept.map(|kept| Arc::clone(&kept.model))
+        self.latest().as_ref()?.after(processing)
     }
 
     fn model(&self, processing: &Processing) -> Result<Arc<Model>, EngineError> {
-        if let Some(model) = self.kept(processing) {
+        if processing.is_raw() {
+            return Ok(Arc::clone(&self.raw));
+        }
+        // Held until the model is there: who wants the same meanwhile waits for it.
+        let mut latest = self.latest();
+        if let Some(model) = latest.as_ref().and_then(|kept| kept.after(processing)) {
             return Ok(model);
         }
-        let mut latest = self.latest();
         // The old one goes before the new one is made, so that there are never three.
         *latest = None;
         let weights = self.raw.weights.processed(processing)?;

@@ -1,6 +1,8 @@
-//! What cannot be seen from outside: which memory is shared.
+//! What cannot be seen from outside: which memory is shared, and which models.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Barrier};
+use std::thread;
 
 use candle_core::{CpuStorage, Storage, Tensor};
 use tlbench_sdk::{DType, ModelSpec, Processing, ProcessingStep};
@@ -8,7 +10,9 @@ use tlbench_sdk::{DType, ModelSpec, Processing, ProcessingStep};
 use super::process;
 use crate::canonical_weights::CanonicalWeights;
 use crate::convert::to_candle;
+use crate::model::Model;
 use crate::precision::Precision;
+use crate::processed_weights::ProcessedWeights;
 use crate::weights::Parameters;
 
 /// An embedding, a norm, and a head that is tied.
@@ -87,4 +91,22 @@ fn the_function_of_no_steps_renames_and_does_nothing_else() {
     let table = address(raw.parameters.get("table").unwrap());
     assert_eq!(address(parameters.get("embed.W_E").unwrap()), table);
     assert_eq!(address(parameters.get("unembed.W_U").unwrap()), table);
+}
+
+#[test]
+fn who_want_the_same_at_once_get_one_model() {
+    let processing = Processing::from_iter([ProcessingStep::FoldLn]);
+    for _ in 0..2000 {
+        let raw = Arc::new(Model::assemble(raw()).unwrap());
+        let (processed, together) = (ProcessedWeights::of(raw), Barrier::new(4));
+        let models = thread::scope(|scope| {
+            let want = || {
+                together.wait();
+                processed.after(&processing).unwrap().0
+            };
+            let wanting = [(); 4].map(|()| scope.spawn(want));
+            wanting.map(|one| one.join().unwrap())
+        });
+        assert!(models.iter().all(|one| Arc::ptr_eq(one, &models[0])));
+    }
 }
